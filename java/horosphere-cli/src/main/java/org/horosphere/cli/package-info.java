@@ -1,0 +1,2 @@
+/** The {@code horo} command. */
+package org.horosphere.cli;

@@ -1,0 +1,4 @@
+/** Native hyperbolic-geometry and adapter kernels. */
+module org.horosphere {
+    exports org.horosphere;
+}
