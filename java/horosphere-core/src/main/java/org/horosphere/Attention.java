@@ -172,9 +172,9 @@ public record Attention(
 
     /**
      * Computes the gradients of {@code sum(dout * out)}. dq, dk and dv are overwritten; dalpha, a
-     * parameter's gradient, is added to. The maps are computed again from q, k and lse.
+     * parameter's gradient, is added to. The maps are computed again.
      *
-     * @param lse of the forward pass
+     * @param lse of the forward pass; the CPU does not read it and accepts null
      * @param dout gradient of out, with its strides
      * @param dq with the strides of q; likewise dk, dv. Gradients may be interleaved with each
      *     other, not with inputs
@@ -199,7 +199,9 @@ public record Attention(
             MemorySegment workspace) {
         shape.requireInputs(q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
-        Operands.require("lse", lse, shape.rows(), bytes);
+        if (lse != null) {
+            Operands.require("lse", lse, shape.rows(), bytes);
+        }
         Operands.require("dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         Operands.requireWritable("dq", dq, shape.extent(shape.q, shape.qLen, shape.heads), bytes);
         Operands.requireWritable(
@@ -229,7 +231,7 @@ public record Attention(
                 v,
                 Operands.orNull(alpha),
                 Operands.orNull(lengths),
-                lse,
+                Operands.orNull(lse),
                 dout,
                 dq,
                 dk,
