@@ -120,7 +120,7 @@ void swiglu_backward(const float* dout, const float* gate, const float* up, floa
 
 void cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
                    bool gradient, float gradient_scale) {
-    constexpr int64_t block = 4096;  // summed in float32; the blocks in double
+    constexpr int64_t block = 1024;  // summed in float32; the blocks in double
     for (int64_t t = 0; t < tokens; ++t) {
         float* row = logits + t * vocab;
         const int32_t target = targets[t];

