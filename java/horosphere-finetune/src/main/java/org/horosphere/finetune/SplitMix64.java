@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import java.util.Collections;
 import java.util.List;
 
 /** Steele, Lea and Flood's SplitMix64: the same numbers on every machine and Java version. */
@@ -27,6 +28,13 @@ final class SplitMix64 {
 
     <T> T pick(List<T> values) {
         return values.get(below(values.size()));
+    }
+
+    /** Fisher and Yates. */
+    <T> void shuffle(List<T> values) {
+        for (int i = values.size() - 1; i > 0; i--) {
+            Collections.swap(values, i, below(i + 1));
+        }
     }
 
     static long mix(long z) {

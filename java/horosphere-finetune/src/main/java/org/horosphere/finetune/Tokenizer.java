@@ -254,7 +254,13 @@ public final class Tokenizer implements AutoCloseable {
                             "padding", "false",
                             "modelMaxLength", String.valueOf(Integer.MAX_VALUE)));
         } catch (Exception | LinkageError e) {
-            throw new DataException(file, "not a supported tokenizer: " + e.getMessage(), e);
+            Throwable cause = e.getCause();
+            throw new DataException(
+                    file,
+                    "not a supported tokenizer: "
+                            + e.getMessage()
+                            + (cause == null ? "" : " (" + cause + ")"),
+                    e);
         } finally {
             if (offline == null) {
                 System.clearProperty("ai.djl.offline");
