@@ -10,7 +10,6 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -25,6 +24,8 @@ import java.util.regex.PatternSyntaxException;
  * @param loraAlpha numerator of the scaling, unless {@code alphaPattern} says otherwise
  * @param loraDropout dropout on the adapter's input in training, in [0, 1)
  * @param targetModules the adapted layers; no names at all only for {@link PeftType#COEFF}
+ * @param excludeModules layers that {@code targetModules} matches but that are not adapted; no
+ *     names for none
  * @param taskType such as {@code CAUSAL_LM}; may be null
  * @param baseModelNameOrPath may be null
  * @param useRslora whether alpha is divided by sqrt(r) and not by r
@@ -39,6 +40,7 @@ public record AdapterConfig(
         double loraAlpha,
         double loraDropout,
         TargetModules targetModules,
+        TargetModules excludeModules,
         String taskType,
         String baseModelNameOrPath,
         boolean useRslora,
@@ -109,6 +111,7 @@ public record AdapterConfig(
                     "lora_alpha",
                     "lora_dropout",
                     "target_modules",
+                    "exclude_modules",
                     "task_type",
                     "base_model_name_or_path",
                     "use_rslora",
@@ -118,8 +121,7 @@ public record AdapterConfig(
                     EXTENSION);
 
     public AdapterConfig {
-        boolean adaptsNothing = targetModules.regex() == null && targetModules.names().isEmpty();
-        if (adaptsNothing && peftType != PeftType.COEFF) {
+        if (targetModules.isEmpty() && peftType != PeftType.COEFF) {
             throw new IllegalArgumentException("target_modules is empty");
         }
         if (r <= 0) {
@@ -172,6 +174,7 @@ public record AdapterConfig(
                 loraAlpha,
                 loraDropout,
                 targetModules,
+                TargetModules.of(),
                 "CAUSAL_LM",
                 baseModelNameOrPath,
                 false,
@@ -179,6 +182,11 @@ public record AdapterConfig(
                 Map.of(),
                 true,
                 Map.of());
+    }
+
+    /** Whether the layer at a module path is adapted. */
+    public boolean adapts(String modulePath) {
+        return targetModules.matches(modulePath) && !excludeModules.matches(modulePath);
     }
 
     /** The rank of one module. */
@@ -243,7 +251,10 @@ public record AdapterConfig(
                     json.count("r"),
                     json.number("lora_alpha"),
                     json.number("lora_dropout", 0),
-                    targets(json),
+                    modules(json, "target_modules"),
+                    json.has("exclude_modules")
+                            ? modules(json, "exclude_modules")
+                            : TargetModules.of(),
                     json.string("task_type"),
                     json.string("base_model_name_or_path"),
                     json.flag("use_rslora", false),
@@ -268,24 +279,24 @@ public record AdapterConfig(
                         .formatted(name, Arrays.toString(PeftType.values())));
     }
 
-    private static TargetModules targets(Json json) {
-        JsonNode value = json.get("target_modules");
+    private static TargetModules modules(Json json, String key) {
+        JsonNode value = json.get(key);
         if (value == null) {
-            throw json.error("target_modules is missing");
+            throw json.error(key + " is missing");
         }
         if (value.isTextual()) {
             if (value.textValue().equalsIgnoreCase("all-linear")) {
-                throw json.error("target_modules is all-linear, expected the modules by name");
+                throw json.error(key + " is all-linear, expected the modules by name");
             }
             return TargetModules.matching(value.textValue());
         }
         Set<String> names = new LinkedHashSet<>();
         if (!value.isArray()) {
-            throw json.wrong("target_modules", "an array of strings or a regular expression");
+            throw json.wrong(key, "an array of strings or a regular expression");
         }
         for (JsonNode name : value) {
             if (!name.isTextual() || name.textValue().isEmpty()) {
-                throw json.wrong("target_modules", "an array of strings or a regular expression");
+                throw json.wrong(key, "an array of strings or a regular expression");
             }
             names.add(name.textValue());
         }
@@ -318,6 +329,9 @@ public record AdapterConfig(
         json.putNull("auto_mapping");
         json.put("base_model_name_or_path", baseModelNameOrPath);
         json.put("bias", "none");
+        if (!excludeModules.isEmpty()) {
+            put(json, "exclude_modules", excludeModules);
+        }
         json.put("fan_in_fan_out", false);
         if (!horosphere.isEmpty()) {
             json.set(EXTENSION, Json.MAPPER.valueToTree(horosphere));
@@ -333,16 +347,20 @@ public record AdapterConfig(
         json.put("r", r);
         json.set("rank_pattern", Json.MAPPER.valueToTree(rankPattern));
         json.putNull("revision");
-        if (targetModules.regex() != null) {
-            json.put("target_modules", targetModules.regex());
-        } else {
-            ArrayNode names = json.putArray("target_modules");
-            List.copyOf(targetModules.names()).forEach(names::add);
-        }
+        put(json, "target_modules", targetModules);
         json.put("task_type", taskType);
         json.put("use_dora", false);
         json.put("use_rslora", useRslora);
         Json.write(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
+    }
+
+    private static void put(ObjectNode json, String key, TargetModules modules) {
+        if (modules.regex() != null) {
+            json.put(key, modules.regex());
+        } else {
+            ArrayNode names = json.putArray(key);
+            modules.names().forEach(names::add);
+        }
     }
 
     // PEFT types it as an integer.

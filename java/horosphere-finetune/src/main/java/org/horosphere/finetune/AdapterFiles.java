@@ -66,10 +66,13 @@ public record AdapterFiles(
         }
         lowRank.forEach(
                 (module, matrices) -> {
-                    if (!config.targetModules().matches(module)) {
+                    if (!config.adapts(module)) {
                         throw new IllegalArgumentException(
-                                "module %s is none of target_modules %s"
-                                        .formatted(module, config.targetModules()));
+                                "module %s is none of target_modules %s (exclude_modules %s)"
+                                        .formatted(
+                                                module,
+                                                config.targetModules(),
+                                                config.excludeModules()));
                     }
                     if (matrices.r() != config.rank(module)) {
                         throw new IllegalArgumentException(

@@ -140,13 +140,15 @@ public final class AtomicFiles {
 
     // A move would replace the link and not the file it names.
     private static Path follow(Path path) throws IOException {
-        return Files.isSymbolicLink(path) ? path.toRealPath() : path.toAbsolutePath().normalize();
+        Path target =
+                Files.isSymbolicLink(path) ? path.toRealPath() : path.toAbsolutePath().normalize();
+        if (target.getFileName() == null) {
+            throw new IOException("it is the root directory");
+        }
+        return target;
     }
 
-    private static Path sibling(Path target, String suffix) throws IOException {
-        if (target.getFileName() == null) {
-            throw new IOException("it is a root directory");
-        }
+    private static Path sibling(Path target, String suffix) {
         return target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + suffix);
     }
 

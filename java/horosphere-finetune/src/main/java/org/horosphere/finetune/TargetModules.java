@@ -54,6 +54,11 @@ public final class TargetModules {
         return regex == null ? null : regex.pattern();
     }
 
+    /** Whether no module is meant: no names and no regular expression. */
+    public boolean isEmpty() {
+        return regex == null && names.isEmpty();
+    }
+
     /** Whether a module path such as {@code model.layers.0.self_attn.q_proj} is meant. */
     public boolean matches(String modulePath) {
         if (regex != null) {

@@ -5,7 +5,7 @@ import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Arrays;
-import org.horosphere.DType;
+import java.util.function.BiConsumer;
 
 /**
  * A named tensor: row-major little-endian elements in memory that someone else owns.
@@ -25,6 +25,7 @@ public record TensorData(String name, TensorType type, long[] shape, MemorySegme
             ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private static final int ALIGNMENT = 64;
+    private static final int BLOCK = 4096;
 
     /**
      * @throws IllegalArgumentException if {@code data} is not exactly as long as {@code type} and
@@ -104,26 +105,43 @@ public record TensorData(String name, TensorType type, long[] shape, MemorySegme
     }
 
     private void widen(MemorySegment out) {
-        long n = elements();
-        DType from = type.dtype();
-        switch (from) {
+        switch (type.dtype()) {
             case F32 -> MemorySegment.copy(data, 0, out, 0, data.byteSize());
-            case F64 -> {
-                for (long i = 0; i < n; i++) {
-                    out.setAtIndex(F32, i, (float) data.getAtIndex(F64, i));
-                }
-            }
-            case BF16 -> {
-                for (long i = 0; i < n; i++) {
-                    out.setAtIndex(
-                            F32, i, Float.intBitsToFloat(data.getAtIndex(U16, i) << Short.SIZE));
-                }
-            }
-            case F16 -> {
-                for (long i = 0; i < n; i++) {
-                    out.setAtIndex(F32, i, Float.float16ToFloat(data.getAtIndex(U16, i)));
-                }
-            }
+            case F64 -> widenBlocks(out, new double[BLOCK], F64, TensorData::narrow);
+            case BF16 -> widenBlocks(out, new short[BLOCK], U16, TensorData::widenBf16);
+            case F16 -> widenBlocks(out, new short[BLOCK], U16, TensorData::widenF16);
+        }
+    }
+
+    // Through arrays that stay in the cache: loops over arrays are vectorized, those over segments
+    // are not.
+    private <T> void widenBlocks(
+            MemorySegment out, T block, ValueLayout layout, BiConsumer<T, float[]> convert) {
+        float[] floats = new float[BLOCK];
+        long n = elements();
+        for (long i = 0; i < n; i += BLOCK) {
+            int count = (int) Math.min(BLOCK, n - i);
+            MemorySegment.copy(data, layout, i * layout.byteSize(), block, 0, count);
+            convert.accept(block, floats);
+            MemorySegment.copy(floats, 0, out, F32, i * Float.BYTES, count);
+        }
+    }
+
+    private static void narrow(double[] from, float[] to) {
+        for (int i = 0; i < BLOCK; i++) {
+            to[i] = (float) from[i];
+        }
+    }
+
+    private static void widenBf16(short[] from, float[] to) {
+        for (int i = 0; i < BLOCK; i++) {
+            to[i] = Float.intBitsToFloat(from[i] << Short.SIZE);
+        }
+    }
+
+    private static void widenF16(short[] from, float[] to) {
+        for (int i = 0; i < BLOCK; i++) {
+            to[i] = Float.float16ToFloat(from[i]);
         }
     }
 

@@ -419,6 +419,30 @@ class SafeTensorsTest {
     }
 
     @Test
+    void everyHalfConvertsExactlyAcrossBlocks() {
+        short[] halves = new short[70_001];
+        float[] f16 = new float[halves.length];
+        float[] bf16 = new float[halves.length];
+        double[] doubles = new double[halves.length];
+        float[] narrowed = new float[halves.length];
+        for (int i = 0; i < halves.length; i++) {
+            halves[i] = (short) i;
+            f16[i] = Float.float16ToFloat((short) i);
+            bf16[i] = Float.intBitsToFloat(i << 16);
+            doubles[i] = i / 3.0;
+            narrowed[i] = (float) (i / 3.0);
+        }
+        MemorySegment memory = MemorySegment.ofArray(halves);
+        long[] shape = {halves.length};
+        assertArrayEquals(f16, new TensorData("x", TensorType.F16, shape, memory).toFloatArray());
+        assertArrayEquals(bf16, new TensorData("x", TensorType.BF16, shape, memory).toFloatArray());
+        assertArrayEquals(
+                narrowed,
+                new TensorData("x", TensorType.F64, shape, MemorySegment.ofArray(doubles))
+                        .toFloatArray());
+    }
+
+    @Test
     void floatsAreNotCopiedUnlessMisaligned() {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment memory = arena.allocate(16, 8);
