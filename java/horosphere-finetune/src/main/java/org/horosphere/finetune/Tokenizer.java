@@ -204,8 +204,9 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     private static int id(Path file, JsonNode node) {
-        if (!node.canConvertToInt() || !node.isIntegralNumber() || node.intValue() < 0) {
-            throw new DataException(file, "token id " + node + " is not a whole number >= 0");
+        boolean whole = node.isIntegralNumber() && node.canConvertToInt();
+        if (!whole || node.intValue() < 0 || node.intValue() == Integer.MAX_VALUE) {
+            throw new DataException(file, "token id " + node + " is not in 0..2^31 - 2");
         }
         return node.intValue();
     }

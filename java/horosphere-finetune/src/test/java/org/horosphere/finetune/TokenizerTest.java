@@ -94,6 +94,25 @@ class TokenizerTest {
     }
 
     @Test
+    void truncationAndPaddingOfTheFileAreIgnored(@TempDir Path dir) throws IOException {
+        String text = new String(DefaultData.read(DefaultData.TOKENIZER), StandardCharsets.UTF_8);
+        String truncation =
+                "{\"direction\":\"Right\",\"max_length\":4,\"strategy\":\"LongestFirst\","
+                        + "\"stride\":0}";
+        String padding =
+                "{\"strategy\":{\"Fixed\":8},\"direction\":\"Right\",\"pad_to_multiple_of\":null,"
+                        + "\"pad_id\":511,\"pad_type_id\":0,\"pad_token\":\"<|pad|>\"}";
+        Files.writeString(
+                dir.resolve("tokenizer.json"),
+                text.replace("\"truncation\":null", "\"truncation\":" + truncation)
+                        .replace("\"padding\":null", "\"padding\":" + padding));
+        try (Tokenizer tokenizer = Tokenizer.open(dir)) {
+            assertArrayEquals(new int[] {'1', '2'}, tokenizer.encode("12"));
+            assertEquals(600, tokenizer.encode("7".repeat(600)).length);
+        }
+    }
+
+    @Test
     void idsOutsideTheVocabularyAreRefused() {
         try (Tokenizer tokenizer = Tokenizer.embedded()) {
             for (int id : new int[] {-1, 512, Integer.MAX_VALUE, Integer.MIN_VALUE}) {
@@ -152,6 +171,7 @@ class TokenizerTest {
                 List.of("id not a number", "{\"model\":{\"vocab\":{\"a\":\"x\"}}}"),
                 List.of("id negative", "{\"model\":{\"vocab\":{\"a\":-1}}}"),
                 List.of("id too large", "{\"model\":{\"vocab\":{\"a\":99999999999}}}"),
+                List.of("id of 2^31 - 1", "{\"model\":{\"vocab\":{\"a\":2147483647}}}"),
                 List.of("unknown model", "{\"model\":" + model.replace("BPE", "Nonesuch") + "}"),
                 List.of("bad merge", good.replace("\"merges\":[", "\"merges\":[\"zz zz\",")),
                 List.of("deep", "[".repeat(100_000)));
