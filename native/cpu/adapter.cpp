@@ -2,7 +2,7 @@
 // product and neither pass forms a tensor of tokens x k or tokens x d.
 #include "cpu/adapter.h"
 
-#include "cpu/gemm.h"
+#include "cpu/tile.h"
 #include "cpu/hyplora.h"
 #include "cpu/pool.h"
 

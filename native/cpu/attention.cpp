@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/gemm.h"
+#include "cpu/tile.h"
 #include "cpu/pool.h"
 
 namespace horo {

@@ -1,142 +1,125 @@
-// Vectors of the instruction set a file is compiled for, and the exponential on them. Included by files
-// compiled once per set only; everything here is static.
+// Float vectors of the width the instruction set has, for files compiled once per set (see isa.h): loads with
+// any tail, an exponential, and reductions in a fixed order.
 #pragma once
 #include <cstdint>
 #include <cstring>
 
-namespace horo {
-namespace HORO_ISA_NAMESPACE {
-namespace {
+#define HORO_INLINE static inline __attribute__((always_inline))
+
+namespace horo::HORO_ISA_NAMESPACE {
 
 #if defined(__AVX512F__)
-constexpr int vector_bytes = 64;
+constexpr int lanes = 16;
 #elif defined(__AVX2__)
-constexpr int vector_bytes = 32;
+constexpr int lanes = 8;
 #else
-constexpr int vector_bytes = 16;
+constexpr int lanes = 4;
 #endif
 
-// W lanes of T.
-template <class T, int W>
-struct VecOf {
-    typedef T type __attribute__((vector_size(W * sizeof(T))));
+typedef float Vec __attribute__((vector_size(lanes * 4)));
+typedef int32_t IntVec __attribute__((vector_size(lanes * 4)));
+
+// How many lanes of a load or store are meant: all, or the first few at the end of a row.
+struct Full {};
+struct Part {
+    int64_t count;
 };
-template <class T, int W>
-using Vec = typename VecOf<T, W>::type;
 
-// The number of lanes of a full register.
-template <class T>
-constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
-
-template <class T, int W>
-static inline Vec<T, W> load(const T* p) {
-    Vec<T, W> v;
+HORO_INLINE Vec load(const float* p, Full, float = 0) {
+    Vec v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
 
-template <class T, int W>
-static inline void store(T* p, Vec<T, W> v) {
-    std::memcpy(p, &v, sizeof v);
+// Lanes past the count get `fill`.
+HORO_INLINE Vec load(const float* p, Part part, float fill = 0) {
+    Vec v = Vec{} + fill;
+    std::memcpy(&v, p, static_cast<size_t>(part.count) * sizeof(float));
+    return v;
 }
 
-template <class T, int W>
-static inline Vec<T, W> splat(T x) {
-    return x - Vec<T, W>{};
+HORO_INLINE void store(float* p, Vec v, Full) { std::memcpy(p, &v, sizeof v); }
+
+HORO_INLINE void store(float* p, Vec v, Part part) {
+    std::memcpy(p, &v, static_cast<size_t>(part.count) * sizeof(float));
 }
 
-// The sum of the lanes, in a fixed tree.
-template <class T, int W>
-static inline T sum(Vec<T, W> v) {
-    if constexpr (W == 1) {
-        return v[0];
-    } else {
-        Vec<T, W / 2> half[2];
-        std::memcpy(half, &v, sizeof v);
-        return sum<T, W / 2>(half[0] + half[1]);
+// Calls body(i, Full{}) for whole vectors, then body(i, Part{...}) for what is left.
+template <class Body>
+HORO_INLINE void each(int64_t n, Body&& body) {
+    int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) body(i, Full{});
+    if (i < n) body(i, Part{n - i});
+}
+
+// The sum of term(i, part) over a row, in four interleaved vectors and a fixed order. Lanes past the end of
+// the row must be zero in the term.
+template <class Term>
+HORO_INLINE double sum(int64_t n, Term&& term) {
+    Vec a0{}, a1{}, a2{}, a3{};
+    int64_t i = 0;
+    for (; i + 4 * lanes <= n; i += 4 * lanes) {
+        a0 += term(i, Full{});
+        a1 += term(i + lanes, Full{});
+        a2 += term(i + 2 * lanes, Full{});
+        a3 += term(i + 3 * lanes, Full{});
     }
+    for (; i + lanes <= n; i += lanes) a0 += term(i, Full{});
+    if (i < n) a1 += term(i, Part{n - i});
+    const Vec v = (a0 + a1) + (a2 + a3);
+    double total = 0;
+    for (int l = 0; l < lanes; ++l) total += v[l];
+    return total;
 }
 
-// The largest lane; a NaN lane may be passed over.
-template <class T, int W>
-static inline T largest(Vec<T, W> v) {
-    if constexpr (W == 1) {
-        return v[0];
-    } else {
-        Vec<T, W / 2> half[2];
-        std::memcpy(half, &v, sizeof v);
-        return largest<T, W / 2>(half[0] > half[1] ? half[0] : half[1]);
+// The largest element, NaN passed over; -infinity for an empty row.
+HORO_INLINE float max(const float* x, int64_t n) {
+    const float lowest = -__builtin_inff();
+    Vec a0 = Vec{} + lowest, a1 = a0;
+    int64_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+        const Vec v0 = load(x + i, Full{}), v1 = load(x + i + lanes, Full{});
+        a0 = v0 > a0 ? v0 : a0;
+        a1 = v1 > a1 ? v1 : a1;
     }
+    each(n - i, [&](int64_t j, auto part) {
+        const Vec v = load(x + i + j, part, lowest);
+        a0 = v > a0 ? v : a0;
+    });
+    a0 = a1 > a0 ? a1 : a0;
+    float best = a0[0];
+    for (int l = 1; l < lanes; ++l) best = a0[l] > best ? a0[l] : best;
+    return best;
 }
 
-template <class T>
-struct ExpConstants;
-
-template <>
-struct ExpConstants<float> {
-    using Int = int32_t;
-    static constexpr float lowest = -87.3f, highest = 88.3f, log2e = 1.44269504f, round = 12582912.0f;
-    static constexpr float ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
-    static constexpr int mantissa = 23;
-    static constexpr float poly[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
-                                     1.0f / 6,    0.5f,       1.0f,       1.0f};
-};
-
-template <>
-struct ExpConstants<double> {
-    using Int = int64_t;
-    static constexpr double lowest = -708.3, highest = 709.4, log2e = 1.4426950408889634,
-                            round = 6755399441055744.0;
-    static constexpr double ln2_high = 0.693147180369123816490, ln2_low = 1.90821492927058770002e-10;
-    static constexpr int mantissa = 52;
-    static constexpr double poly[] = {1.0 / 6227020800,
-                                      1.0 / 479001600,
-                                      1.0 / 39916800,
-                                      1.0 / 3628800,
-                                      1.0 / 362880,
-                                      1.0 / 40320,
-                                      1.0 / 5040,
-                                      1.0 / 720,
-                                      1.0 / 120,
-                                      1.0 / 24,
-                                      1.0 / 6,
-                                      0.5,
-                                      1.0,
-                                      1.0};
-};
-
-// exp(x): at most 1.5 ulp between -87.3 and 88.3 (float32; measured by the attention test's native twin) and
-// between -708.3 and 709.4 (float64). Below that range the result is 0, above it is that of its upper end;
-// NaN gives NaN. x = n ln2 + r with |r| <= ln2/2, then a Taylor polynomial in r.
-template <class T, int W>
-static inline Vec<T, W> exp(Vec<T, W> x) {
-    using C = ExpConstants<T>;
-    using V = Vec<T, W>;
-    using I = Vec<typename C::Int, W>;
-    const V in = x;
-    x = x < C::lowest ? splat<T, W>(C::lowest) : x;
-    x = x > C::highest ? splat<T, W>(C::highest) : x;
-    const V shifted = x * C::log2e + C::round;
-    const V n = shifted - C::round;
-    const V r = (x - n * C::ln2_high) - n * C::ln2_low;
-    V p = splat<T, W>(C::poly[0]);
-    for (unsigned i = 1; i < sizeof C::poly / sizeof *C::poly; ++i) p = p * r + C::poly[i];
-    // The low bits of `shifted` hold the integer n; adding it to the exponent field multiplies by 2^n.
-    I bits, e;
-    std::memcpy(&bits, &p, sizeof p);
-    std::memcpy(&e, &shifted, sizeof shifted);
-    bits += e << C::mantissa;
-    std::memcpy(&p, &bits, sizeof p);
-    p = in < C::lowest ? V{} : p;
-    return in == in ? p : in;
+// e^x. x = n ln 2 + r with |r| <= ln 2 / 2, e^r = 1 + r + r^2 q(r), q of degree 4 interpolated at Chebyshev
+// nodes.
+// Largest error measured over every seventh float32: 1.06 units in the last place, 0.75 of the smallest
+// subnormal below the normal range. Above 88.73 infinity, below -104 zero, NaN stays.
+HORO_INLINE Vec exp(Vec x) {
+    const Vec lowest = Vec{} - 104.0f, highest = Vec{} + 89.0f;
+    x = x < lowest ? lowest : x;
+    x = x > highest ? highest : x;
+    const float rounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    const Vec shifted = x * 1.44269504088896341f + rounder;
+    const Vec n = shifted - rounder;
+    const Vec r = (x - n * 0.693145751953125f) - n * 1.42860682030941723e-6f;
+    Vec q = Vec{} + 1.3926550e-3f;
+    q = q * r + 8.3634727e-3f;
+    q = q * r + 4.1666552e-2f;
+    q = q * r + 1.6666575e-1f;
+    q = q * r + 0.5f;
+    const Vec e = (q * (r * r) + r) + 1.0f;
+    // 2^n in two factors, so that results below the normal range are rounded once and overflow gives infinity
+    IntVec whole;
+    std::memcpy(&whole, &shifted, sizeof whole);
+    whole -= 0x4B400000;
+    const IntVec half = whole >> 1;
+    const IntVec bits0 = (half + 127) << 23, bits1 = (whole - half + 127) << 23;
+    Vec scale0, scale1;
+    std::memcpy(&scale0, &bits0, sizeof scale0);
+    std::memcpy(&scale1, &bits1, sizeof scale1);
+    return e * scale0 * scale1;
 }
 
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t round_up(int64_t n, int64_t multiple) {
-    return (n + multiple - 1) / multiple * multiple;
-}
-
-}  // namespace
-}  // namespace HORO_ISA_NAMESPACE
-}  // namespace horo
+}  // namespace horo::HORO_ISA_NAMESPACE

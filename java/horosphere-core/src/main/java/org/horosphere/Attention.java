@@ -48,9 +48,9 @@ public record Attention(
     /** Distances, in elements, between sequences, tokens and heads; 0 or more. */
     public record Strides(long batch, long token, long head) {
         public Strides {
-            Operands.requireAtLeast("strides.batch", batch, 0);
-            Operands.requireAtLeast("strides.token", token, 0);
-            Operands.requireAtLeast("strides.head", head, 0);
+            Checks.requireAtLeast("strides.batch", batch, 0);
+            Checks.requireAtLeast("strides.token", token, 0);
+            Checks.requireAtLeast("strides.head", head, 0);
         }
 
         /** Layout (batch, token, head, element), what a linear layer leaves behind. */
@@ -70,18 +70,18 @@ public record Attention(
      * @throws IllegalArgumentException if one is out of range, naming it
      */
     public Attention {
-        Operands.requireFloating(dtype);
-        Operands.requireAtLeast("batch", batch, 0);
-        Operands.requireAtLeast("heads", heads, 1);
-        Operands.requireAtLeast("kvHeads", kvHeads, 1);
+        Checks.requireFloating(dtype);
+        Checks.requireAtLeast("batch", batch, 0);
+        Checks.requireAtLeast("heads", heads, 1);
+        Checks.requireAtLeast("kvHeads", kvHeads, 1);
         if (heads % kvHeads != 0) {
             throw new IllegalArgumentException(
                     "kvHeads: " + kvHeads + ", expected a divisor of heads (" + heads + ")");
         }
-        Operands.requireAtLeast("qLen", qLen, 0);
-        Operands.requireAtLeast("kvLen", kvLen, 0);
-        Operands.requireAtLeast("headDim", headDim, 1);
-        Operands.requirePositive("scale", scale);
+        Checks.requireAtLeast("qLen", qLen, 0);
+        Checks.requireAtLeast("kvLen", kvLen, 0);
+        Checks.requireAtLeast("headDim", headDim, 1);
+        Checks.requirePositive("scale", scale);
     }
 
     /** Token-major buffers without gaps, scale {@code 1/sqrt(headDim)}. */
@@ -145,28 +145,27 @@ public record Attention(
             MemorySegment workspace) {
         shape.requireInputs(q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
-        Operands.requireWritable(
-                "out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable("out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         if (lse != null) {
-            Operands.requireWritable("lse", lse, shape.rows(), bytes);
-            Operands.requireDisjoint("lse", lse, "out", out);
+            Checks.requireWritable("lse", lse, shape.rows(), bytes);
+            Checks.requireDisjoint("lse", lse, "out", out);
         }
-        Operands.requireWritable("workspace", workspace, 0, 1);
+        Checks.requireWritable("workspace", workspace, 0, 1);
         requireDisjointFromInputs("out", out, q, k, v, alpha, lengths);
         requireDisjointFromInputs("lse", lse, q, k, v, alpha, lengths);
         requireDisjointFromInputs("workspace", workspace, q, k, v, alpha, lengths);
-        Operands.requireDisjoint("workspace", workspace, "out", out);
-        Operands.requireDisjoint("workspace", workspace, "lse", lse);
+        Checks.requireDisjoint("workspace", workspace, "out", out);
+        Checks.requireDisjoint("workspace", workspace, "lse", lse);
         AttentionBinding.forward(
                 exec,
                 shape,
                 q,
                 k,
                 v,
-                Operands.orNull(alpha),
-                Operands.orNull(lengths),
+                Checks.orNull(alpha),
+                Checks.orNull(lengths),
                 out,
-                Operands.orNull(lse),
+                Checks.orNull(lse),
                 workspace);
     }
 
@@ -200,21 +199,19 @@ public record Attention(
         shape.requireInputs(q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
         if (lse != null) {
-            Operands.require("lse", lse, shape.rows(), bytes);
+            Checks.require("lse", lse, shape.rows(), bytes);
         }
-        Operands.require("dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
-        Operands.requireWritable("dq", dq, shape.extent(shape.q, shape.qLen, shape.heads), bytes);
-        Operands.requireWritable(
-                "dk", dk, shape.extent(shape.k, shape.kvLen, shape.kvHeads), bytes);
-        Operands.requireWritable(
-                "dv", dv, shape.extent(shape.v, shape.kvLen, shape.kvHeads), bytes);
+        Checks.require("dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable("dq", dq, shape.extent(shape.q, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable("dk", dk, shape.extent(shape.k, shape.kvLen, shape.kvHeads), bytes);
+        Checks.requireWritable("dv", dv, shape.extent(shape.v, shape.kvLen, shape.kvHeads), bytes);
         if ((alpha == null) != (dalpha == null)) {
             throw new IllegalArgumentException("dalpha: expected together with alpha, or neither");
         }
         if (dalpha != null) {
-            Operands.requireWritable("dalpha", dalpha, shape.heads * shape.heads, bytes);
+            Checks.requireWritable("dalpha", dalpha, shape.heads * shape.heads, bytes);
         }
-        Operands.requireWritable("workspace", workspace, 0, 1);
+        Checks.requireWritable("workspace", workspace, 0, 1);
         requireDisjointFromInputs("dq", dq, q, k, v, alpha, lengths);
         requireDisjointFromInputs("dk", dk, q, k, v, alpha, lengths);
         requireDisjointFromInputs("dv", dv, q, k, v, alpha, lengths);
@@ -229,14 +226,14 @@ public record Attention(
                 q,
                 k,
                 v,
-                Operands.orNull(alpha),
-                Operands.orNull(lengths),
-                Operands.orNull(lse),
+                Checks.orNull(alpha),
+                Checks.orNull(lengths),
+                Checks.orNull(lse),
                 dout,
                 dq,
                 dk,
                 dv,
-                Operands.orNull(dalpha),
+                Checks.orNull(dalpha),
                 workspace);
     }
 
@@ -247,14 +244,14 @@ public record Attention(
             MemorySegment alpha,
             MemorySegment lengths) {
         int bytes = dtype.bytes();
-        Operands.require("q", q, extent(this.q, qLen, heads), bytes);
-        Operands.require("k", k, extent(this.k, kvLen, kvHeads), bytes);
-        Operands.require("v", v, extent(this.v, kvLen, kvHeads), bytes);
+        Checks.require("q", q, extent(this.q, qLen, heads), bytes);
+        Checks.require("k", k, extent(this.k, kvLen, kvHeads), bytes);
+        Checks.require("v", v, extent(this.v, kvLen, kvHeads), bytes);
         if (alpha != null) {
-            Operands.require("alpha", alpha, heads * heads, bytes);
+            Checks.require("alpha", alpha, heads * heads, bytes);
         }
         if (lengths != null) {
-            Operands.require("lengths", lengths, batch, Integer.BYTES);
+            Checks.require("lengths", lengths, batch, Integer.BYTES);
         }
     }
 
@@ -282,11 +279,11 @@ public record Attention(
             MemorySegment v,
             MemorySegment alpha,
             MemorySegment lengths) {
-        Operands.requireDisjoint(name, written, "q", q);
-        Operands.requireDisjoint(name, written, "k", k);
-        Operands.requireDisjoint(name, written, "v", v);
-        Operands.requireDisjoint(name, written, "alpha", alpha);
-        Operands.requireDisjoint(name, written, "lengths", lengths);
+        Checks.requireDisjoint(name, written, "q", q);
+        Checks.requireDisjoint(name, written, "k", k);
+        Checks.requireDisjoint(name, written, "v", v);
+        Checks.requireDisjoint(name, written, "alpha", alpha);
+        Checks.requireDisjoint(name, written, "lengths", lengths);
     }
 
     private static void requireDisjointFromGradients(
@@ -297,10 +294,10 @@ public record Attention(
             MemorySegment dv,
             MemorySegment dalpha,
             MemorySegment workspace) {
-        Operands.requireDisjoint(name, segment, "dq", dq);
-        Operands.requireDisjoint(name, segment, "dk", dk);
-        Operands.requireDisjoint(name, segment, "dv", dv);
-        Operands.requireDisjoint(name, segment, "dalpha", dalpha);
-        Operands.requireDisjoint(name, segment, "workspace", workspace);
+        Checks.requireDisjoint(name, segment, "dq", dq);
+        Checks.requireDisjoint(name, segment, "dk", dk);
+        Checks.requireDisjoint(name, segment, "dv", dv);
+        Checks.requireDisjoint(name, segment, "dalpha", dalpha);
+        Checks.requireDisjoint(name, segment, "workspace", workspace);
     }
 }

@@ -51,13 +51,13 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
      * @throws IllegalArgumentException if one is out of range, naming it
      */
     public LowRankAdapter {
-        Operands.requireFloating(dtype);
+        Checks.requireFloating(dtype);
         if (kind == null) {
             throw new IllegalArgumentException("kind: null, expected LORA or HYPLORA");
         }
-        Operands.requireAtLeast("d", d, 1);
-        Operands.requireAtLeast("r", r, 1);
-        Operands.requireAtLeast("k", k, 1);
+        Checks.requireAtLeast("d", d, 1);
+        Checks.requireAtLeast("r", r, 1);
+        Checks.requireAtLeast("k", k, 1);
         if (!Double.isFinite(scaling)) {
             throw new IllegalArgumentException(
                     "scaling: " + scaling + ", expected a finite number");
@@ -85,9 +85,9 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
      * @throws IllegalArgumentException if a segment is unfit, naming it
      */
     public static void gram(Exec exec, LowRankAdapter shape, MemorySegment b, MemorySegment gram) {
-        Operands.require("b", b, Math.multiplyExact(shape.k, shape.r), shape.dtype.bytes());
-        Operands.requireWritable("gram", gram, Math.multiplyExact(shape.r, shape.r), Double.BYTES);
-        Operands.requireDisjoint("gram", gram, "b", b);
+        Checks.require("b", b, Math.multiplyExact(shape.k, shape.r), shape.dtype.bytes());
+        Checks.requireWritable("gram", gram, Math.multiplyExact(shape.r, shape.r), Double.BYTES);
+        Checks.requireDisjoint("gram", gram, "b", b);
         LowRankBinding.gram(exec, shape, b, gram);
     }
 
@@ -127,10 +127,9 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment m) {
         shape.requireInputs(tokens, x, xStride, a, b, gram, curvature, s);
         int bytes = shape.dtype.bytes();
-        Operands.requireWritable(
-                "out", out, extent("outStride", tokens, outStride, shape.k), bytes);
-        Operands.requireWritable("p", p, Math.multiplyExact(tokens, shape.r), bytes);
-        Operands.requireDisjoint("out", out, "p", p);
+        Checks.requireWritable("out", out, extent("outStride", tokens, outStride, shape.k), bytes);
+        Checks.requireWritable("p", p, Math.multiplyExact(tokens, shape.r), bytes);
+        Checks.requireDisjoint("out", out, "p", p);
         requireDisjointFromInputs("out", out, x, a, b, gram);
         requireDisjointFromInputs("p", p, x, a, b, gram);
         boolean hyperbolic = shape.hyperbolic();
@@ -138,9 +137,9 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             requireScalars("gain", gain, tokens, x, a, b, gram, out, p);
             requireScalars("norm", norm, tokens, x, a, b, gram, out, p);
             requireScalars("m", m, tokens, x, a, b, gram, out, p);
-            Operands.requireDisjoint("gain", gain, "norm", norm);
-            Operands.requireDisjoint("gain", gain, "m", m);
-            Operands.requireDisjoint("norm", norm, "m", m);
+            Checks.requireDisjoint("gain", gain, "norm", norm);
+            Checks.requireDisjoint("gain", gain, "m", m);
+            Checks.requireDisjoint("norm", norm, "m", m);
         }
         LowRankBinding.forward(
                 exec,
@@ -199,25 +198,24 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment workspace) {
         shape.requireInputs(tokens, x, xStride, a, b, gram, curvature, s);
         int bytes = shape.dtype.bytes();
-        Operands.require("dout", dout, extent("outStride", tokens, outStride, shape.k), bytes);
-        Operands.require("p", p, Math.multiplyExact(tokens, shape.r), bytes);
+        Checks.require("dout", dout, extent("outStride", tokens, outStride, shape.k), bytes);
+        Checks.require("p", p, Math.multiplyExact(tokens, shape.r), bytes);
         boolean hyperbolic = shape.hyperbolic();
         if (hyperbolic) {
-            Operands.require("norm", norm, tokens, Double.BYTES);
-            Operands.require("m", m, tokens, Double.BYTES);
+            Checks.require("norm", norm, tokens, Double.BYTES);
+            Checks.require("m", m, tokens, Double.BYTES);
         }
-        Operands.requireWritable("da", da, Math.multiplyExact(shape.r, shape.d), bytes);
-        Operands.requireWritable("db", db, Math.multiplyExact(shape.k, shape.r), bytes);
-        Operands.requireWritable("workspace", workspace, 0, 1);
+        Checks.requireWritable("da", da, Math.multiplyExact(shape.r, shape.d), bytes);
+        Checks.requireWritable("db", db, Math.multiplyExact(shape.k, shape.r), bytes);
+        Checks.requireWritable("workspace", workspace, 0, 1);
         if (dx != null) {
-            Operands.requireWritable(
-                    "dx", dx, extent("dxStride", tokens, dxStride, shape.d), bytes);
+            Checks.requireWritable("dx", dx, extent("dxStride", tokens, dxStride, shape.d), bytes);
         }
         if (dK != null) {
-            Operands.requireWritable("dK", dK, 1, Double.BYTES);
+            Checks.requireWritable("dK", dK, 1, Double.BYTES);
         }
         if (ds != null) {
-            Operands.requireWritable("ds", ds, 1, Double.BYTES);
+            Checks.requireWritable("ds", ds, 1, Double.BYTES);
         }
         requireGradient("dx", dx, x, a, b, gram, dout, p, norm, m);
         requireGradient("da", da, x, a, b, gram, dout, p, norm, m);
@@ -225,12 +223,12 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
         requireGradient("dK", dK, x, a, b, gram, dout, p, norm, m);
         requireGradient("ds", ds, x, a, b, gram, dout, p, norm, m);
         requireGradient("workspace", workspace, x, a, b, gram, dout, p, norm, m);
-        Operands.requireDisjoint("dx", dx, "da", da);
-        Operands.requireDisjoint("dx", dx, "db", db);
-        Operands.requireDisjoint("da", da, "db", db);
-        Operands.requireDisjoint("workspace", workspace, "dx", dx);
-        Operands.requireDisjoint("workspace", workspace, "da", da);
-        Operands.requireDisjoint("workspace", workspace, "db", db);
+        Checks.requireDisjoint("dx", dx, "da", da);
+        Checks.requireDisjoint("dx", dx, "db", db);
+        Checks.requireDisjoint("da", da, "db", db);
+        Checks.requireDisjoint("workspace", workspace, "dx", dx);
+        Checks.requireDisjoint("workspace", workspace, "da", da);
+        Checks.requireDisjoint("workspace", workspace, "db", db);
         LowRankBinding.backward(
                 exec,
                 shape,
@@ -247,12 +245,12 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
                 p,
                 hyperbolic ? norm : MemorySegment.NULL,
                 hyperbolic ? m : MemorySegment.NULL,
-                Operands.orNull(dx),
+                Checks.orNull(dx),
                 dxStride,
                 da,
                 db,
-                Operands.orNull(dK),
-                Operands.orNull(ds),
+                Checks.orNull(dK),
+                Checks.orNull(ds),
                 workspace);
     }
 
@@ -265,20 +263,20 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment gram,
             double curvature,
             double s) {
-        Operands.requireAtLeast("tokens", tokens, 0);
-        Operands.require("x", x, extent("xStride", tokens, xStride, d), dtype.bytes());
-        Operands.require("a", a, Math.multiplyExact(r, d), dtype.bytes());
-        Operands.require("b", b, Math.multiplyExact(k, r), dtype.bytes());
+        Checks.requireAtLeast("tokens", tokens, 0);
+        Checks.require("x", x, extent("xStride", tokens, xStride, d), dtype.bytes());
+        Checks.require("a", a, Math.multiplyExact(r, d), dtype.bytes());
+        Checks.require("b", b, Math.multiplyExact(k, r), dtype.bytes());
         if (hyperbolic()) {
-            Operands.require("gram", gram, Math.multiplyExact(r, r), Double.BYTES);
-            Operands.requirePositive("curvature", curvature);
-            Operands.requirePositive("s", s);
+            Checks.require("gram", gram, Math.multiplyExact(r, r), Double.BYTES);
+            Checks.requirePositive("curvature", curvature);
+            Checks.requirePositive("s", s);
         }
     }
 
     private static long extent(String name, long tokens, long stride, long columns) {
         if (tokens > 1) {
-            Operands.requireAtLeast(name, stride, columns);
+            Checks.requireAtLeast(name, stride, columns);
         }
         return tokens == 0 ? 0 : Math.addExact(Math.multiplyExact(tokens - 1, stride), columns);
     }
@@ -293,10 +291,10 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment gram,
             MemorySegment out,
             MemorySegment p) {
-        Operands.requireWritable(name, scalars, tokens, Double.BYTES);
+        Checks.requireWritable(name, scalars, tokens, Double.BYTES);
         requireDisjointFromInputs(name, scalars, x, a, b, gram);
-        Operands.requireDisjoint(name, scalars, "out", out);
-        Operands.requireDisjoint(name, scalars, "p", p);
+        Checks.requireDisjoint(name, scalars, "out", out);
+        Checks.requireDisjoint(name, scalars, "p", p);
     }
 
     private static void requireDisjointFromInputs(
@@ -306,10 +304,10 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment a,
             MemorySegment b,
             MemorySegment gram) {
-        Operands.requireDisjoint(name, written, "x", x);
-        Operands.requireDisjoint(name, written, "a", a);
-        Operands.requireDisjoint(name, written, "b", b);
-        Operands.requireDisjoint(name, written, "gram", gram);
+        Checks.requireDisjoint(name, written, "x", x);
+        Checks.requireDisjoint(name, written, "a", a);
+        Checks.requireDisjoint(name, written, "b", b);
+        Checks.requireDisjoint(name, written, "gram", gram);
     }
 
     private static void requireGradient(
@@ -324,9 +322,9 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment norm,
             MemorySegment m) {
         requireDisjointFromInputs(name, written, x, a, b, gram);
-        Operands.requireDisjoint(name, written, "dout", dout);
-        Operands.requireDisjoint(name, written, "p", p);
-        Operands.requireDisjoint(name, written, "norm", norm);
-        Operands.requireDisjoint(name, written, "m", m);
+        Checks.requireDisjoint(name, written, "dout", dout);
+        Checks.requireDisjoint(name, written, "p", p);
+        Checks.requireDisjoint(name, written, "norm", norm);
+        Checks.requireDisjoint(name, written, "m", m);
     }
 }

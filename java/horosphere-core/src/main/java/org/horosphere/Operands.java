@@ -1,78 +1,89 @@
 package org.horosphere;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 
-/** Checks of the memory handed to a kernel; each failure names the argument. */
+/** Checks of memory a kernel is about to touch; every failure names the argument. */
 final class Operands {
+    static final long FLOAT = Float.BYTES;
+    static final long INT = Integer.BYTES;
+
     private Operands() {}
 
-    /** A native segment of at least so many elements, aligned to them. */
-    static void require(String name, MemorySegment segment, long elements, int bytes) {
-        if (segment == null) {
-            throw new IllegalArgumentException(name + ": null, expected a segment");
-        }
+    /** Native memory of at least {@code count} elements that is read. */
+    static void input(MemorySegment segment, String name, long count, long elementBytes) {
+        Objects.requireNonNull(segment, name);
         if (!segment.isNative()) {
             throw new IllegalArgumentException(
-                    name
-                            + ": a heap segment, expected native memory (an Arena's, or a direct buffer's)");
+                    name + ": heap memory, expected native memory (Arena.allocate)");
         }
-        if (segment.byteSize() / bytes < elements) {
+        if (segment.address() % elementBytes != 0) {
             throw new IllegalArgumentException(
                     name
-                            + ": "
-                            + segment.byteSize()
-                            + " bytes, expected at least "
-                            + elements
-                            + " elements of "
-                            + bytes
-                            + " bytes");
+                            + ": address "
+                            + segment.address()
+                            + ", expected a multiple of "
+                            + elementBytes);
         }
-        if ((segment.address() & (bytes - 1)) != 0) {
+        long bytes = elements(count, elementBytes, name);
+        if (segment.byteSize() < bytes) {
             throw new IllegalArgumentException(
-                    name + ": not aligned to its elements of " + bytes + " bytes");
+                    name + ": " + segment.byteSize() + " bytes, expected at least " + bytes);
         }
     }
 
-    /** Like {@link #require}, for memory the kernel writes. */
-    static void requireWritable(String name, MemorySegment segment, long elements, int bytes) {
-        require(name, segment, elements, bytes);
+    /** As {@link #input}, and writable. */
+    static void output(MemorySegment segment, String name, long count, long elementBytes) {
+        input(segment, name, count, elementBytes);
         if (segment.isReadOnly()) {
-            throw new IllegalArgumentException(name + ": read-only, expected writable memory");
-        }
-    }
-
-    /** Two segments, one of them written, must not share memory; null shares none. */
-    static void requireDisjoint(String name, MemorySegment a, String otherName, MemorySegment b) {
-        if (a != null
-                && b != null
-                && a.address() < b.address() + b.byteSize()
-                && b.address() < a.address() + a.byteSize()) {
-            throw new IllegalArgumentException(name + ": overlaps " + otherName);
-        }
-    }
-
-    static void requirePositive(String name, double value) {
-        if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
             throw new IllegalArgumentException(
-                    name + ": " + value + ", expected a positive number");
+                    name + ": read-only memory, expected writable memory");
         }
     }
 
-    static void requireAtLeast(String name, long value, long least) {
-        if (value < least) {
+    /** As {@link #output}, but {@link MemorySegment#NULL} stands for "not wanted". */
+    static void optionalOutput(MemorySegment segment, String name, long count, long elementBytes) {
+        if (!MemorySegment.NULL.equals(segment)) {
+            output(segment, name, count, elementBytes);
+        }
+    }
+
+    /** Refuses an output that shares memory with an input; lengths are in bytes. */
+    static void disjoint(
+            MemorySegment output,
+            long outputBytes,
+            String outputName,
+            MemorySegment input,
+            long inputBytes,
+            String inputName) {
+        if (outputBytes > 0
+                && inputBytes > 0
+                && output.address() < input.address() + inputBytes
+                && input.address() < output.address() + outputBytes) {
             throw new IllegalArgumentException(
-                    name + ": " + value + ", expected " + least + " or more");
+                    outputName + ": overlaps " + inputName + ", expected separate memory");
         }
     }
 
-    static void requireFloating(DType dtype) {
-        if (dtype != DType.F32 && dtype != DType.F64) {
-            throw new IllegalArgumentException("dtype: " + dtype + ", expected F32 or F64");
+    /** A non-negative count. */
+    static void count(long value, String name) {
+        if (value < 0) {
+            throw new IllegalArgumentException(name + ": " + value + ", expected 0 or more");
         }
     }
 
-    /** The segment, or a null pointer. */
-    static MemorySegment orNull(MemorySegment segment) {
-        return segment == null ? MemorySegment.NULL : segment;
+    /** The product of two non-negative counts. */
+    static long product(long a, long b, String name) {
+        count(a, name);
+        count(b, name);
+        return elements(a, b, name);
+    }
+
+    private static long elements(long a, long b, String name) {
+        try {
+            return Math.multiplyExact(a, b);
+        } catch (ArithmeticException e) {
+            throw new IllegalArgumentException(name + ": " + a + " * " + b + " is too large", e);
+        }
     }
 }
