@@ -273,13 +273,15 @@ HORO_API int32_t horo_gemm_load(const char* path);
 /* Returns what computes matrix products: "onednn 3.11" (its version) or "built-in". */
 HORO_API const char* horo_gemm_provider(void);
 
-/* C = alpha op(A) op(B) + beta C, row-major float32. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes
- * if trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not
- * read. C must not overlap A or B. Cut into tiles that depend on the shape only, on our own threads: the
- * provider starts none. */
-HORO_API int32_t horo_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-                            const float* a, int64_t lda, const float* b, int64_t ldb, double beta, float* c,
-                            int64_t ldc, const horo_exec* exec);
+/* C = alpha op(A) op(B) + beta C, row-major. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes if
+ * trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not read. C
+ * must not overlap A or B. A and C are float32; B is stored as b_type, HORO_F32, HORO_BF16 or HORO_F16, and
+ * becomes float32 on its way to the registers: the arithmetic is float32 throughout. The provider is asked
+ * for float32 only; other types go to the built-in kernel. Cut into tiles that depend on the shape only, on
+ * our own threads: the provider starts none. */
+HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                           const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
+                           double beta, float* c, int64_t ldc, const horo_exec* exec);
 
 #ifdef __cplusplus
 }
