@@ -12,9 +12,9 @@ namespace {
 
 constexpr int64_t token_chunk = 64;     // tokens per task
 constexpr int64_t token_group = 8;      // tokens whose scalars are solved together
-constexpr int64_t shrink_block = 2048;  // columns of x kept in the first-level cache
+constexpr int64_t shrink_block = 1024;  // columns of x kept in the first-level cache
 constexpr int64_t rank_block = 64;      // ranks per scratch tile
-constexpr int64_t expand_tokens = 512;  // tokens per task of the second product
+constexpr int64_t expand_tokens = 256;  // tokens per task of the second product
 constexpr int64_t strip_columns = 256;  // columns of dA, rows of dB per task
 
 // Number of parts of `size`, each of `part` but the last.
@@ -123,12 +123,12 @@ static void gram(int64_t k, int64_t r, const void* b, double* result, const horo
 // p = x a^T for some tokens, and their norms.
 template <class T>
 static void shrink(const LowRank& w, int64_t first, int64_t tokens) {
-    for (int64_t t0 = 0; t0 < tokens; t0 += 4) {
-        const int64_t count = smaller(4, tokens - t0);
+    for (int64_t t0 = 0; t0 < tokens; t0 += token_group) {
+        const int64_t count = smaller(token_group, tokens - t0);
         const T* x = static_cast<const T*>(w.x) + (first + t0) * w.x_stride;
         T* p = static_cast<T*>(w.p) + (first + t0) * w.r;
         for (int64_t i = 0; i < count * w.r; ++i) p[i] = 0;
-        double squares[4] = {};
+        double squares[token_group] = {};
         for (int64_t c = 0; c < w.d; c += shrink_block) {
             const int64_t columns = smaller(shrink_block, w.d - c);
             gemm_nt<T, T>(count, w.r, columns, x + c, w.x_stride, static_cast<const T*>(w.a) + c, w.d, p,
@@ -163,18 +163,19 @@ static void forward(const LowRank& w, void* out, const horo_exec& exec) {
             }
         }
     });
-    constexpr int64_t columns = 512 / static_cast<int64_t>(sizeof(T));
+    // As many columns as the transposed tile of b has room for: long pieces of rows of out.
+    constexpr int64_t room = 32768 / static_cast<int64_t>(sizeof(T));
+    const int64_t columns = smaller(room / smaller(w.r, rank_block) / 64 * 64, 1024);
     const int64_t strips = parts(w.k, columns);
     parallel_for(exec, parts(w.tokens, expand_tokens) * strips, [&](int64_t task) {
         const int64_t c = task % strips * columns;
         const int64_t width = smaller(columns, w.k - c);
         const int64_t last = smaller(w.tokens, (task / strips + 1) * expand_tokens);
-        T tile_b[rank_block * columns], tile_p[4 * token_group * rank_block];
+        T tile_b[room], tile_p[4 * token_group * rank_block];
         for (int64_t r0 = 0; r0 < w.r; r0 += rank_block) {
             const int64_t ranks = smaller(rank_block, w.r - r0);
             const T* b = static_cast<const T*>(w.b) + c * w.r + r0;
-            for (int64_t j = 0; j < width; ++j)
-                for (int64_t i = 0; i < ranks; ++i) tile_b[i * columns + j] = b[j * w.r + i];
+            transpose_tile(width, ranks, b, w.r, tile_b, columns);
             for (int64_t t0 = task / strips * expand_tokens; t0 < last; t0 += 4 * token_group) {
                 const int64_t count = smaller(4 * token_group, last - t0);
                 for (int64_t t = 0; t < count; ++t) {

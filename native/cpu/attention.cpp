@@ -238,27 +238,11 @@ class Attention {
                 width = panel(c);
                 T* p = to + c * s.dim;
                 const int64_t filled = smaller(width, s.kv_len - c);
-                const T* rows = from + c * strides.token;
-                for (int64_t j = 0; j < filled; j += W)
-                    pack_columns(p + j, width, rows + j * strides.token, strides.token,
-                                 smaller(W, filled - j));
+                transpose_tile(filled, s.dim, from + c * strides.token, strides.token, p, width);
+                for (int64_t d = 0; filled < width && d < s.dim; ++d)
+                    for (int64_t e = filled; e < width; ++e) p[d * width + e] = 0;
             }
         });
-    }
-
-    // Transposes up to W rows into columns of a panel; columns without a row become zero.
-    void pack_columns(T* to, int64_t width, const T* from, int64_t from_row, int64_t rows) const {
-        int64_t d = 0;
-        for (; rows == W && d + W <= s.dim; d += W) {
-            Vec<T, W> square[W];
-#pragma GCC unroll 16
-            for (int i = 0; i < W; ++i) square[i] = load<T, W>(from + i * from_row + d);
-            transpose<T, W>(square);
-#pragma GCC unroll 16
-            for (int i = 0; i < W; ++i) store<T, W>(to + (d + i) * width, square[i]);
-        }
-        for (; d < s.dim; ++d)
-            for (int64_t j = 0; j < W; ++j) to[d * width + j] = j < rows ? from[j * from_row + d] : 0;
     }
 
     // Copies (token, dim) of every key head without gaps: strided rows would share cache sets.

@@ -141,6 +141,26 @@ static void gemm_nt(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, 
     for (; j < n; ++j) strip_nt<T, 1>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row);
 }
 
+// to[j][i] = from[i][j] for i < rows, j < columns.
+template <class T>
+static void transpose_tile(int64_t rows, int64_t columns, const T* from, int64_t from_row, T* to,
+                           int64_t to_row) {
+    constexpr int W = lanes<T>;
+    for (int64_t i = 0; i < rows; i += W) {
+        int64_t j = 0;
+        for (; i + W <= rows && j + W <= columns; j += W) {
+            Vec<T, W> square[W];
+#pragma GCC unroll 16
+            for (int e = 0; e < W; ++e) square[e] = load<T, W>(from + (i + e) * from_row + j);
+            transpose<T, W>(square);
+#pragma GCC unroll 16
+            for (int e = 0; e < W; ++e) store<T, W>(to + (j + e) * to_row + i, square[e]);
+        }
+        for (; j < columns; ++j)
+            for (int64_t e = i; e < smaller(i + W, rows); ++e) to[j * to_row + e] = from[e * from_row + j];
+    }
+}
+
 }  // namespace
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo
