@@ -48,7 +48,7 @@ void rmsnorm_backward(const float* dout, const float* x, const float* weight, co
 // Rows are summed in blocks of float32, the blocks in double: accurate over any number of rows.
 void rmsnorm_backward_weight(const float* dout, const float* x, const float* rstd, int64_t rows, int64_t dim,
                              int64_t first, int64_t last, float* dweight) {
-    constexpr int64_t width = 64, block = 64;
+    constexpr int64_t width = 256, block = 64;
     for (int64_t c = first; c < last; c += width) {
         const int64_t n = last - c < width ? last - c : width;
         double total[width] = {};
