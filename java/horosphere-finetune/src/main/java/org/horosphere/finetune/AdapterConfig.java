@@ -184,6 +184,24 @@ public record AdapterConfig(
                 Map.of());
     }
 
+    /** The same adapter of another base model. */
+    public AdapterConfig withBaseModel(String name) {
+        return new AdapterConfig(
+                peftType,
+                r,
+                loraAlpha,
+                loraDropout,
+                targetModules,
+                excludeModules,
+                taskType,
+                name,
+                useRslora,
+                rankPattern,
+                alphaPattern,
+                inferenceMode,
+                horosphere);
+    }
+
     /** Whether the layer at a module path is adapted. */
     public boolean adapts(String modulePath) {
         return targetModules.matches(modulePath) && !excludeModules.matches(modulePath);

@@ -122,6 +122,38 @@ public record ModelConfig(
     }
 
     /**
+     * A small Llama with tied embeddings: heads of 32, one key/value head for two query heads, the usual MLP of 8/3
+     * the width.
+     *
+     * @param hiddenSize a multiple of 64
+     */
+    public static ModelConfig small(int vocabSize, int hiddenSize, int layers, int bosId, int eosId) {
+        if (hiddenSize < 64 || hiddenSize % 64 != 0) {
+            throw new IllegalArgumentException("hidden size: " + hiddenSize + ", expected a multiple of 64");
+        }
+        int headDim = 32;
+        int heads = hiddenSize / headDim;
+        return new ModelConfig(
+                Family.LLAMA,
+                vocabSize,
+                hiddenSize,
+                (hiddenSize * 8 / 3 + 7) / 8 * 8,
+                layers,
+                heads,
+                heads / 2,
+                headDim,
+                256,
+                1e-5,
+                true,
+                RopeConfig.of(headDim, DEFAULT_THETA),
+                0.02,
+                DType.BF16,
+                OptionalInt.of(bosId),
+                eosId < 0 ? List.of() : List.of(eosId),
+                OptionalInt.empty());
+    }
+
+    /**
      * Reads a configuration.
      *
      * @param path a model directory or the file itself
