@@ -21,7 +21,7 @@ import java.util.UUID;
  * removed and what was there before stays.
  *
  * <p>Every method throws {@link CheckpointException} if it cannot write. Safe from any thread; of
- * two writers of one target the last wins.
+ * two writers of one file the last wins, of two of one directory one may fail.
  */
 public final class AtomicFiles {
     /** Writes a file's contents. */
