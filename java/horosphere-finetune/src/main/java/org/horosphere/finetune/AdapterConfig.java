@@ -369,7 +369,7 @@ public record AdapterConfig(
         json.put("task_type", taskType);
         json.put("use_dora", false);
         json.put("use_rslora", useRslora);
-        Json.write(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
+        AtomicFiles.writeJson(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
     }
 
     private static void put(ObjectNode json, String key, TargetModules modules) {

@@ -114,6 +114,28 @@ public record ModelConfig(
         eosTokenIds = List.copyOf(eosTokenIds);
     }
 
+    /** The same model in another storage. */
+    public ModelConfig withDtype(DType storage) {
+        return new ModelConfig(
+                family,
+                vocabSize,
+                hiddenSize,
+                intermediateSize,
+                layers,
+                heads,
+                kvHeads,
+                headDim,
+                maxPositionEmbeddings,
+                rmsNormEps,
+                tieWordEmbeddings,
+                rope,
+                initializerRange,
+                storage,
+                bosTokenId,
+                eosTokenIds,
+                padTokenId);
+    }
+
     private static void positive(String name, int value) {
         if (value <= 0) {
             throw new IllegalArgumentException(
@@ -408,7 +430,7 @@ public record ModelConfig(
         json.put("tie_word_embeddings", tieWordEmbeddings);
         json.put("use_cache", true);
         json.put("vocab_size", vocabSize);
-        Json.write(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
+        AtomicFiles.writeJson(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
     }
 
     private static void put(ObjectNode json, String key, OptionalInt value) {
