@@ -11,7 +11,10 @@ import picocli.CommandLine.Option;
 @Command(
         name = "generate",
         mixinStandardHelpOptions = true,
-        description = "Continues a prompt, greedily. Prints the prompt and what follows it.")
+        description = {
+            "Continues a prompt, greedily. Prints the prompt and what follows it, and nothing else when not on a "
+                    + "terminal."
+        })
 final class GenerateCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
 
@@ -31,7 +34,11 @@ final class GenerateCommand implements Callable<Integer> {
             throw new IllegalArgumentException("--max-new-tokens: " + maxNewTokens + ", expected 0 or more");
         }
         try (CausalLm lm = model.open(Exec.CPU)) {
-            System.out.println(prompt + lm.generate(prompt, maxNewTokens));
+            System.out.print(prompt + lm.generate(prompt, maxNewTokens));
+            if (Terminal.isInteractive()) {
+                System.out.println();
+            }
+            System.out.flush();
             return 0;
         }
     }

@@ -7,8 +7,8 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import org.horosphere.DType;
 import org.horosphere.finetune.Batches;
-import org.horosphere.finetune.DefaultData;
 import org.horosphere.finetune.ModelConfig;
 import org.horosphere.finetune.ModelWriter;
 import org.horosphere.finetune.PretrainCorpus;
@@ -103,7 +103,7 @@ final class PretrainCommand implements Callable<Integer> {
                                 validation,
                                 progress);
             }
-            ModelWriter.write(output, config, pretraining.weights(), tokenizerDirectory);
+            ModelWriter.write(output, config, pretraining.weights(), DType.BF16, tokenizerDirectory);
             interrupt.done();
             out.printf(
                     Locale.ROOT,

@@ -23,9 +23,8 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     TrainingProgress(PrintStream out, int steps) {
         this.out = out;
         this.steps = steps;
-        boolean terminal = System.console() != null && System.console().isTerminal();
         bar =
-                terminal
+                Terminal.isInteractive()
                         ? new ProgressBarBuilder()
                                 .setTaskName("training")
                                 .setInitialMax(steps)
