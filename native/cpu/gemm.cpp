@@ -111,10 +111,19 @@ const char* sgemm(const Sgemm& p, const horo_exec& exec) {
             }
         return nullptr;
     }
-    // Tiles depend on the shape alone: a result must not depend on the number of threads.
-    constexpr int64_t tile_rows = 128, tile_cols = 1024, least_work = int64_t{1} << 18;
-    const bool whole = static_cast<double>(p.m) * p.n * p.k <= least_work;
-    const int64_t rows = whole ? p.m : tile_rows, cols = whole ? p.n : tile_cols;
+    // Tiles depend on the shape alone: a result must not depend on the number of threads. 256 x 512 runs at
+    // the rate of the whole product; smaller ones, down to 64 x 128, only to give several threads something
+    // to do.
+    constexpr int64_t least_tiles = 8, least_work = int64_t{1} << 19;
+    int64_t rows = p.m < 256 ? p.m : 256, cols = p.n < 512 ? p.n : 512;
+    while (ceil_div(p.m, rows) * ceil_div(p.n, cols) < least_tiles && rows * cols > least_work / p.k) {
+        if (rows > 64)
+            rows = ceil_div(rows, 2);
+        else if (cols > 128)
+            cols = ceil_div(cols, 2);
+        else
+            break;
+    }
     const int64_t down = ceil_div(p.m, rows), across = ceil_div(p.n, cols);
     const Dnnl* library = dnnl.load(std::memory_order_acquire);
     std::atomic<int> status{0};

@@ -16,11 +16,13 @@ void rmsnorm_forward(const float* x, const float* weight, double eps, int64_t ro
                      float* rstd) {
     for (int64_t row = 0; row < rows; ++row, x += dim, out += dim) {
         const double squares = sum(dim, [&](int64_t i, auto part) {
+            prefetch_write(out + i);
             const Vec v = load(x + i, part);
             return v * v;
         });
         const float r = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(dim) + eps));
         each(dim, [&](int64_t i, auto part) {
+            prefetch(x + dim + i);  // the next row, while this one is written
             store(out + i, load(x + i, part) * r * load(weight + i, part), part);
         });
         if (rstd) rstd[row] = r;
@@ -31,11 +33,14 @@ void rmsnorm_backward(const float* dout, const float* x, const float* weight, co
                       int64_t dim, float* dx) {
     for (int64_t row = 0; row < rows; ++row, x += dim, dout += dim, dx += dim) {
         const double dot = sum(dim, [&](int64_t i, auto part) {
+            prefetch_write(dx + i);
             return load(dout + i, part) * load(weight + i, part) * load(x + i, part);
         });
         const float r = rstd[row];
         const float pull = static_cast<float>(dot * r * r * r / static_cast<double>(dim));
         each(dim, [&](int64_t i, auto part) {
+            prefetch(x + dim + i);
+            prefetch(dout + dim + i);
             const Vec direct = load(dout + i, part) * load(weight + i, part) * r;
             store(dx + i, load(dx + i, part) + (direct - load(x + i, part) * pull), part);
         });
