@@ -114,6 +114,104 @@ HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t di
                              int64_t out2_stride, void* out3, int64_t out3_stride, double p0, double p1,
                              double p2, double p3, double p4, double p5, const horo_exec* exec);
 
+/* ---- Transformer layers, float32, rows contiguous
+ * ------------------------------------------------------------------------------------------
+ * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
+
+/* out[r,i] = weight[i] * x[r,i] * rstd[r], rstd[r] = 1 / sqrt(mean_i x[r,i]^2 + eps) (Zhang and Sennrich,
+ * arXiv 1910.07467). x, out: (rows, dim); rstd: rows values for the backward pass, or NULL. out may be x. */
+HORO_API int32_t horo_rmsnorm_forward(const float* x, const float* weight, double eps, int64_t rows,
+                                      int64_t dim, float* out, float* rstd, const horo_exec* exec);
+
+/* dx += rstd * w * dout - x * rstd^3 / dim * sum_i(dout_i w_i x_i); dweight += sum_r dout * x * rstd, unless
+ * dweight is NULL. x is the input of the forward pass. */
+HORO_API int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* weight,
+                                       const float* rstd, int64_t rows, int64_t dim, float* dx,
+                                       float* dweight, const horo_exec* exec);
+
+/* Rotary embedding in place (Su et al., arXiv 2104.09864; pairs (i, i + D/2) as in Llama checkpoints):
+ * (a, b) -> (a cos - b sin, b cos + a sin). x: token t, head h at x + t * row_stride + h * head_dim.
+ * cos_sin: (position_count, head_dim), the first half of a row cosines, the second sines. inverse != 0: the
+ * transpose, which is the backward pass. */
+HORO_API int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
+                           const float* cos_sin, int64_t position_count, const int32_t* positions,
+                           int32_t inverse, const horo_exec* exec);
+
+/* out = gate * sigmoid(gate) * up (Shazeer, arXiv 2002.05202). out may be gate or up. */
+HORO_API int32_t horo_swiglu_forward(const float* gate, const float* up, float* out, int64_t n,
+                                     const horo_exec* exec);
+
+/* With s = sigmoid(gate): dup = dout * gate * s, dgate = dout * up * s * (1 + gate * (1 - s)), both
+ * overwritten; each may be one of the inputs. */
+HORO_API int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
+                                      float* dup, int64_t n, const horo_exec* exec);
+
+/* out[t] = table[ids[t]]. table: (vocab, dim), out: (tokens, dim). */
+HORO_API int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
+                                        int64_t dim, float* out, const horo_exec* exec);
+
+/* dtable[ids[t]] += dout[t], in the order of t. */
+HORO_API int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
+                                         int64_t dim, float* dtable, const horo_exec* exec);
+
+/* losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]; 0 where targets[t] < 0. With gradient != 0,
+ * logits becomes gradient_scale * (softmax(logits) - onehot(target)), 0 in ignored rows; otherwise it is only
+ * read. logits: (tokens, vocab). Exponentials of float32 after the maximum is subtracted, summed in double.
+ */
+HORO_API int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
+                                    float* losses, int32_t gradient, double gradient_scale,
+                                    const horo_exec* exec);
+
+/* out = x + y; out may be x or y. */
+HORO_API int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const horo_exec* exec);
+
+/* y += a x, a rounded to float32. */
+HORO_API int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const horo_exec* exec);
+
+/* x *= a, a rounded to float32. */
+HORO_API int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec);
+
+/* Returns the sum of squares, accumulated in double; NaN with horo_last_error() set if an argument is
+ * invalid.
+ */
+HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec);
+
+/* One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as torch.optim.AdamW computes it; step counts
+ * from 1, m and v start at zero:
+ * g = grad_scale * grad; param *= 1 - lr * weight_decay; m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2)
+ * g^2; param -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps). Scalars are combined in
+ * double, elements in float32. */
+HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
+                            double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                            double grad_scale, const horo_exec* exec);
+
+/* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
+HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,
+                                     const horo_exec* exec);
+
+/* dst = src as `to`, rounded to nearest even; NaN stays NaN, what is too large becomes infinity. */
+HORO_API int32_t horo_convert_from_f32(const float* src, int32_t to, void* dst, int64_t n,
+                                       const horo_exec* exec);
+
+/* ---- Matrix products
+ * ------------------------------------------------------------------------------------------ */
+
+/* Opens oneDNN (libdnnl.so.3) as the provider of matrix products on the CPU, for the life of the process;
+ * once one is open, further calls succeed and do nothing. HORO_UNSUPPORTED with the linker's reason on
+ * failure. */
+HORO_API int32_t horo_gemm_load(const char* path);
+
+/* Returns what computes matrix products: "onednn 3.11" (its version) or "built-in". */
+HORO_API const char* horo_gemm_provider(void);
+
+/* C = alpha op(A) op(B) + beta C, row-major float32. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes
+ * if trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not
+ * read. C must not overlap A or B. Cut into tiles that depend on the shape only, on our own threads: the
+ * provider starts none. */
+HORO_API int32_t horo_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                            const float* a, int64_t lda, const float* b, int64_t ldb, double beta, float* c,
+                            int64_t ldc, const horo_exec* exec);
+
 #ifdef __cplusplus
 }
 #endif

@@ -226,7 +226,8 @@ public final class RowOp {
      *     dtype.bytes()} bytes each
      * @param inStrides elements from row to row per input, 0 repeats one row; null if all are
      *     contiguous
-     * @param out one segment per output; a {@code .vjp} may have null for what is not wanted
+     * @param out one segment per output; a {@code .vjp} may have null (or {@link
+     *     MemorySegment#NULL}) for what is not wanted
      * @param outStrides elements from row to row per output; null if all are contiguous
      * @param params one number per parameter
      * @throws IllegalArgumentException naming the argument that does not fit
@@ -594,7 +595,7 @@ public final class RowOp {
             return false;
         }
         Operand operand = outputs.get(j);
-        if (segment == null) {
+        if (segment == null || MemorySegment.NULL.equals(segment)) {
             if (optionalOutputs) {
                 return false;
             }

@@ -1,0 +1,152 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Path;
+
+/**
+ * Dense matrix products on the CPU: oneDNN once it has been loaded, a slower built-in kernel until
+ * then. Safe from any thread; results are bitwise the same for any number of threads, but differ in
+ * the last bits between providers and instruction sets.
+ */
+public final class Gemm {
+    private static final MethodHandle LOAD =
+            Native.bind("horo_gemm_load", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    private static final MethodHandle PROVIDER =
+            Native.bind("horo_gemm_provider", FunctionDescriptor.of(Native.C_STRING));
+    private static final MethodHandle SGEMM =
+            Native.bind(
+                    "horo_sgemm",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS));
+
+    private Gemm() {}
+
+    /**
+     * Opens oneDNN as the provider, for the life of the process. Once one is open, further calls do
+     * nothing.
+     *
+     * @param libdnnl the file {@code libdnnl.so.3}; what it depends on must lie beside it or on the
+     *     system
+     * @throws HorosphereException with the dynamic linker's reason if it cannot be opened
+     */
+    public static void load(Path libdnnl) {
+        try (Arena arena = Arena.ofConfined()) {
+            int status;
+            try {
+                status =
+                        (int)
+                                LOAD.invokeExact(
+                                        arena.allocateFrom(libdnnl.toAbsolutePath().toString()));
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+        }
+    }
+
+    /** What computes the products: {@code onednn 3.11} (its version) or {@code built-in}. */
+    public static String provider() {
+        return Native.text(PROVIDER);
+    }
+
+    /**
+     * {@code C = alpha op(A) op(B) + beta C}, row-major float32, where op transposes if asked to.
+     *
+     * @param transA whether A is stored as (k, m) instead of (m, k)
+     * @param transB whether B is stored as (n, k) instead of (k, n)
+     * @param m rows of C
+     * @param n columns of C
+     * @param k the length that is summed over
+     * @param alpha factor of the product, rounded to float32
+     * @param a A, native memory
+     * @param lda elements between the rows of A as stored, at least the length of a row
+     * @param b B, native memory
+     * @param ldb elements between the rows of B as stored
+     * @param beta factor of C, rounded to float32; with 0 C is not read
+     * @param c C, native memory that overlaps neither A nor B
+     * @param ldc elements between the rows of C
+     * @param exec where to run
+     * @throws IllegalArgumentException naming the argument that does not fit
+     */
+    public static void sgemm(
+            boolean transA,
+            boolean transB,
+            long m,
+            long n,
+            long k,
+            double alpha,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            double beta,
+            MemorySegment c,
+            long ldc,
+            Exec exec) {
+        Operands.count(m, "m");
+        Operands.count(n, "n");
+        Operands.count(k, "k");
+        long sizeA = transA ? extent(k, m, lda, "lda") : extent(m, k, lda, "lda");
+        long sizeB = transB ? extent(n, k, ldb, "ldb") : extent(k, n, ldb, "ldb");
+        long sizeC = extent(m, n, ldc, "ldc");
+        Operands.input(a, "a", sizeA, Operands.FLOAT);
+        Operands.input(b, "b", sizeB, Operands.FLOAT);
+        Operands.output(c, "c", sizeC, Operands.FLOAT);
+        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", a, sizeA * Operands.FLOAT, "a");
+        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", b, sizeB * Operands.FLOAT, "b");
+        int status;
+        try {
+            status =
+                    (int)
+                            SGEMM.invokeExact(
+                                    transA ? 1 : 0,
+                                    transB ? 1 : 0,
+                                    m,
+                                    n,
+                                    k,
+                                    alpha,
+                                    a,
+                                    lda,
+                                    b,
+                                    ldb,
+                                    beta,
+                                    c,
+                                    ldc,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /** Elements from the first to the last of a matrix, both included. */
+    private static long extent(long rows, long cols, long ld, String name) {
+        if (ld < Math.max(cols, 1)) {
+            throw new IllegalArgumentException(
+                    name + ": " + ld + ", expected at least the row length " + cols);
+        }
+        return rows == 0 || cols == 0 ? 0 : Operands.product(rows - 1, ld, name) + cols;
+    }
+}

@@ -1,0 +1,651 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Transformer layers and the AdamW step on native float32 memory the caller owns. Matrices are
+ * row-major and contiguous. Every method is safe from any thread, allocates nothing, and gives
+ * bitwise the same result for any number of threads; NaN in a row stays in that row. An argument
+ * that does not fit is an {@link IllegalArgumentException} naming it, a closed arena or {@link
+ * Exec} an {@link IllegalStateException}.
+ */
+public final class Layers {
+    private static final MethodHandle RMSNORM_FORWARD =
+            Native.bind(
+                    "horo_rmsnorm_forward",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle RMSNORM_BACKWARD =
+            Native.bind(
+                    "horo_rmsnorm_backward",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG,
+                            ADDRESS, ADDRESS, ADDRESS));
+    private static final MethodHandle ROPE =
+            Native.bind(
+                    "horo_rope",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS,
+                            JAVA_LONG, ADDRESS, JAVA_INT, ADDRESS));
+    private static final MethodHandle SWIGLU_FORWARD =
+            Native.bind(
+                    "horo_swiglu_forward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle SWIGLU_BACKWARD =
+            Native.bind(
+                    "horo_swiglu_backward",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG,
+                            ADDRESS));
+    private static final MethodHandle EMBEDDING_FORWARD =
+            Native.bind(
+                    "horo_embedding_forward",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle EMBEDDING_BACKWARD =
+            Native.bind(
+                    "horo_embedding_backward",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle CROSS_ENTROPY =
+            Native.bind(
+                    "horo_cross_entropy",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_INT,
+                            JAVA_DOUBLE,
+                            ADDRESS));
+    private static final MethodHandle ADD =
+            Native.bind(
+                    "horo_add",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle AXPY =
+            Native.bind(
+                    "horo_axpy",
+                    FunctionDescriptor.of(
+                            JAVA_INT, JAVA_DOUBLE, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle SCALE =
+            Native.bind(
+                    "horo_scale",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_DOUBLE, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle SUM_SQUARES =
+            Native.bind(
+                    "horo_sum_squares",
+                    FunctionDescriptor.of(JAVA_DOUBLE, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle ADAMW =
+            Native.bind(
+                    "horo_adamw",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS));
+    private static final MethodHandle CONVERT_TO_F32 =
+            Native.bind(
+                    "horo_convert_to_f32",
+                    FunctionDescriptor.of(
+                            JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle CONVERT_FROM_F32 =
+            Native.bind(
+                    "horo_convert_from_f32",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, ADDRESS));
+
+    private Layers() {}
+
+    /**
+     * {@code out = weight * x * rstd} row by row, with {@code rstd = 1 / sqrt(mean(x²) + eps)}
+     * (Zhang and Sennrich, arXiv 1910.07467).
+     *
+     * @param x (rows, dim)
+     * @param weight (dim)
+     * @param eps added to the mean square
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param out (rows, dim), overwritten; may be {@code x}
+     * @param rstd (rows), overwritten, for the backward pass; or {@link MemorySegment#NULL}
+     * @param exec where to run
+     */
+    public static void rmsnorm_forward(
+            MemorySegment x,
+            MemorySegment weight,
+            double eps,
+            long rows,
+            long dim,
+            MemorySegment out,
+            MemorySegment rstd,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.input(weight, "weight", dim, Operands.FLOAT);
+        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT);
+        int status;
+        try {
+            status =
+                    (int)
+                            RMSNORM_FORWARD.invokeExact(
+                                    x, weight, eps, rows, dim, out, rstd, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dx += rstd w dout - x rstd³ / dim Σ(dout w x)} row by row, and {@code dweight +=
+     * Σ_rows dout x rstd}.
+     *
+     * @param dout (rows, dim)
+     * @param x (rows, dim), the input of the forward pass
+     * @param weight (dim)
+     * @param rstd (rows), from the forward pass
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param dx (rows, dim), added to; overlaps no input
+     * @param dweight (dim), added to; or {@link MemorySegment#NULL} if not wanted
+     * @param exec where to run
+     */
+    public static void rmsnorm_backward(
+            MemorySegment dout,
+            MemorySegment x,
+            MemorySegment weight,
+            MemorySegment rstd,
+            long rows,
+            long dim,
+            MemorySegment dx,
+            MemorySegment dweight,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(dout, "dout", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.input(weight, "weight", dim, Operands.FLOAT);
+        Operands.input(rstd, "rstd", rows, Operands.FLOAT);
+        Operands.output(dx, "dx", n, Operands.FLOAT);
+        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT);
+        int status;
+        try {
+            status =
+                    (int)
+                            RMSNORM_BACKWARD.invokeExact(
+                                    dout, x, weight, rstd, rows, dim, dx, dweight, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * Rotary position embedding in place (Su et al., arXiv 2104.09864), with pairs {@code (i, i +
+     * headDim / 2)} as Llama checkpoints have them: {@code (a, b) -> (a cos - b sin, b cos + a
+     * sin)}.
+     *
+     * @param x token t, head h at element {@code t * rowStride + h * headDim}
+     * @param tokens number of tokens, 0 or more
+     * @param rowStride elements from token to token, at least {@code heads * headDim}
+     * @param heads number of heads
+     * @param headDim length of a head, even
+     * @param cosSin (positions, headDim): a row holds headDim / 2 cosines, then as many sines
+     * @param positions (tokens) int32: the row of {@code cosSin} for each token
+     * @param inverse whether to apply the transpose, which is the backward pass
+     * @param exec where to run
+     */
+    public static void rope(
+            MemorySegment x,
+            long tokens,
+            long rowStride,
+            long heads,
+            long headDim,
+            MemorySegment cosSin,
+            MemorySegment positions,
+            boolean inverse,
+            Exec exec) {
+        long width = Operands.product(heads, headDim, "heads * headDim");
+        Operands.count(tokens, "tokens");
+        if (headDim < 2 || headDim % 2 != 0) {
+            throw new IllegalArgumentException(
+                    "headDim: " + headDim + ", expected an even number of 2 or more");
+        }
+        if (rowStride < width) {
+            throw new IllegalArgumentException(
+                    "rowStride: " + rowStride + ", expected at least heads * headDim = " + width);
+        }
+        long extent =
+                tokens == 0 ? 0 : Operands.product(tokens - 1, rowStride, "tokens * rowStride");
+        Operands.output(x, "x", tokens == 0 ? 0 : extent + width, Operands.FLOAT);
+        Operands.input(cosSin, "cosSin", 0, Operands.FLOAT);
+        Operands.input(positions, "positions", tokens, Operands.INT);
+        long positionCount = cosSin.byteSize() / Operands.FLOAT / headDim;
+        int status;
+        try {
+            status =
+                    (int)
+                            ROPE.invokeExact(
+                                    x,
+                                    tokens,
+                                    rowStride,
+                                    heads,
+                                    headDim,
+                                    cosSin,
+                                    positionCount,
+                                    positions,
+                                    inverse ? 1 : 0,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = gate sigmoid(gate) up} (Shazeer, arXiv 2002.05202).
+     *
+     * @param gate n values
+     * @param up n values
+     * @param out n values, overwritten; may be {@code gate} or {@code up}
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void swiglu_forward(
+            MemorySegment gate, MemorySegment up, MemorySegment out, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(gate, "gate", n, Operands.FLOAT);
+        Operands.input(up, "up", n, Operands.FLOAT);
+        Operands.output(out, "out", n, Operands.FLOAT);
+        int status;
+        try {
+            status = (int) SWIGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * With {@code s = sigmoid(gate)}: {@code dup = dout gate s} and {@code dgate = dout up s (1 +
+     * gate (1 - s))}.
+     *
+     * @param dout n values
+     * @param gate n values, as in the forward pass
+     * @param up n values, as in the forward pass
+     * @param dgate n values, overwritten; may be one of the inputs
+     * @param dup n values, overwritten; may be another of the inputs
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void swiglu_backward(
+            MemorySegment dout,
+            MemorySegment gate,
+            MemorySegment up,
+            MemorySegment dgate,
+            MemorySegment dup,
+            long n,
+            Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(dout, "dout", n, Operands.FLOAT);
+        Operands.input(gate, "gate", n, Operands.FLOAT);
+        Operands.input(up, "up", n, Operands.FLOAT);
+        Operands.output(dgate, "dgate", n, Operands.FLOAT);
+        Operands.output(dup, "dup", n, Operands.FLOAT);
+        Operands.disjoint(dgate, n * Operands.FLOAT, "dgate", dup, n * Operands.FLOAT, "dup");
+        int status;
+        try {
+            status =
+                    (int) SWIGLU_BACKWARD.invokeExact(dout, gate, up, dgate, dup, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out[t] = table[ids[t]]}.
+     *
+     * @param ids (tokens) int32
+     * @param table (vocab, dim)
+     * @param tokens number of tokens, 0 or more
+     * @param vocab rows of the table
+     * @param dim length of a row, 1 or more
+     * @param out (tokens, dim), overwritten
+     * @param exec where to run
+     * @throws IllegalArgumentException naming position and id if an id is not in [0, vocab);
+     *     nothing is written then
+     */
+    public static void embedding_forward(
+            MemorySegment ids,
+            MemorySegment table,
+            long tokens,
+            long vocab,
+            long dim,
+            MemorySegment out,
+            Exec exec) {
+        Operands.input(ids, "ids", tokens, Operands.INT);
+        Operands.input(table, "table", Operands.product(vocab, dim, "vocab * dim"), Operands.FLOAT);
+        Operands.output(out, "out", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT);
+        int status;
+        try {
+            status =
+                    (int)
+                            EMBEDDING_FORWARD.invokeExact(
+                                    ids, table, tokens, vocab, dim, out, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dtable[ids[t]] += dout[t]}, in the order of the tokens.
+     *
+     * @param ids (tokens) int32
+     * @param dout (tokens, dim)
+     * @param tokens number of tokens, 0 or more
+     * @param vocab rows of the table
+     * @param dim length of a row, 1 or more
+     * @param dtable (vocab, dim), added to
+     * @param exec where to run
+     * @throws IllegalArgumentException naming position and id if an id is not in [0, vocab);
+     *     nothing is written then
+     */
+    public static void embedding_backward(
+            MemorySegment ids,
+            MemorySegment dout,
+            long tokens,
+            long vocab,
+            long dim,
+            MemorySegment dtable,
+            Exec exec) {
+        Operands.input(ids, "ids", tokens, Operands.INT);
+        Operands.input(dout, "dout", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT);
+        Operands.output(
+                dtable, "dtable", Operands.product(vocab, dim, "vocab * dim"), Operands.FLOAT);
+        int status;
+        try {
+            status =
+                    (int)
+                            EMBEDDING_BACKWARD.invokeExact(
+                                    ids, dout, tokens, vocab, dim, dtable, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]}; 0 where the target is
+     * negative.
+     *
+     * @param logits (tokens, vocab); if {@code gradient}, overwritten by {@code gradientScale
+     *     (softmax(logits) - onehot(target))}, which is 0 in ignored rows
+     * @param targets (tokens) int32; negative means ignored
+     * @param tokens number of tokens, 0 or more
+     * @param vocab number of classes, 1 or more
+     * @param losses (tokens), overwritten
+     * @param gradient whether the gradient is wanted
+     * @param gradientScale factor of the gradient, usually 1 / (targets that count)
+     * @param exec where to run
+     * @throws IllegalArgumentException naming position and target if a target is vocab or more;
+     *     nothing is written then
+     */
+    public static void cross_entropy(
+            MemorySegment logits,
+            MemorySegment targets,
+            long tokens,
+            long vocab,
+            MemorySegment losses,
+            boolean gradient,
+            double gradientScale,
+            Exec exec) {
+        long n = Operands.product(tokens, vocab, "tokens * vocab");
+        if (gradient) {
+            Operands.output(logits, "logits", n, Operands.FLOAT);
+        } else {
+            Operands.input(logits, "logits", n, Operands.FLOAT);
+        }
+        Operands.input(targets, "targets", tokens, Operands.INT);
+        Operands.output(losses, "losses", tokens, Operands.FLOAT);
+        int status;
+        try {
+            status =
+                    (int)
+                            CROSS_ENTROPY.invokeExact(
+                                    logits,
+                                    targets,
+                                    tokens,
+                                    vocab,
+                                    losses,
+                                    gradient ? 1 : 0,
+                                    gradientScale,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = x + y}.
+     *
+     * @param x n values
+     * @param y n values
+     * @param out n values, overwritten; may be {@code x} or {@code y}
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void add(MemorySegment x, MemorySegment y, MemorySegment out, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.input(y, "y", n, Operands.FLOAT);
+        Operands.output(out, "out", n, Operands.FLOAT);
+        int status;
+        try {
+            status = (int) ADD.invokeExact(x, y, out, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code y += a x}.
+     *
+     * @param a factor, rounded to float32
+     * @param x n values
+     * @param y n values, added to
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void axpy(double a, MemorySegment x, MemorySegment y, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.output(y, "y", n, Operands.FLOAT);
+        int status;
+        try {
+            status = (int) AXPY.invokeExact(a, x, y, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code x *= a}.
+     *
+     * @param a factor, rounded to float32
+     * @param x n values, overwritten
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void scale(double a, MemorySegment x, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.output(x, "x", n, Operands.FLOAT);
+        int status;
+        try {
+            status = (int) SCALE.invokeExact(a, x, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code Σ x²}, accumulated in float64.
+     *
+     * @param x n values
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static double sum_squares(MemorySegment x, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT);
+        try {
+            return (double) SUM_SQUARES.invokeExact(x, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+    }
+
+    /**
+     * One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as {@code torch.optim.AdamW}
+     * computes it: {@code g = gradScale grad; param *= 1 - lr weightDecay; m += (1 - beta1) (g -
+     * m); v = beta2 v + (1 - beta2) g²; param -= lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 -
+     * beta2^step) + eps)}. Scalars are combined in float64, elements in float32.
+     *
+     * @param param n values, updated
+     * @param grad n values
+     * @param m first moment, n values, updated; zero before the first step
+     * @param v second moment, n values, updated; zero before the first step
+     * @param n number of elements, 0 or more
+     * @param lr learning rate
+     * @param beta1 decay of the first moment, in [0, 1); pass a double literal, {@code 0.9f} is
+     *     another number
+     * @param beta2 decay of the second moment, in [0, 1)
+     * @param eps added to the denominator
+     * @param weightDecay decoupled weight decay
+     * @param step number of this step, from 1
+     * @param gradScale multiplied into the gradient, e.g. by clipping; 1 for none
+     * @param exec where to run
+     */
+    public static void adamw(
+            MemorySegment param,
+            MemorySegment grad,
+            MemorySegment m,
+            MemorySegment v,
+            long n,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            long step,
+            double gradScale,
+            Exec exec) {
+        Operands.count(n, "n");
+        Operands.output(param, "param", n, Operands.FLOAT);
+        Operands.input(grad, "grad", n, Operands.FLOAT);
+        Operands.output(m, "m", n, Operands.FLOAT);
+        Operands.output(v, "v", n, Operands.FLOAT);
+        int status;
+        try {
+            status =
+                    (int)
+                            ADAMW.invokeExact(
+                                    param,
+                                    grad,
+                                    m,
+                                    v,
+                                    n,
+                                    lr,
+                                    beta1,
+                                    beta2,
+                                    eps,
+                                    weightDecay,
+                                    step,
+                                    gradScale,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dst = src} as float32; exact, except that float64 is rounded to nearest even.
+     *
+     * @param from how {@code src} is stored
+     * @param src n values
+     * @param dst n float32 values, overwritten
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void convert(
+            DType from, MemorySegment src, MemorySegment dst, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(src, "src", n, from.bytes());
+        Operands.output(dst, "dst", n, Operands.FLOAT);
+        Operands.disjoint(dst, n * Operands.FLOAT, "dst", src, n * from.bytes(), "src");
+        int status;
+        try {
+            status = (int) CONVERT_TO_F32.invokeExact(from.code(), src, dst, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dst = src} rounded to nearest even; NaN stays NaN, what is too large becomes infinity.
+     *
+     * @param src n float32 values
+     * @param to how {@code dst} is stored
+     * @param dst n values, overwritten
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void convert_from_f32(
+            MemorySegment src, DType to, MemorySegment dst, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(src, "src", n, Operands.FLOAT);
+        Operands.output(dst, "dst", n, to.bytes());
+        Operands.disjoint(dst, n * to.bytes(), "dst", src, n * Operands.FLOAT, "src");
+        int status;
+        try {
+            status = (int) CONVERT_FROM_F32.invokeExact(src, to.code(), dst, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+}

@@ -1,0 +1,248 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * An adapter directory in PEFT's format: {@code adapter_config.json} and {@code
+ * adapter_model.safetensors}. Plain LoRA is exactly what PEFT reads and writes. HypLoRA and
+ * coefficient mixing add tensors, under a {@code peft_type} that PEFT does not know, so that it
+ * refuses them and does not load half an adapter:
+ *
+ * <ul>
+ *   <li>{@code base_model.model.MODULE.lora_A.weight} (r, in), {@code .lora_B.weight} (out, r);
+ *   <li>{@code base_model.model.MODULE.hyplora_K} (1), {@code .hyplora_s} (1);
+ *   <li>{@code base_model.model.model.layers.N.self_attn.coeff_alpha} (H, H), the residual: the
+ *       mixing matrix is the identity plus it.
+ * </ul>
+ *
+ * @param config the configuration
+ * @param lowRank matrices by module path, such as {@code model.layers.0.self_attn.q_proj}
+ * @param coeffAlpha mixing residuals by layer, (H, H) row-major; all of one size
+ */
+public record AdapterFiles(
+        AdapterConfig config, Map<String, LowRank> lowRank, Map<Integer, float[]> coeffAlpha) {
+    private static final String FILE = "adapter_model.safetensors";
+    private static final String PREFIX = "base_model.model.";
+    private static final String A = ".lora_A.weight";
+    private static final String B = ".lora_B.weight";
+    private static final String K = ".hyplora_K";
+    private static final String S = ".hyplora_s";
+
+    private static final Pattern MODULE =
+            Pattern.compile(
+                    Pattern.quote(PREFIX)
+                            + "(.+?)(\\.lora_A\\.weight|\\.lora_B\\.weight|\\.hyplora_K|\\.hyplora_s)");
+    private static final Pattern ALPHA =
+            Pattern.compile(
+                    Pattern.quote(PREFIX)
+                            + "model\\.layers\\.(0|[1-9][0-9]{0,5})\\.self_attn\\.coeff_alpha");
+
+    /**
+     * @throws IllegalArgumentException if the parts do not fit each other
+     */
+    public AdapterFiles {
+        lowRank = Collections.unmodifiableMap(new TreeMap<>(lowRank));
+        coeffAlpha = Collections.unmodifiableMap(new TreeMap<>(coeffAlpha));
+        AdapterConfig.PeftType type = config.peftType();
+        if (lowRank.isEmpty() && type != AdapterConfig.PeftType.COEFF) {
+            throw new IllegalArgumentException("no module has lora_A and lora_B");
+        }
+        if (coeffAlpha.isEmpty() == type.coeff()) {
+            throw new IllegalArgumentException(
+                    "peft_type is %s, but %d layers have coeff_alpha"
+                            .formatted(type, coeffAlpha.size()));
+        }
+        lowRank.forEach(
+                (module, matrices) -> {
+                    if (!config.adapts(module)) {
+                        throw new IllegalArgumentException(
+                                "module %s is none of target_modules %s (exclude_modules %s)"
+                                        .formatted(
+                                                module,
+                                                config.targetModules(),
+                                                config.excludeModules()));
+                    }
+                    if (matrices.r() != config.rank(module)) {
+                        throw new IllegalArgumentException(
+                                "module %s has rank %d, %s says %d"
+                                        .formatted(
+                                                module,
+                                                matrices.r(),
+                                                AdapterConfig.FILE,
+                                                config.rank(module)));
+                    }
+                    if (matrices.hyperbolic() != type.hyperbolic()) {
+                        throw new IllegalArgumentException(
+                                "peft_type is %s, but module %s has %s hyplora_K and hyplora_s"
+                                        .formatted(
+                                                type, module, matrices.hyperbolic() ? "" : "no"));
+                    }
+                });
+        int size = -1;
+        for (var entry : coeffAlpha.entrySet()) {
+            int length = entry.getValue().length;
+            long side = Math.round(Math.sqrt(length));
+            if (length == 0 || side * side != length || size >= 0 && size != length) {
+                throw new IllegalArgumentException(
+                        "coeff_alpha of layer %d has %d elements, expected H * H, the same in every layer"
+                                .formatted(entry.getKey(), length));
+            }
+            size = length;
+        }
+    }
+
+    /**
+     * Reads a directory. Weights stored as bfloat16 or float16 are widened.
+     *
+     * @throws CheckpointException if a file is missing or malformed, has an unknown tensor or lacks
+     *     one, or asks for something unsupported
+     */
+    public static AdapterFiles read(Path directory) {
+        if (!Files.isDirectory(directory)) {
+            throw new CheckpointException(directory + ": no such directory");
+        }
+        AdapterConfig config = AdapterConfig.read(directory);
+        Path file = directory.resolve(FILE);
+        try (Arena arena = Arena.ofConfined()) {
+            SafeTensors tensors = SafeTensors.open(file, arena);
+            Set<String> modules = new TreeSet<>();
+            Map<Integer, float[]> alphas = new TreeMap<>();
+            for (String name : tensors.names()) {
+                Matcher module = MODULE.matcher(name);
+                Matcher alpha = ALPHA.matcher(name);
+                if (alpha.matches()) {
+                    alphas.put(Integer.valueOf(alpha.group(1)), square(file, tensors.get(name)));
+                } else if (module.matches()) {
+                    modules.add(module.group(1));
+                } else {
+                    throw new CheckpointException(file + ": unknown tensor " + name);
+                }
+            }
+            Map<String, LowRank> lowRank = new TreeMap<>();
+            for (String module : modules) {
+                lowRank.put(module, lowRank(file, tensors, module));
+            }
+            try {
+                return new AdapterFiles(config, lowRank, alphas);
+            } catch (IllegalArgumentException e) {
+                throw new CheckpointException(file + ": " + e.getMessage(), e);
+            }
+        }
+    }
+
+    private static LowRank lowRank(Path file, SafeTensors tensors, String module) {
+        TensorData a = matrix(file, tensors, PREFIX + module + A);
+        TensorData b = matrix(file, tensors, PREFIX + module + B);
+        long r = a.shape()[0];
+        if (r != b.shape()[1]) {
+            throw new CheckpointException(
+                    "%s: module %s: lora_A has shape %s and lora_B %s, expected (r, in) and (out, r)"
+                            .formatted(
+                                    file,
+                                    module,
+                                    Arrays.toString(a.shape()),
+                                    Arrays.toString(b.shape())));
+        }
+        float k = scalar(file, tensors, PREFIX + module + K);
+        float s = scalar(file, tensors, PREFIX + module + S);
+        try {
+            return new LowRank(
+                    Math.toIntExact(r),
+                    Math.toIntExact(a.shape()[1]),
+                    Math.toIntExact(b.shape()[0]),
+                    a.toFloatArray(),
+                    b.toFloatArray(),
+                    k,
+                    s);
+        } catch (IllegalArgumentException | ArithmeticException e) {
+            throw new CheckpointException(file + ": module " + module + ": " + e.getMessage(), e);
+        }
+    }
+
+    private static TensorData matrix(Path file, SafeTensors tensors, String name) {
+        TensorData tensor = tensors.get(name);
+        if (tensor.shape().length != 2) {
+            throw shape(file, tensor, "two dimensions");
+        }
+        return tensor;
+    }
+
+    private static float[] square(Path file, TensorData tensor) {
+        long[] shape = tensor.shape();
+        if (shape.length != 2 || shape[0] != shape[1]) {
+            throw shape(file, tensor, "(H, H)");
+        }
+        return tensor.toFloatArray();
+    }
+
+    private static float scalar(Path file, SafeTensors tensors, String name) {
+        if (!tensors.names().contains(name)) {
+            return Float.NaN;
+        }
+        TensorData tensor = tensors.get(name);
+        if (!Arrays.equals(tensor.shape(), new long[] {1})) {
+            throw shape(file, tensor, "[1]");
+        }
+        float value = tensor.toFloatArray()[0];
+        if (!(value > 0 && Float.isFinite(value))) {
+            throw new CheckpointException(
+                    "%s: tensor %s is %s, expected a finite number greater than 0"
+                            .formatted(file, name, value));
+        }
+        return value;
+    }
+
+    private static CheckpointException shape(Path file, TensorData tensor, String expected) {
+        return new CheckpointException(
+                "%s: tensor %s has shape %s, expected %s"
+                        .formatted(file, tensor.name(), Arrays.toString(tensor.shape()), expected));
+    }
+
+    /**
+     * Writes the directory as a whole, see {@link AtomicFiles#replaceDirectory}: other files in an
+     * existing one are kept.
+     *
+     * @throws CheckpointException if it cannot be written; an old adapter there stays
+     */
+    public void write(Path directory) {
+        AtomicFiles.replaceDirectory(directory, Set.of(AdapterConfig.FILE, FILE), this::writeFiles);
+    }
+
+    /** Writes both files into an existing directory, one after the other. */
+    void writeFiles(Path directory) {
+        List<TensorData> tensors = new ArrayList<>();
+        lowRank.forEach(
+                (module, m) -> {
+                    tensors.add(TensorData.of(PREFIX + module + A, m.a(), m.r(), m.in()));
+                    tensors.add(TensorData.of(PREFIX + module + B, m.b(), m.out(), m.r()));
+                    if (m.hyperbolic()) {
+                        tensors.add(TensorData.of(PREFIX + module + K, new float[] {m.K()}, 1));
+                        tensors.add(TensorData.of(PREFIX + module + S, new float[] {m.s()}, 1));
+                    }
+                });
+        coeffAlpha.forEach(
+                (layer, alpha) -> {
+                    long heads = Math.round(Math.sqrt(alpha.length));
+                    tensors.add(
+                            TensorData.of(
+                                    PREFIX + "model.layers." + layer + ".self_attn.coeff_alpha",
+                                    alpha,
+                                    heads,
+                                    heads));
+                });
+        config.write(directory);
+        SafeTensors.write(directory.resolve(FILE), tensors, Map.of("format", "pt"));
+    }
+}

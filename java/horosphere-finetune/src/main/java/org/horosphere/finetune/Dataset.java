@@ -1,0 +1,437 @@
+package org.horosphere.finetune;
+
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharsetDecoder;
+import java.nio.charset.CoderResult;
+import java.nio.charset.CodingErrorAction;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Pattern;
+
+/**
+ * Token sequences to train on or to measure a loss on. Immutable once loaded (the arrays of an
+ * example are shared, do not change them).
+ *
+ * <p><b>Records</b> ({@code .jsonl}: one object per line; {@code .json}: the same or one array).
+ * The fields decide the form, further fields are ignored:
+ *
+ * <table>
+ * <caption>Record forms</caption>
+ * <tr><th>fields</th><th>prompt</th><th>completion</th><th>answer</th></tr>
+ * <tr><td>prompt, completion [, answer]</td><td>as it stands</td><td>as it stands</td>
+ *     <td>answer, else completion</td></tr>
+ * <tr><td>instruction [, input], output [, answer] (Alpaca, LLM-Adapters)</td>
+ *     <td>Alpaca template</td><td>output</td><td>answer, else output</td></tr>
+ * <tr><td>question, answer (GSM8K)</td><td>{@code "Q: " question "\nA:"}</td>
+ *     <td>{@code " " answer}</td><td>the text after {@code ####}, else all</td></tr>
+ * <tr><td>original_text, equation, ans (MAWPS)</td><td>{@code "Q: " original_text "\nA:"}</td>
+ *     <td>{@code " " equation " #### " ans}</td><td>ans</td></tr>
+ * </table>
+ *
+ * Prompt and completion are joined without anything between and encoded as one text, between BOS
+ * and EOS where the tokenizer has them. The loss covers the completion and EOS ({@link
+ * Loss#COMPLETION}) or everything after BOS ({@link Loss#ALL}). A record of more tokens than the
+ * context window is left out and counted in {@link #dropped}: cut short it would lose its answer.
+ *
+ * <p><b>Plain text</b> ({@code .txt}) is split into pieces at {@code <|endoftext|>} if it holds
+ * that marker, otherwise at blank lines; white space around a piece is dropped. Each piece begins
+ * with BOS and gets no EOS. A piece of more tokens than the window is cut into consecutive windows,
+ * each beginning with BOS again, so that every token of the piece is scored exactly once, BOS
+ * never. A tokenizer without BOS has nothing to predict a piece's first token from: that token is
+ * not scored, and each further window begins with the last token of the one before instead.
+ */
+public final class Dataset {
+    /** The label of a token that is not scored. */
+    public static final int IGNORE = -100;
+
+    private static final String END_OF_TEXT = "<|endoftext|>";
+    private static final Pattern BLANK_LINES = Pattern.compile("\\r?\\n\\s*\\n");
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private final List<Example> examples;
+    private final List<Problem> problems;
+    private final int dropped;
+
+    /**
+     * One sequence; {@code labels[i]} is {@code tokens[i]} or {@link #IGNORE}. The shift to the
+     * next token is left to the consumer.
+     */
+    public record Example(int[] tokens, int[] labels) {
+        /** How many tokens are scored: labels after the first that are not {@link #IGNORE}. */
+        public int targets() {
+            int count = 0;
+            for (int i = 1; i < labels.length; i++) {
+                if (labels[i] != IGNORE) {
+                    count++;
+                }
+            }
+            return count;
+        }
+    }
+
+    /**
+     * A prompt, the completion to learn, and the answer to compare with, see {@link Evaluation}.
+     */
+    public record Problem(String prompt, String completion, String answer) {}
+
+    /** Which tokens of a record are scored. */
+    public enum Loss {
+        COMPLETION,
+        ALL
+    }
+
+    private Dataset(List<Example> examples, List<Problem> problems, int dropped) {
+        this.examples = List.copyOf(examples);
+        this.problems = List.copyOf(problems);
+        this.dropped = dropped;
+    }
+
+    /**
+     * Loads a file by its extension: {@code .jsonl}, {@code .json} or {@code .txt}.
+     *
+     * @param context the longest example in tokens, at least 2
+     * @throws DataException if the file cannot be read, is not UTF-8, is empty, has a malformed
+     *     record, or no record that fits the context
+     */
+    public static Dataset load(Path file, Tokenizer tokenizer, int context, Loss loss) {
+        Dataset data =
+                isText(file)
+                        ? ofTexts(readTexts(file), tokenizer, context, false)
+                        : ofProblems(readProblems(file), tokenizer, context, loss);
+        if (data.examples.isEmpty()) {
+            throw new DataException(
+                    file,
+                    data.dropped == 0
+                            ? "no token to score"
+                            : "none of its "
+                                    + data.dropped
+                                    + " records fits "
+                                    + context
+                                    + " tokens");
+        }
+        return data;
+    }
+
+    /** Examples of records; {@code context} is the longest example in tokens, at least 2. */
+    public static Dataset ofProblems(
+            List<Problem> problems, Tokenizer tokenizer, int context, Loss loss) {
+        requireContext(context);
+        List<Example> examples = new ArrayList<>(problems.size());
+        List<Problem> kept = new ArrayList<>(problems.size());
+        for (Problem problem : problems) {
+            Example example = example(problem, tokenizer, loss);
+            if (example.tokens().length <= context && example.targets() > 0) {
+                examples.add(example);
+                kept.add(problem);
+            }
+        }
+        return new Dataset(examples, kept, problems.size() - kept.size());
+    }
+
+    /**
+     * Examples of plain text pieces, see the class description.
+     *
+     * @param context the longest window in tokens, BOS included, at least 2
+     * @param endOfText whether each piece is followed by EOS (scored), where the tokenizer has one
+     */
+    public static Dataset ofTexts(
+            Iterable<String> pieces, Tokenizer tokenizer, int context, boolean endOfText) {
+        requireContext(context);
+        List<Example> examples = new ArrayList<>();
+        for (String piece : pieces) {
+            int[] ids = tokenizer.encode(piece);
+            if (endOfText && tokenizer.eosId() >= 0) {
+                ids = Arrays.copyOf(ids, ids.length + 1);
+                ids[ids.length - 1] = tokenizer.eosId();
+            }
+            addWindows(examples, ids, tokenizer.bosId(), context);
+        }
+        return new Dataset(examples, List.of(), 0);
+    }
+
+    /**
+     * The records of a {@code .json} or {@code .jsonl} file as text, in file order.
+     *
+     * @throws DataException naming file and line
+     */
+    public static List<Problem> readProblems(Path file) {
+        String name = file.toString().toLowerCase(Locale.ROOT);
+        if (!name.endsWith(".json") && !name.endsWith(".jsonl")) {
+            throw new DataException(file, "expected a .jsonl, .json or .txt file");
+        }
+        return parseProblems(file, readUtf8(file), name.endsWith(".json"));
+    }
+
+    /**
+     * The pieces of a plain text file, in file order, each with at least one character.
+     *
+     * @throws DataException naming the file, and the line where the text is not UTF-8
+     */
+    public static List<String> readTexts(Path file) {
+        String text = readUtf8(file);
+        String[] parts =
+                text.contains(END_OF_TEXT)
+                        ? text.split(Pattern.quote(END_OF_TEXT))
+                        : BLANK_LINES.split(text);
+        List<String> pieces =
+                Arrays.stream(parts).map(String::strip).filter(p -> !p.isEmpty()).toList();
+        if (pieces.isEmpty()) {
+            throw new DataException(file, "has no text");
+        }
+        return pieces;
+    }
+
+    /** The sequences, in file order. */
+    public List<Example> examples() {
+        return examples;
+    }
+
+    /** The records behind {@link #examples}, one for one; empty for plain text. */
+    public List<Problem> problems() {
+        return problems;
+    }
+
+    /**
+     * Records left out because they are longer than the context window or have nothing to score.
+     */
+    public int dropped() {
+        return dropped;
+    }
+
+    static List<Problem> parseProblems(Path file, String text, boolean arrayAllowed) {
+        List<Problem> problems =
+                arrayAllowed && text.stripLeading().startsWith("[")
+                        ? parseArray(file, text)
+                        : parseLines(file, text);
+        if (problems.isEmpty()) {
+            throw new DataException(file, "has no record");
+        }
+        return problems;
+    }
+
+    private static List<Problem> parseLines(Path file, String text) {
+        List<Problem> problems = new ArrayList<>();
+        int number = 0;
+        for (String line : text.split("\\r?\\n", -1)) {
+            number++;
+            if (line.isBlank()) {
+                continue;
+            }
+            JsonNode record;
+            try (JsonParser parser = JSON.createParser(line)) {
+                record = JSON.readTree(parser);
+                if (parser.nextToken() != null) {
+                    throw new DataException(file, number, "invalid JSON: text after the record");
+                }
+            } catch (JsonProcessingException e) {
+                throw new DataException(file, number, "invalid JSON: " + e.getOriginalMessage());
+            } catch (IOException e) {
+                throw new DataException(file, "cannot be read: " + e.getMessage(), e);
+            }
+            problems.add(problem(file, number, record));
+        }
+        return problems;
+    }
+
+    private static List<Problem> parseArray(Path file, String text) {
+        List<Problem> problems = new ArrayList<>();
+        int line = 1;
+        try (JsonParser parser = JSON.createParser(text)) {
+            parser.nextToken();
+            while (parser.nextToken() != JsonToken.END_ARRAY) {
+                line = parser.currentTokenLocation().getLineNr();
+                problems.add(problem(file, line, JSON.readTree(parser)));
+            }
+            if (parser.nextToken() != null) {
+                line = parser.currentTokenLocation().getLineNr();
+                throw new DataException(file, line, "invalid JSON: text after the array");
+            }
+        } catch (JsonProcessingException e) {
+            int at = e.getLocation() == null ? line : e.getLocation().getLineNr();
+            throw new DataException(file, at, "invalid JSON: " + e.getOriginalMessage());
+        } catch (IOException e) {
+            throw new DataException(file, "cannot be read: " + e.getMessage(), e);
+        }
+        return problems;
+    }
+
+    private static Problem problem(Path file, int line, JsonNode record) {
+        if (!record.isObject()) {
+            throw new DataException(file, line, "expected a JSON object");
+        }
+        Problem problem;
+        if (record.has("prompt") || record.has("completion")) {
+            String completion = field(file, line, record, "completion");
+            problem =
+                    new Problem(
+                            field(file, line, record, "prompt"),
+                            completion,
+                            optional(file, line, record, "answer", completion));
+        } else if (record.has("instruction") || record.has("output")) {
+            String output = field(file, line, record, "output");
+            problem =
+                    new Problem(
+                            alpaca(
+                                    field(file, line, record, "instruction"),
+                                    optional(file, line, record, "input", "")),
+                            output,
+                            optional(file, line, record, "answer", output));
+        } else if (record.has("question")) {
+            String answer = field(file, line, record, "answer");
+            int marker = answer.lastIndexOf("####");
+            problem =
+                    new Problem(
+                            question(field(file, line, record, "question")),
+                            " " + answer,
+                            marker < 0 ? answer : answer.substring(marker + 4).strip());
+        } else if (record.has("original_text")) {
+            String answer = field(file, line, record, "ans");
+            problem =
+                    new Problem(
+                            question(field(file, line, record, "original_text")),
+                            " " + field(file, line, record, "equation") + " #### " + answer,
+                            answer);
+        } else {
+            throw new DataException(
+                    file,
+                    line,
+                    "missing field: expected prompt and completion, instruction and output,"
+                            + " question and answer, or original_text, equation and ans");
+        }
+        if (problem.completion().isEmpty()) {
+            throw new DataException(file, line, "the completion is empty");
+        }
+        return problem;
+    }
+
+    private static String question(String text) {
+        return "Q: " + text + "\nA:";
+    }
+
+    private static String alpaca(String instruction, String input) {
+        if (input.isEmpty()) {
+            return "Below is an instruction that describes a task. Write a response that"
+                    + " appropriately completes the request.\n\n### Instruction:\n"
+                    + instruction
+                    + "\n\n### Response:\n";
+        }
+        return "Below is an instruction that describes a task, paired with an input that provides"
+                + " further context. Write a response that appropriately completes the"
+                + " request.\n\n### Instruction:\n"
+                + instruction
+                + "\n\n### Input:\n"
+                + input
+                + "\n\n### Response:\n";
+    }
+
+    private static String field(Path file, int line, JsonNode record, String name) {
+        JsonNode value = record.get(name);
+        if (value == null || value.isNull()) {
+            throw new DataException(file, line, "missing field '" + name + "'");
+        }
+        if (!value.isTextual() && !value.isNumber()) {
+            throw new DataException(file, line, "field '" + name + "' is not text or a number");
+        }
+        return value.asText();
+    }
+
+    private static String optional(
+            Path file, int line, JsonNode record, String name, String otherwise) {
+        return record.hasNonNull(name) ? field(file, line, record, name) : otherwise;
+    }
+
+    private static Example example(Problem problem, Tokenizer tokenizer, Loss loss) {
+        int[] ids = tokenizer.encode(problem.prompt() + problem.completion());
+        int bos = tokenizer.bosId() >= 0 ? 1 : 0;
+        int eos = tokenizer.eosId() >= 0 ? 1 : 0;
+        int[] tokens = new int[bos + ids.length + eos];
+        System.arraycopy(ids, 0, tokens, bos, ids.length);
+        if (bos == 1) {
+            tokens[0] = tokenizer.bosId();
+        }
+        if (eos == 1) {
+            tokens[tokens.length - 1] = tokenizer.eosId();
+        }
+        int from = bos;
+        if (loss == Loss.COMPLETION) {
+            // A token that spans the boundary belongs to the completion.
+            int[] prompt = tokenizer.encode(problem.prompt());
+            int shared = Arrays.mismatch(prompt, ids);
+            from += shared < 0 ? prompt.length : shared;
+        }
+        int[] labels = tokens.clone();
+        Arrays.fill(labels, 0, from, IGNORE);
+        return new Example(tokens, labels);
+    }
+
+    private static void addWindows(List<Example> out, int[] ids, int bos, int context) {
+        int next = bos >= 0 ? 0 : 1;
+        while (next < ids.length) {
+            int length = Math.min(context - 1, ids.length - next);
+            int[] tokens = new int[length + 1];
+            tokens[0] = bos >= 0 ? bos : ids[next - 1];
+            System.arraycopy(ids, next, tokens, 1, length);
+            int[] labels = tokens.clone();
+            labels[0] = IGNORE;
+            out.add(new Example(tokens, labels));
+            next += length;
+        }
+    }
+
+    private static void requireContext(int context) {
+        if (context < 2) {
+            throw new IllegalArgumentException("context = " + context + ", expected at least 2");
+        }
+    }
+
+    private static boolean isText(Path file) {
+        return file.toString().toLowerCase(Locale.ROOT).endsWith(".txt");
+    }
+
+    private static String readUtf8(Path file) {
+        byte[] bytes;
+        try {
+            bytes = Files.readAllBytes(file);
+        } catch (NoSuchFileException e) {
+            throw new DataException(file, "not found");
+        } catch (IOException | OutOfMemoryError e) {
+            throw new DataException(file, "cannot be read: " + e.getMessage(), e);
+        }
+        CharsetDecoder decoder =
+                StandardCharsets.UTF_8
+                        .newDecoder()
+                        .onMalformedInput(CodingErrorAction.REPORT)
+                        .onUnmappableCharacter(CodingErrorAction.REPORT);
+        ByteBuffer in = ByteBuffer.wrap(bytes);
+        CharBuffer out = CharBuffer.allocate(bytes.length);
+        CoderResult result = decoder.decode(in, out, true);
+        if (result.isError()) {
+            int line = 1;
+            for (int i = 0; i < in.position(); i++) {
+                if (bytes[i] == '\n') {
+                    line++;
+                }
+            }
+            throw new DataException(file, line, "not UTF-8");
+        }
+        String text = out.flip().toString();
+        text = text.startsWith("\uFEFF") ? text.substring(1) : text;
+        if (text.isBlank()) {
+            throw new DataException(file, "is empty");
+        }
+        return text;
+    }
+}

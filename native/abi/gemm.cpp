@@ -1,0 +1,45 @@
+#include "cpu/gemm.h"
+
+#include "abi/status.h"
+
+namespace {
+bool fits(int64_t rows, int64_t cols, int64_t ld) {
+    return ld >= (cols > 1 ? cols : 1) && rows <= (int64_t{1} << 60) / ld;
+}
+}  // namespace
+
+extern "C" {
+
+int32_t horo_gemm_load(const char* path) {
+    HORO_REQUIRE(path, "path: null");
+    const char* reason = horo::load_gemm_provider(path);
+    return reason ? horo::fail(HORO_UNSUPPORTED, "cannot load oneDNN: %s", reason) : HORO_OK;
+}
+
+const char* horo_gemm_provider(void) { return horo::gemm_provider(); }
+
+int32_t horo_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                   const float* a, int64_t lda, const float* b, int64_t ldb, double beta, float* c,
+                   int64_t ldc, const horo_exec* exec) {
+    HORO_REQUIRE(m >= 0 && n >= 0 && k >= 0, "m, n, k: %lld, %lld, %lld, expected 0 or more",
+                 static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k));
+    HORO_REQUIRE(fits(trans_a ? k : m, trans_a ? m : k, lda),
+                 "lda: %lld, expected at least the row length %lld", static_cast<long long>(lda),
+                 static_cast<long long>(trans_a ? m : k));
+    HORO_REQUIRE(fits(trans_b ? n : k, trans_b ? k : n, ldb),
+                 "ldb: %lld, expected at least the row length %lld", static_cast<long long>(ldb),
+                 static_cast<long long>(trans_b ? k : n));
+    HORO_REQUIRE(fits(m, n, ldc), "ldc: %lld, expected at least the row length %lld",
+                 static_cast<long long>(ldc), static_cast<long long>(n));
+    if (m == 0 || n == 0) return HORO_OK;
+    HORO_REQUIRE(c, "c: null");
+    HORO_REQUIRE(k == 0 || a, "a: null");
+    HORO_REQUIRE(k == 0 || b, "b: null");
+    return horo::guarded([&] {
+        const char* failure = horo::sgemm({trans_a != 0, trans_b != 0, m, n, k, static_cast<float>(alpha), a,
+                                           lda, b, ldb, static_cast<float>(beta), c, ldc},
+                                          horo::resolve(exec));
+        return failure ? horo::fail(HORO_INTERNAL, "%s", failure) : HORO_OK;
+    });
+}
+}

@@ -1,0 +1,279 @@
+#include "cpu/layers.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "abi/exec.h"
+#include "abi/status.h"
+#include "cpu/isa.h"
+#include "cpu/pool.h"
+
+namespace {
+
+using horo::fail;
+using horo::parallel_for;
+using horo::resolve;
+
+// Elements per chunk: 128 KiB of float32, some microseconds of work; never more chunks for more threads.
+constexpr int64_t chunk_elements = 32768;
+constexpr int64_t largest = int64_t{1} << 60;
+
+const horo::LayersTable& kernels() {
+    return horo::select(horo::scalar::layers, horo::avx2::layers, horo::avx512::layers);
+}
+
+// Calls body(first, count) over [0, n) in chunks of `size`.
+template <class Body>
+int32_t over(const horo_exec* exec, int64_t n, int64_t size, Body&& body) {
+    parallel_for(resolve(exec), (n + size - 1) / size, [&](int64_t chunk) {
+        const int64_t first = chunk * size;
+        body(first, n - first < size ? n - first : size);
+    });
+    return HORO_OK;
+}
+
+int64_t rows_per_chunk(int64_t dim) { return dim < chunk_elements ? chunk_elements / dim : 1; }
+
+// Columns per chunk when every chunk goes through all rows.
+constexpr int64_t chunk_columns = 256;
+
+long long ll(int64_t value) { return static_cast<long long>(value); }
+
+}  // namespace
+
+#define REQUIRE_POINTER(name) HORO_REQUIRE(name, #name ": null")
+#define REQUIRE_COUNT(name) \
+    HORO_REQUIRE(name >= 0 && name <= largest, #name ": %lld, expected 0 or more", ll(name))
+#define REQUIRE_SHAPE(rows, dim)                                                              \
+    do {                                                                                      \
+        REQUIRE_COUNT(rows);                                                                  \
+        HORO_REQUIRE(dim >= 1 && dim <= largest, #dim ": %lld, expected 1 or more", ll(dim)); \
+        HORO_REQUIRE(rows <= largest / dim, #rows ": %lld, too large", ll(rows));             \
+    } while (0)
+#define REQUIRE_INDICES(ids, tokens, low, size)                                                         \
+    for (int64_t t = 0; t < tokens; ++t)                                                                \
+    HORO_REQUIRE(ids[t] >= low && ids[t] < size, #ids ": %d at position %lld, expected %s%lld",         \
+                 static_cast<int>(ids[t]), ll(t), low == 0 ? "0 or more and below " : "a value below ", \
+                 ll(size))
+
+extern "C" {
+
+int32_t horo_rmsnorm_forward(const float* x, const float* weight, double eps, int64_t rows, int64_t dim,
+                             float* out, float* rstd, const horo_exec* exec) {
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(weight);
+    REQUIRE_POINTER(out);
+    return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        kernels().rmsnorm_forward(x + first * dim, weight, eps, count, dim, out + first * dim,
+                                  rstd ? rstd + first : nullptr);
+    });
+}
+
+int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* weight, const float* rstd,
+                              int64_t rows, int64_t dim, float* dx, float* dweight, const horo_exec* exec) {
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(weight);
+    REQUIRE_POINTER(rstd);
+    REQUIRE_POINTER(dx);
+    if (dweight)
+        over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+            kernels().rmsnorm_backward_weight(dout, x, rstd, rows, dim, first, first + count, dweight);
+        });
+    return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        kernels().rmsnorm_backward(dout + first * dim, x + first * dim, weight, rstd + first, count, dim,
+                                   dx + first * dim);
+    });
+}
+
+int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
+                  const float* cos_sin, int64_t position_count, const int32_t* positions, int32_t inverse,
+                  const horo_exec* exec) {
+    REQUIRE_SHAPE(heads, head_dim);
+    HORO_REQUIRE(head_dim % 2 == 0, "head_dim: %lld, expected an even number", ll(head_dim));
+    HORO_REQUIRE(row_stride >= heads * head_dim,
+                 "row_stride: %lld, expected at least heads * head_dim = %lld", ll(row_stride),
+                 ll(heads * head_dim));
+    if (heads == 0) return HORO_OK;
+    REQUIRE_SHAPE(tokens, row_stride);
+    if (tokens == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(cos_sin);
+    REQUIRE_POINTER(positions);
+    REQUIRE_INDICES(positions, tokens, 0, position_count);
+    return over(exec, tokens, rows_per_chunk(heads * head_dim), [&](int64_t first, int64_t count) {
+        kernels().rope(x + first * row_stride, count, row_stride, heads, head_dim, cos_sin, positions + first,
+                       inverse ? -1.0f : 1.0f);
+    });
+}
+
+int32_t horo_swiglu_forward(const float* gate, const float* up, float* out, int64_t n,
+                            const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(gate);
+    REQUIRE_POINTER(up);
+    REQUIRE_POINTER(out);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().swiglu_forward(gate + i, up + i, out + i, count);
+    });
+}
+
+int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                             int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(gate);
+    REQUIRE_POINTER(up);
+    REQUIRE_POINTER(dgate);
+    REQUIRE_POINTER(dup);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().swiglu_backward(dout + i, gate + i, up + i, dgate + i, dup + i, count);
+    });
+}
+
+int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
+                               int64_t dim, float* out, const horo_exec* exec) {
+    REQUIRE_SHAPE(tokens, dim);
+    REQUIRE_SHAPE(vocab, dim);
+    if (tokens == 0) return HORO_OK;
+    REQUIRE_POINTER(ids);
+    REQUIRE_POINTER(table);
+    REQUIRE_POINTER(out);
+    REQUIRE_INDICES(ids, tokens, 0, vocab);
+    return over(exec, tokens, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        for (int64_t t = first; t < first + count; ++t)
+            std::memcpy(out + t * dim, table + ids[t] * dim, static_cast<size_t>(dim) * sizeof(float));
+    });
+}
+
+int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
+                                int64_t dim, float* dtable, const horo_exec* exec) {
+    REQUIRE_SHAPE(tokens, dim);
+    REQUIRE_SHAPE(vocab, dim);
+    if (tokens == 0) return HORO_OK;
+    REQUIRE_POINTER(ids);
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(dtable);
+    REQUIRE_INDICES(ids, tokens, 0, vocab);
+    // Cut by columns: a repeated id is then summed in the order of the tokens by one thread.
+    return over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+        for (int64_t t = 0; t < tokens; ++t)
+            kernels().axpy(1, dout + t * dim + first, dtable + ids[t] * dim + first, count);
+    });
+}
+
+int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
+                           float* losses, int32_t gradient, double gradient_scale, const horo_exec* exec) {
+    REQUIRE_SHAPE(tokens, vocab);
+    if (tokens == 0) return HORO_OK;
+    REQUIRE_POINTER(logits);
+    REQUIRE_POINTER(targets);
+    REQUIRE_POINTER(losses);
+    REQUIRE_INDICES(targets, tokens, INT32_MIN, vocab);
+    return over(exec, tokens, rows_per_chunk(vocab), [&](int64_t first, int64_t count) {
+        kernels().cross_entropy(logits + first * vocab, targets + first, count, vocab, losses + first,
+                                gradient != 0, static_cast<float>(gradient_scale));
+    });
+}
+
+int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(y);
+    REQUIRE_POINTER(out);
+    return over(exec, n, chunk_elements,
+                [&](int64_t i, int64_t count) { kernels().add(x + i, y + i, out + i, count); });
+}
+
+int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(y);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().axpy(static_cast<float>(a), x + i, y + i, count);
+    });
+}
+
+int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    return over(exec, n, chunk_elements,
+                [&](int64_t i, int64_t count) { kernels().scale(static_cast<float>(a), x + i, count); });
+}
+
+double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec) {
+    if (n < 0 || n > largest || (n > 0 && !x)) {
+        fail(HORO_INVALID_ARGUMENT, n > 0 ? "x: null" : "n: %lld, expected 0 or more", ll(n));
+        return std::nan("");
+    }
+    // At most 256 partial sums, however long the vector is.
+    double partial[256];
+    const int64_t least = (n + 255) / 256;
+    const int64_t size = (least + chunk_elements - 1) / chunk_elements * chunk_elements;
+    if (n == 0) return 0;
+    over(exec, n, size,
+         [&](int64_t i, int64_t count) { partial[i / size] = kernels().sum_squares(x + i, count); });
+    double total = 0;
+    for (int64_t chunk = 0; chunk * size < n; ++chunk) total += partial[chunk];
+    return total;
+}
+
+int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr, double beta1,
+                   double beta2, double eps, double weight_decay, int64_t step, double grad_scale,
+                   const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    HORO_REQUIRE(beta1 >= 0 && beta1 < 1, "beta1: %g, expected 0 or more and below 1", beta1);
+    HORO_REQUIRE(beta2 >= 0 && beta2 < 1, "beta2: %g, expected 0 or more and below 1", beta2);
+    HORO_REQUIRE(step >= 1, "step: %lld, expected 1 or more", ll(step));
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(param);
+    REQUIRE_POINTER(grad);
+    REQUIRE_POINTER(m);
+    REQUIRE_POINTER(v);
+    const double count = static_cast<double>(step);
+    const horo::AdamwStep scalars{static_cast<float>(1 - lr * weight_decay),
+                                  static_cast<float>(1 - beta1),
+                                  static_cast<float>(beta2),
+                                  static_cast<float>(1 - beta2),
+                                  static_cast<float>(std::sqrt(1 - std::pow(beta2, count))),
+                                  static_cast<float>(eps),
+                                  static_cast<float>(lr / (1 - std::pow(beta1, count))),
+                                  static_cast<float>(grad_scale)};
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t size) {
+        kernels().adamw(param + i, grad + i, m + i, v + i, size, scalars);
+    });
+}
+
+static const int64_t dtype_bytes[4] = {4, 8, 2, 2};
+
+int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE(from >= HORO_F32 && from <= HORO_F16, "from: %d is no storage type", from);
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(src);
+    REQUIRE_POINTER(dst);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().to_f32[from](static_cast<const char*>(src) + i * dtype_bytes[from], dst + i, count);
+    });
+}
+
+int32_t horo_convert_from_f32(const float* src, int32_t to, void* dst, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE(to >= HORO_F32 && to <= HORO_F16, "to: %d is no storage type", to);
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(src);
+    REQUIRE_POINTER(dst);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().from_f32[to](src + i, static_cast<char*>(dst) + i * dtype_bytes[to], count);
+    });
+}
+}

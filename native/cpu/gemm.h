@@ -1,0 +1,48 @@
+// Matrix products: oneDNN once it has been loaded, else a small kernel of our own.
+#pragma once
+#include <cstdint>
+
+#include "abi/exec.h"
+
+namespace horo {
+
+// A matrix product with op() already turned into strides.
+struct GemmKernelTable {
+    // C (m x n, row stride ldc) = alpha * A B + beta * C; element (i, p) of A is a[i * a_row + p * a_col].
+    void (*sgemm)(int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t a_row, int64_t a_col,
+                  const float* b, int64_t b_row, int64_t b_col, float beta, float* c, int64_t ldc);
+};
+
+namespace scalar {
+extern const GemmKernelTable gemm_kernel;
+}
+namespace avx2 {
+extern const GemmKernelTable gemm_kernel;
+}
+namespace avx512 {
+extern const GemmKernelTable gemm_kernel;
+}
+
+// Loads oneDNN from a file; returns nullptr or the reason it failed (thread-local or static storage). Once it
+// has succeeded, further calls do nothing.
+const char* load_gemm_provider(const char* path);
+
+const char* gemm_provider();
+
+struct Sgemm {
+    bool trans_a, trans_b;
+    int64_t m, n, k;
+    float alpha;
+    const float* a;
+    int64_t lda;
+    const float* b;
+    int64_t ldb;
+    float beta;
+    float* c;
+    int64_t ldc;
+};
+
+// Arguments must be valid. Returns nullptr or the provider's failure.
+const char* sgemm(const Sgemm& problem, const horo_exec& exec);
+
+}  // namespace horo

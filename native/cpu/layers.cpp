@@ -1,0 +1,294 @@
+#include "cpu/layers.h"
+
+#include <cmath>
+
+#include "cpu/vec.h"
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+namespace horo::HORO_ISA_NAMESPACE {
+namespace {
+
+// ---- RMSNorm ----
+
+void rmsnorm_forward(const float* x, const float* weight, double eps, int64_t rows, int64_t dim, float* out,
+                     float* rstd) {
+    for (int64_t row = 0; row < rows; ++row, x += dim, out += dim) {
+        const double squares = sum(dim, [&](int64_t i, auto part) {
+            const Vec v = load(x + i, part);
+            return v * v;
+        });
+        const float r = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(dim) + eps));
+        each(dim, [&](int64_t i, auto part) {
+            store(out + i, load(x + i, part) * r * load(weight + i, part), part);
+        });
+        if (rstd) rstd[row] = r;
+    }
+}
+
+void rmsnorm_backward(const float* dout, const float* x, const float* weight, const float* rstd, int64_t rows,
+                      int64_t dim, float* dx) {
+    for (int64_t row = 0; row < rows; ++row, x += dim, dout += dim, dx += dim) {
+        const double dot = sum(dim, [&](int64_t i, auto part) {
+            return load(dout + i, part) * load(weight + i, part) * load(x + i, part);
+        });
+        const float r = rstd[row];
+        const float pull = static_cast<float>(dot * r * r * r / static_cast<double>(dim));
+        each(dim, [&](int64_t i, auto part) {
+            const Vec direct = load(dout + i, part) * load(weight + i, part) * r;
+            store(dx + i, load(dx + i, part) + (direct - load(x + i, part) * pull), part);
+        });
+    }
+}
+
+// Rows are summed in blocks of float32, the blocks in double: accurate over any number of rows.
+void rmsnorm_backward_weight(const float* dout, const float* x, const float* rstd, int64_t rows, int64_t dim,
+                             int64_t first, int64_t last, float* dweight) {
+    constexpr int64_t width = 64, block = 64;
+    for (int64_t c = first; c < last; c += width) {
+        const int64_t n = last - c < width ? last - c : width;
+        double total[width] = {};
+        for (int64_t start = 0; start < rows; start += block) {
+            const int64_t stop = rows - start < block ? rows : start + block;
+            float partial[width] = {};
+            for (int64_t row = start; row < stop; ++row) {
+                const float* d = dout + row * dim + c;
+                const float* v = x + row * dim + c;
+                const float r = rstd[row];
+                for (int64_t j = 0; j < n; ++j) partial[j] += d[j] * (v[j] * r);
+            }
+            for (int64_t j = 0; j < n; ++j) total[j] += partial[j];
+        }
+        for (int64_t j = 0; j < n; ++j) dweight[c + j] += static_cast<float>(total[j]);
+    }
+}
+
+// ---- Rotary embedding ----
+
+void rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim, const float* cos_sin,
+          const int32_t* positions, float sign) {
+    const int64_t half = head_dim / 2;
+    for (int64_t t = 0; t < tokens; ++t) {
+        const float* cosine = cos_sin + positions[t] * head_dim;
+        const float* sine = cosine + half;
+        for (int64_t h = 0; h < heads; ++h) {
+            float* low = x + t * row_stride + h * head_dim;
+            float* high = low + half;
+            each(half, [&](int64_t i, auto part) {
+                const Vec a = load(low + i, part), b = load(high + i, part);
+                const Vec c = load(cosine + i, part), s = load(sine + i, part) * sign;
+                store(low + i, a * c - b * s, part);
+                store(high + i, b * c + a * s, part);
+            });
+        }
+    }
+}
+
+// ---- SwiGLU ----
+
+// sigmoid(x) and 1 - sigmoid(x), both to full relative precision, from e^-|x|.
+HORO_INLINE void sigmoid(Vec x, Vec& s, Vec& complement) {
+    const Vec e = exp(x < 0.0f ? x : -x);
+    const Vec larger = 1.0f / (1.0f + e), smaller = e * larger;
+    s = x < 0.0f ? smaller : larger;
+    complement = x < 0.0f ? larger : smaller;
+}
+
+void swiglu_forward(const float* gate, const float* up, float* out, int64_t n) {
+    each(n, [&](int64_t i, auto part) {
+        const Vec g = load(gate + i, part);
+        Vec s, complement;
+        sigmoid(g, s, complement);
+        store(out + i, g * s * load(up + i, part), part);
+    });
+}
+
+void swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                     int64_t n) {
+    each(n, [&](int64_t i, auto part) {
+        const Vec d = load(dout + i, part), g = load(gate + i, part), u = load(up + i, part);
+        Vec s, complement;
+        sigmoid(g, s, complement);
+        const Vec weighted = d * s;
+        store(dup + i, weighted * g, part);
+        store(dgate + i, weighted * u * (1.0f + g * complement), part);
+    });
+}
+
+// ---- Cross-entropy ----
+
+void cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
+                   bool gradient, float gradient_scale) {
+    constexpr int64_t block = 1024;  // summed in float32; the blocks in double
+    for (int64_t t = 0; t < tokens; ++t) {
+        float* row = logits + t * vocab;
+        const int32_t target = targets[t];
+        if (target < 0) {
+            losses[t] = 0;
+            if (gradient) std::memset(row, 0, static_cast<size_t>(vocab) * sizeof(float));
+            continue;
+        }
+        const float top = max(row, vocab);
+        double total = 0;
+        for (int64_t start = 0; start < vocab; start += block) {
+            const float* x = row + start;
+            total += sum(vocab - start < block ? vocab - start : block, [&](int64_t i, auto part) {
+                return exp(load(x + i, part, -__builtin_inff()) - top);
+            });
+        }
+        losses[t] = static_cast<float>(std::log(total) + (static_cast<double>(top) - row[target]));
+        if (!gradient) continue;
+        const float factor = static_cast<float>(gradient_scale / total);
+        each(vocab,
+             [&](int64_t i, auto part) { store(row + i, exp(load(row + i, part) - top) * factor, part); });
+        row[target] -= gradient_scale;
+    }
+}
+
+// ---- Element-wise; plain loops, vectorised by the compiler ----
+
+void add(const float* x, const float* y, float* out, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) out[i] = x[i] + y[i];
+}
+
+void axpy(float a, const float* x, float* y, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+void scale(float a, float* x, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) x[i] *= a;
+}
+
+double sum_squares(const float* x, int64_t n) {
+    constexpr int width = 4 * lanes;
+    double total[width] = {};
+    int64_t i = 0;
+    for (; i + width <= n; i += width)
+        for (int l = 0; l < width; ++l) total[l] += static_cast<double>(x[i + l]) * x[i + l];
+    for (int l = 0; i < n; ++i, ++l) total[l] += static_cast<double>(x[i]) * x[i];
+    double all = 0;
+    for (double part : total) all += part;
+    return all;
+}
+
+void adamw(float* __restrict param, const float* __restrict grad, float* __restrict m, float* __restrict v,
+           int64_t n, const AdamwStep& step) {
+    const AdamwStep s = step;
+    for (int64_t i = 0; i < n; ++i) {
+        const float g = grad[i] * s.grad_scale;
+        const float first = m[i] + (g - m[i]) * s.one_minus_beta1;
+        const float second = v[i] * s.beta2 + g * g * s.one_minus_beta2;
+        m[i] = first;
+        v[i] = second;
+        const float denominator = std::sqrt(second) / s.sqrt_correction2 + s.eps;
+        param[i] = param[i] * s.decay - s.step_size * first / denominator;
+    }
+}
+
+// ---- Storage types; narrowing rounds to nearest even and keeps NaN ----
+
+template <class To, class From>
+HORO_INLINE To bit_cast(From from) {
+    static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+HORO_INLINE uint16_t bf16_of(float x) {
+    const uint32_t bits = bit_cast<uint32_t>(x);
+    const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    return static_cast<uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? (bits >> 16) | 0x40 : rounded);
+}
+
+HORO_INLINE float f32_of_f16(uint16_t h) {
+    const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16, magnitude = h & 0x7FFF;
+    if (magnitude < 0x400)  // zero or subnormal: an integer multiple of 2^-24
+        return bit_cast<float>(sign | bit_cast<uint32_t>(static_cast<float>(magnitude) * 0x1p-24f));
+    const uint32_t quiet = magnitude > 0x7C00 ? 0x400000 : 0;
+    const uint32_t rebias = magnitude >= 0x7C00 ? 0x70000000u : 0x38000000u;
+    return bit_cast<float>(sign | quiet | ((magnitude << 13) + rebias));
+}
+
+HORO_INLINE uint16_t f16_of(float x) {
+    const uint32_t bits = bit_cast<uint32_t>(x), sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7FFFFFFF;
+    if (magnitude > 0x7F800000) return static_cast<uint16_t>(sign | 0x7E00 | ((magnitude >> 13) & 0x3FF));
+    if (magnitude >= 0x477FF000) return static_cast<uint16_t>(sign | 0x7C00);  // rounds to infinity
+    if (magnitude < 0x38800000) {  // subnormal: adding 0.5 leaves the multiple of 2^-24 in the low bits
+        const float shifted = bit_cast<float>(magnitude) + 0.5f;
+        return static_cast<uint16_t>(sign | (bit_cast<uint32_t>(shifted) - 0x3F000000));
+    }
+    const uint32_t rounded = magnitude - 0x38000000 + 0xFFF + ((magnitude >> 13) & 1);
+    return static_cast<uint16_t>(sign | (rounded >> 13));
+}
+
+void f32_to_f32(const void* src, float* dst, int64_t n) {
+    std::memmove(dst, src, static_cast<size_t>(n) * sizeof(float));
+}
+
+void f64_to_f32(const void* src, float* __restrict dst, int64_t n) {
+    const double* x = static_cast<const double*>(src);
+    for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<float>(x[i]);
+}
+
+void bf16_to_f32(const void* src, float* __restrict dst, int64_t n) {
+    const uint16_t* x = static_cast<const uint16_t*>(src);
+    for (int64_t i = 0; i < n; ++i) dst[i] = bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
+}
+
+void f16_to_f32(const void* src, float* __restrict dst, int64_t n) {
+    const uint16_t* x = static_cast<const uint16_t*>(src);
+    int64_t i = 0;
+#if defined(__F16C__)
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i))));
+#endif
+    for (; i < n; ++i) dst[i] = f32_of_f16(x[i]);
+}
+
+void f32_from_f32(const float* src, void* dst, int64_t n) {
+    std::memmove(dst, src, static_cast<size_t>(n) * sizeof(float));
+}
+
+void f64_from_f32(const float* __restrict src, void* dst, int64_t n) {
+    double* out = static_cast<double*>(dst);
+    for (int64_t i = 0; i < n; ++i) out[i] = src[i];
+}
+
+void bf16_from_f32(const float* __restrict src, void* dst, int64_t n) {
+    uint16_t* out = static_cast<uint16_t*>(dst);
+    for (int64_t i = 0; i < n; ++i) out[i] = bf16_of(src[i]);
+}
+
+void f16_from_f32(const float* __restrict src, void* dst, int64_t n) {
+    uint16_t* out = static_cast<uint16_t*>(dst);
+    int64_t i = 0;
+#if defined(__F16C__)
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    for (; i < n; ++i) out[i] = f16_of(src[i]);
+}
+
+}  // namespace
+
+extern const LayersTable layers = {
+    rmsnorm_forward,
+    rmsnorm_backward,
+    rmsnorm_backward_weight,
+    rope,
+    swiglu_forward,
+    swiglu_backward,
+    cross_entropy,
+    add,
+    axpy,
+    scale,
+    sum_squares,
+    adamw,
+    {f32_to_f32, f64_to_f32, bf16_to_f32, f16_to_f32},
+    {f32_from_f32, f64_from_f32, bf16_from_f32, f16_from_f32},
+};
+
+}  // namespace horo::HORO_ISA_NAMESPACE

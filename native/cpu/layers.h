@@ -1,0 +1,56 @@
+// The transformer layers on a range of rows or elements, one table per instruction set. The ABI layer checks
+// the arguments and cuts the work into ranges; formulas are in horo.h.
+#pragma once
+#include <cstdint>
+
+namespace horo {
+
+// The scalars of one AdamW step, bias corrections included.
+struct AdamwStep {
+    float decay;            // 1 - lr * weight_decay
+    float one_minus_beta1;  // computed in double
+    float beta2;
+    float one_minus_beta2;
+    float sqrt_correction2;  // sqrt(1 - beta2^step)
+    float eps;
+    float step_size;  // lr / (1 - beta1^step)
+    float grad_scale;
+};
+
+struct LayersTable {
+    void (*rmsnorm_forward)(const float* x, const float* weight, double eps, int64_t rows, int64_t dim,
+                            float* out, float* rstd);
+    void (*rmsnorm_backward)(const float* dout, const float* x, const float* weight, const float* rstd,
+                             int64_t rows, int64_t dim, float* dx);
+    // Columns [first, last) of dweight.
+    void (*rmsnorm_backward_weight)(const float* dout, const float* x, const float* rstd, int64_t rows,
+                                    int64_t dim, int64_t first, int64_t last, float* dweight);
+    // sign: 1, or -1 for the transposed rotation.
+    void (*rope)(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
+                 const float* cos_sin, const int32_t* positions, float sign);
+    void (*swiglu_forward)(const float* gate, const float* up, float* out, int64_t n);
+    void (*swiglu_backward)(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                            int64_t n);
+    void (*cross_entropy)(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
+                          bool gradient, float gradient_scale);
+    void (*add)(const float* x, const float* y, float* out, int64_t n);
+    void (*axpy)(float a, const float* x, float* y, int64_t n);
+    void (*scale)(float a, float* x, int64_t n);
+    double (*sum_squares)(const float* x, int64_t n);
+    void (*adamw)(float* param, const float* grad, float* m, float* v, int64_t n, const AdamwStep& step);
+    // By storage type code; float32 both ways is a copy.
+    void (*to_f32[4])(const void* src, float* dst, int64_t n);
+    void (*from_f32[4])(const float* src, void* dst, int64_t n);
+};
+
+namespace scalar {
+extern const LayersTable layers;
+}
+namespace avx2 {
+extern const LayersTable layers;
+}
+namespace avx512 {
+extern const LayersTable layers;
+}
+
+}  // namespace horo
