@@ -77,6 +77,43 @@ HORO_API int32_t horo_exec_threads(const horo_exec* exec);
  * time asks for a lower one. Static storage. */
 HORO_API const char* horo_cpu_isa(void);
 
+/* ---- Row operations
+ * ------------------------------------------------------------------------------------------ */
+
+/* Every geometric operation on a batch of rows, forward or backward, goes through horo_row_op. What there is,
+ * with which operands, is asked of the library: operations are numbered 0 .. horo_op_count() - 1, the numbers
+ * hold for this library only, the names for ever. A gradient is an operation of its own: "<name>.vjp" takes
+ * the inputs of <name> and the cotangent of its output and gives the gradients of all of them, and of the
+ * parameters row by row. */
+HORO_API int32_t horo_op_count(void);
+
+/* Returns the operation's name, e.g. "poincare.mobius_add"; "" for a number out of range. Static storage. */
+HORO_API const char* horo_op_name(int32_t op);
+
+/* Returns the operands, e.g. "x:row y:row; c -> out:row": inputs; parameters -> outputs. A row has dim
+ * elements, an ambient row a time coordinate and then dim elements, a scalar is one number per row. "" for a
+ * number out of range. */
+HORO_API const char* horo_op_signature(int32_t op);
+
+/* Returns the formula, range and conventions in words; "" for a number out of range. Static storage. */
+HORO_API const char* horo_op_doc(int32_t op);
+
+/* Stores the number of the operation of that name. */
+HORO_API int32_t horo_op_find(const char* name, int32_t* op);
+
+/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type (HORO_F32 or
+ * HORO_F64). Operands follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements
+ * from row to row, for a scalar from number to number; 0 in an input repeats one row. Parameters p0.. are
+ * positive and finite. An output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows
+ * as an input of the same kind (in place); any other overlap is refused. All scalar mathematics is in double,
+ * float64 rows with compensated dot products. */
+HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
+                             int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
+                             int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,
+                             int64_t out0_stride, void* out1, int64_t out1_stride, void* out2,
+                             int64_t out2_stride, void* out3, int64_t out3_stride, double p0, double p1,
+                             double p2, double p3, double p4, double p5, const horo_exec* exec);
+
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
  * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
