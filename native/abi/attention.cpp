@@ -102,7 +102,7 @@ int32_t horo_attention_backward(const horo_exec* exec, int32_t dtype, int64_t ba
                                 int64_t k_token_stride, int64_t k_head_stride, const void* v,
                                 int64_t v_batch_stride, int64_t v_token_stride, int64_t v_head_stride,
                                 const void* alpha, double scale, int32_t causal, const int32_t* lengths,
-                                const void* lse, const void* dout, int64_t out_batch_stride,
+                                const void*, const void* dout, int64_t out_batch_stride,
                                 int64_t out_token_stride, int64_t out_head_stride, void* dq, void* dk,
                                 void* dv, void* dalpha, void* workspace, int64_t workspace_bytes) {
     return horo::guarded([&] {
@@ -125,10 +125,9 @@ int32_t horo_attention_backward(const horo_exec* exec, int32_t dtype, int64_t ba
                                          lengths};
         horo::AttentionBuffers buffers{};
         buffers.q = q, buffers.k = k, buffers.v = v, buffers.alpha = alpha;
-        buffers.lse = const_cast<void*>(lse), buffers.dout = dout;
+        buffers.dout = dout;
         buffers.dq = dq, buffers.dk = dk, buffers.dv = dv, buffers.dalpha = dalpha;
         buffers.workspace = workspace;
-        HORO_REQUIRE(lse, "lse: null pointer");
         HORO_REQUIRE(dout, "dout: null pointer");
         HORO_REQUIRE(dq, "dq: null pointer");
         HORO_REQUIRE((dk && dv) || kv_len == 0, "%s: null pointer", dk ? "dv" : "dk");

@@ -2,9 +2,9 @@
 // product and neither pass forms a tensor of tokens x k or tokens x d.
 #include "cpu/adapter.h"
 
-#include "cpu/tile.h"
 #include "cpu/hyplora.h"
 #include "cpu/pool.h"
+#include "cpu/tile.h"
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
@@ -20,9 +20,10 @@ constexpr int64_t strip_columns = 256;  // columns of dA, rows of dB per task
 // Number of parts of `size`, each of `part` but the last.
 static inline int64_t parts(int64_t count, int64_t part) { return (count + part - 1) / part; }
 
+// A factor of later products: what leaves the range of T saturates, with room for sums that then cancel.
 template <class T>
 static inline T narrowed(double x) {
-    constexpr double most = std::numeric_limits<T>::max();
+    constexpr double most = std::numeric_limits<T>::max() / (1 << 28);
     return static_cast<T>(x > most ? most : x < -most ? -most : x);
 }
 
@@ -244,12 +245,12 @@ static void solve_gradients(const LowRank& w, const Scratch<T>& z, int64_t chunk
         for (int64_t i = 0; i < w.r; ++i) {
             const double u = static_cast<double>(dp[t * w.r + i]);
             dp[t * w.r + i] = narrowed<T>(w.scaling * (g.g * u + weight * product[i]));
-            gp[t * w.r + i] = narrowed<T>(w.scaling * g.g * static_cast<double>(p[t * w.r + i]));
+            gp[t * w.r + i] = narrowed<T>(g.g * static_cast<double>(p[t * w.r + i]) * w.scaling);
         }
         z.weight[row] = weight;
-        z.along_x[row] = w.scaling * g.by_n_over_n * along;
-        total_K += w.scaling * along * g.by_K;
-        total_s += w.scaling * along * g.by_s;
+        z.along_x[row] = saturate(g.by_n_over_n * along) * w.scaling;
+        total_K += saturate(g.by_K * along) * w.scaling;
+        total_s += saturate(g.by_s * along) * w.scaling;
     }
     z.scalars[2 * chunk] = total_K;
     z.scalars[2 * chunk + 1] = total_s;

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/tile.h"
 #include "cpu/pool.h"
+#include "cpu/tile.h"
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
@@ -244,8 +244,8 @@ class Attention {
             top = x > top ? x : top;
         }
         const T scale = static_cast<T>(s.scale);
-        const T shift = -largest<T, W>(top) * scale;
-        if (shift == inf || keys == 0) {  // nothing to see, or only -inf and NaN
+        const T most = largest<T, W>(top);
+        if (most == -inf) {  // nothing to see, or only -inf and NaN
             T probe = 0;
             for (int64_t j = 0; j < keys; ++j) probe += row[j];
             const T value = probe != probe ? probe : 0;
@@ -254,7 +254,7 @@ class Attention {
         }
         V total{};
         for (int64_t j = 0; j < keys; j += W) {
-            const V e = exp<T, W>(load<T, W>(row + j) * scale + shift);
+            const V e = exp<T, W>((load<T, W>(row + j) - most) * scale);
             total += e;
             store<T, W>(row + j, e);
         }
@@ -262,7 +262,7 @@ class Attention {
         const T inverse = 1 / l;
         for (int64_t j = 0; j < keys; j += W) store<T, W>(row + j, load<T, W>(row + j) * inverse);
         for (int64_t j = round_up(keys, W); j < end; ++j) row[j] = 0;
-        return static_cast<T>(std::log(static_cast<double>(l)) - static_cast<double>(shift));
+        return static_cast<T>(std::log(static_cast<double>(l)) + static_cast<double>(most) * s.scale);
     }
 
     T* lse(int64_t batch, int64_t head, int64_t row) const {
@@ -385,13 +385,9 @@ class Attention {
             scores(rows.count, rows.end, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
                    s.out.token, packed_v_ + kv, grad);
             for (int64_t r = 0; r < rows.count; ++r) {
-                const T log_sum = *lse(rows.batch, h, rows.first + r);
-                const bool masked = log_sum == -std::numeric_limits<T>::infinity();
-                const int64_t keys = masked ? 0 : limit(rows.batch, rows.first + r);
-                T* p = map + r * keys_;
-                for (int64_t j = 0; j < keys; j += W)
-                    store<T, W>(p + j, exp<T, W>(load<T, W>(p + j) * scale - log_sum));
-                for (int64_t j = keys; j < rows.end; ++j) p[j] = grad[r * keys_ + j] = 0;
+                const int64_t keys = limit(rows.batch, rows.first + r);
+                softmax(map + r * keys_, keys, rows.end);
+                for (int64_t j = keys; j < rows.end; ++j) grad[r * keys_ + j] = 0;
             }
         }
         if (s.mixed) {

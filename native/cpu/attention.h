@@ -23,7 +23,7 @@ struct AttentionShape {
 
 struct AttentionBuffers {
     const void *q, *k, *v, *alpha;
-    void *out, *lse;  // inputs of the backward pass
+    void *out, *lse;
     const void* dout;
     void *dq, *dk, *dv, *dalpha;
     void* workspace;

@@ -97,9 +97,9 @@ static inline Gain gain_at(double n, double m, const Curvature& c) {
         const double sq = c.s * c.q;
         out.by_m_over_m = a < 0.3 ? saturate(sigma * sigma / c.q * sigma / c.q) * asinhc_slope(a, asinh_a)
                                   : c.q * (a_over_root - asinh_a) / m / m / m;
-        out.by_n_over_n = w * excess / (sq * sq);
-        out.by_s = -w * (1 + t * t * excess) / c.s;
-        out.by_K = -(out.by_m_over_m * m * m + w * t * t * excess) / (2 * c.q * c.q);
+        out.by_n_over_n = saturate(w * excess / (sq * sq));
+        out.by_s = saturate(-w * (1 + t * t * excess) / c.s);
+        out.by_K = saturate(-(out.by_m_over_m * m * m + w * t * t * excess) / (2 * c.q * c.q));
     }
     return out;
 }

@@ -244,10 +244,12 @@ HORO_API int32_t horo_attention_forward(const horo_exec* exec, int32_t dtype, in
                                         void* workspace, int64_t workspace_bytes);
 
 /*
- * The gradients of sum(dout * out). The inputs of the forward call and its lse; dout has the strides of out.
- * dq, dk, dv have the strides of q, k, v and are overwritten (only their elements, not what lies between).
- * dalpha: heads x heads, as a parameter gradient it is added to; summed in double, rounded once; NULL if and
- * only if alpha is NULL. Nothing is saved by the forward pass but lse; the maps are computed again.
+ * The gradients of sum(dout * out), from the inputs of the forward call; the maps are computed again.
+ *  - lse: of the forward call. The CPU holds whole rows, does not read it and accepts NULL.
+ *  - dout has the strides of out.
+ *  - dq, dk, dv have the strides of q, k, v and are overwritten (their elements, not what lies between).
+ *  - dalpha: heads x heads, as a parameter's gradient it is added to; summed in double, rounded once. NULL if
+ *    and only if alpha is NULL.
  */
 HORO_API int32_t horo_attention_backward(const horo_exec* exec, int32_t dtype, int64_t batch, int64_t heads,
                                          int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t head_dim,

@@ -145,8 +145,7 @@ public record Attention(
             MemorySegment workspace) {
         shape.requireInputs(q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
-        Checks.requireWritable(
-                "out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable("out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         if (lse != null) {
             Checks.requireWritable("lse", lse, shape.rows(), bytes);
             Checks.requireDisjoint("lse", lse, "out", out);
@@ -172,9 +171,9 @@ public record Attention(
 
     /**
      * Computes the gradients of {@code sum(dout * out)}. dq, dk and dv are overwritten; dalpha, a
-     * parameter's gradient, is added to. The maps are computed again from q, k and lse.
+     * parameter's gradient, is added to. The maps are computed again.
      *
-     * @param lse of the forward pass
+     * @param lse of the forward pass; the CPU does not read it and accepts null
      * @param dout gradient of out, with its strides
      * @param dq with the strides of q; likewise dk, dv. Gradients may be interleaved with each
      *     other, not with inputs
@@ -199,13 +198,13 @@ public record Attention(
             MemorySegment workspace) {
         shape.requireInputs(q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
-        Checks.require("lse", lse, shape.rows(), bytes);
+        if (lse != null) {
+            Checks.require("lse", lse, shape.rows(), bytes);
+        }
         Checks.require("dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         Checks.requireWritable("dq", dq, shape.extent(shape.q, shape.qLen, shape.heads), bytes);
-        Checks.requireWritable(
-                "dk", dk, shape.extent(shape.k, shape.kvLen, shape.kvHeads), bytes);
-        Checks.requireWritable(
-                "dv", dv, shape.extent(shape.v, shape.kvLen, shape.kvHeads), bytes);
+        Checks.requireWritable("dk", dk, shape.extent(shape.k, shape.kvLen, shape.kvHeads), bytes);
+        Checks.requireWritable("dv", dv, shape.extent(shape.v, shape.kvLen, shape.kvHeads), bytes);
         if ((alpha == null) != (dalpha == null)) {
             throw new IllegalArgumentException("dalpha: expected together with alpha, or neither");
         }
@@ -229,7 +228,7 @@ public record Attention(
                 v,
                 Checks.orNull(alpha),
                 Checks.orNull(lengths),
-                lse,
+                Checks.orNull(lse),
                 dout,
                 dq,
                 dk,

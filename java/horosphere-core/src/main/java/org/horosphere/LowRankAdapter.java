@@ -127,8 +127,7 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment m) {
         shape.requireInputs(tokens, x, xStride, a, b, gram, curvature, s);
         int bytes = shape.dtype.bytes();
-        Checks.requireWritable(
-                "out", out, extent("outStride", tokens, outStride, shape.k), bytes);
+        Checks.requireWritable("out", out, extent("outStride", tokens, outStride, shape.k), bytes);
         Checks.requireWritable("p", p, Math.multiplyExact(tokens, shape.r), bytes);
         Checks.requireDisjoint("out", out, "p", p);
         requireDisjointFromInputs("out", out, x, a, b, gram);
@@ -210,8 +209,7 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
         Checks.requireWritable("db", db, Math.multiplyExact(shape.k, shape.r), bytes);
         Checks.requireWritable("workspace", workspace, 0, 1);
         if (dx != null) {
-            Checks.requireWritable(
-                    "dx", dx, extent("dxStride", tokens, dxStride, shape.d), bytes);
+            Checks.requireWritable("dx", dx, extent("dxStride", tokens, dxStride, shape.d), bytes);
         }
         if (dK != null) {
             Checks.requireWritable("dK", dK, 1, Double.BYTES);

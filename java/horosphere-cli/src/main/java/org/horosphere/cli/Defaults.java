@@ -13,7 +13,8 @@ final class Defaults {
     private Defaults() {}
 
     static Path model() {
-        return unpack("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json").getParent();
+        return unpack("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
+                .getParent();
     }
 
     static Path tokenizer() {

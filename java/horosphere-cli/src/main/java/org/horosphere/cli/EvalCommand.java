@@ -26,23 +26,35 @@ import picocli.CommandLine.Option;
 final class EvalCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
 
-    @Option(names = "--data", paramLabel = "FILE", description = "Text, JSONL or JSON (default: the embedded test set).")
+    @Option(
+            names = "--data",
+            paramLabel = "FILE",
+            description = "Text, JSONL or JSON (default: the embedded test set).")
     private Path data;
 
     @Option(
             names = "--loss-on",
             paramLabel = "WHAT",
             defaultValue = "completion",
-            description = "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+            description =
+                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
     private Dataset.Loss lossOn;
 
-    @Option(names = "--max-length", paramLabel = "N", description = "Context window in tokens (default: the model's).")
+    @Option(
+            names = "--max-length",
+            paramLabel = "N",
+            description = "Context window in tokens (default: the model's).")
     private Integer maxLength;
 
-    @Option(names = "--exact-match", description = "Also generate an answer to every problem and score it.")
+    @Option(
+            names = "--exact-match",
+            description = "Also generate an answer to every problem and score it.")
     private boolean exactMatch;
 
-    @Option(names = "--json", paramLabel = "FILE", description = "Write {\"loss\", \"tokens\"} here.")
+    @Option(
+            names = "--json",
+            paramLabel = "FILE",
+            description = "Write {\"loss\", \"tokens\"} here.")
     private Path json;
 
     @Override
@@ -55,17 +67,27 @@ final class EvalCommand implements Callable<Integer> {
             Map<String, Object> report = new LinkedHashMap<>();
             report.put("loss", loss.loss());
             report.put("tokens", loss.tokens());
-            System.out.printf(Locale.ROOT, "loss %.4f nats/token over %d tokens%n", loss.loss(), loss.tokens());
+            System.out.printf(
+                    Locale.ROOT,
+                    "loss %.4f nats/token over %d tokens%n",
+                    loss.loss(),
+                    loss.tokens());
             if (dataset.dropped() > 0) {
-                System.err.printf("horo: %d examples longer than %d tokens were left out%n", dataset.dropped(), context);
+                System.err.printf(
+                        "horo: %d examples longer than %d tokens were left out%n",
+                        dataset.dropped(), context);
             }
             if (exactMatch) {
-                CausalLm.Score score = lm.solve(dataset.problems(), Defaults.ANSWER_TOKENS, done -> {});
+                CausalLm.Score score =
+                        lm.solve(dataset.problems(), Defaults.ANSWER_TOKENS, done -> {});
                 report.put("exact_match", score.accuracy());
                 report.put("problems", score.total());
                 System.out.printf(
-                        Locale.ROOT, "exact match %.1f %% (%d of %d)%n",
-                        100 * score.accuracy(), score.correct(), score.total());
+                        Locale.ROOT,
+                        "exact match %.1f %% (%d of %d)%n",
+                        100 * score.accuracy(),
+                        score.correct(),
+                        score.total());
             }
             Reports.writeJson(json, report);
             return 0;

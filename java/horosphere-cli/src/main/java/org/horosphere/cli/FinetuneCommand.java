@@ -51,13 +51,15 @@ final class FinetuneCommand implements Callable<Integer> {
     @Option(
             names = "--data",
             paramLabel = "FILE",
-            description = "Text, JSONL or JSON (prompt/completion, instruction/output, question/answer).")
+            description =
+                    "Text, JSONL or JSON (prompt/completion, instruction/output, question/answer).")
     private Path data;
 
     @Option(
             names = "--test",
             paramLabel = "FILE",
-            description = "Held-out data for the final table (default: the held-out part of --data).")
+            description =
+                    "Held-out data for the final table (default: the held-out part of --data).")
     private Path test;
 
     @Option(
@@ -86,14 +88,16 @@ final class FinetuneCommand implements Callable<Integer> {
             names = "--targets",
             paramLabel = "NAME",
             split = ",",
-            description = "Linear layers that get a branch (default: q_proj,k_proj,v_proj,up_proj,down_proj).")
+            description =
+                    "Linear layers that get a branch (default: q_proj,k_proj,v_proj,up_proj,down_proj).")
     private List<String> targets;
 
     @Option(
             names = "--curvature",
             paramLabel = "K",
             defaultValue = "1",
-            description = "HypLoRA: initial K; the curvature is -1/K, learned (default: ${DEFAULT-VALUE}).")
+            description =
+                    "HypLoRA: initial K; the curvature is -1/K, learned (default: ${DEFAULT-VALUE}).")
     private double curvature;
 
     @Option(
@@ -107,10 +111,14 @@ final class FinetuneCommand implements Callable<Integer> {
             names = "--loss-on",
             paramLabel = "WHAT",
             defaultValue = "completion",
-            description = "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+            description =
+                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
     private Dataset.Loss lossOn;
 
-    @Option(names = "--max-length", paramLabel = "N", description = "Longest sequence in tokens (default: 256 or the model's).")
+    @Option(
+            names = "--max-length",
+            paramLabel = "N",
+            description = "Longest sequence in tokens (default: 256 or the model's).")
     private Integer maxLength;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write the results here.")
@@ -128,27 +136,44 @@ final class FinetuneCommand implements Callable<Integer> {
                         kind,
                         rank,
                         alpha == null ? 2.0 * rank : alpha,
-                        targets == null ? AdapterOptions.DEFAULT_TARGETS : new LinkedHashSet<>(targets),
+                        targets == null
+                                ? AdapterOptions.DEFAULT_TARGETS
+                                : new LinkedHashSet<>(targets),
                         curvature,
                         coeffDropout);
         boolean embedded = modelDirectory == null && data == null;
         TrainOptions options = training.with(300, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
         Path target = target(kind);
         Exec exec = training.exec();
-        try (CausalLm lm = CausalLm.open(modelDirectory == null ? Defaults.model() : modelDirectory, exec)) {
+        try (CausalLm lm =
+                CausalLm.open(modelDirectory == null ? Defaults.model() : modelDirectory, exec)) {
             int context = Math.min(maxLength == null ? 256 : maxLength, lm.maxLength());
             Dataset all =
-                    Dataset.load(data == null ? Defaults.trainingData() : data, lm.tokenizer(), context, lossOn);
-            Dataset held = test == null && !embedded
-                    ? null
-                    : Dataset.load(test == null ? Defaults.testData() : test, lm.tokenizer(), context, lossOn);
+                    Dataset.load(
+                            data == null ? Defaults.trainingData() : data,
+                            lm.tokenizer(),
+                            context,
+                            lossOn);
+            Dataset held =
+                    test == null && !embedded
+                            ? null
+                            : Dataset.load(
+                                    test == null ? Defaults.testData() : test,
+                                    lm.tokenizer(),
+                                    context,
+                                    lossOn);
             Split split = Split.of(all, held, options.seed());
             return run(lm, kind, adapterOptions, options, split, target);
         }
     }
 
     private int run(
-            CausalLm lm, AdapterKind kind, AdapterOptions adapterOptions, TrainOptions options, Split split, Path target) {
+            CausalLm lm,
+            AdapterKind kind,
+            AdapterOptions adapterOptions,
+            TrainOptions options,
+            Split split,
+            Path target) {
         out.printf(
                 Locale.ROOT,
                 "%s on %s: %d training examples, %d for validation, %d held out%n",
@@ -167,7 +192,8 @@ final class FinetuneCommand implements Callable<Integer> {
         try (TrainingProgress progress = new TrainingProgress(out, options.steps())) {
             result =
                     trainer.run(
-                            new Batches(split.training(), options.batchSize(), options.seed()).endless(0),
+                            new Batches(split.training(), options.batchSize(), options.seed())
+                                    .endless(0),
                             Batches.sorted(split.validation(), options.batchSize()),
                             progress);
         }
@@ -195,7 +221,12 @@ final class FinetuneCommand implements Callable<Integer> {
 
         out.println();
         out.printf(Locale.ROOT, "%-28s %12s %12s%n", "held out", "base", kind);
-        out.printf(Locale.ROOT, "%-28s %12.4f %12.4f%n", "loss, nats per token", lossBefore.loss(), lossAfter.loss());
+        out.printf(
+                Locale.ROOT,
+                "%-28s %12.4f %12.4f%n",
+                "loss, nats per token",
+                lossBefore.loss(),
+                lossAfter.loss());
         if (scoreBefore != null) {
             out.printf(
                     Locale.ROOT,
@@ -204,9 +235,19 @@ final class FinetuneCommand implements Callable<Integer> {
                     100 * scoreBefore.accuracy(),
                     100 * scoreAfter.accuracy());
         }
-        out.printf(Locale.ROOT, "%-28s %12s %12d%n", "trained parameters", "", trained.parameterCount());
+        out.printf(
+                Locale.ROOT,
+                "%-28s %12s %12d%n",
+                "trained parameters",
+                "",
+                trained.parameterCount());
         out.printf(Locale.ROOT, "%-28s %12s %11.1fs%n", "training time", "", seconds);
-        out.printf(Locale.ROOT, "%-28s %12s %12d%n", "best step of " + result.steps(), "", result.bestStep());
+        out.printf(
+                Locale.ROOT,
+                "%-28s %12s %12d%n",
+                "best step of " + result.steps(),
+                "",
+                result.bestStep());
         trained.summary().forEach(line -> out.println(line));
         if (scoreBefore != null) {
             show(split.problems(), scoreBefore, scoreAfter);
@@ -248,14 +289,19 @@ final class FinetuneCommand implements Callable<Integer> {
                         ? output
                         : Path.of(
                                 "horo-adapters",
-                                kind + "-" + LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss")));
+                                kind
+                                        + "-"
+                                        + LocalDateTime.now()
+                                                .format(
+                                                        DateTimeFormatter.ofPattern(
+                                                                "yyyyMMdd-HHmmss")));
         Outputs.requireUsable(chosen, overwrite);
         return chosen;
     }
 
     /**
-     * Training, validation and held-out examples. Without a held-out file a tenth of the data is held out (at least one
-     * example); a tenth of the rest, 64 examples at most, validates.
+     * Training, validation and held-out examples. Without a held-out file a tenth of the data is
+     * held out (at least one example); a tenth of the rest, 64 examples at most, validates.
      */
     private record Split(
             List<Dataset.Example> training,
@@ -276,9 +322,12 @@ final class FinetuneCommand implements Callable<Integer> {
             int validating = Math.min(MAX_VALIDATION, Math.max(1, (count - heldOut) / 10));
             if (count - heldOut - validating < 1) {
                 throw new IllegalArgumentException(
-                        "--data: " + count + " examples are too few to train, validate and hold out; expected 3 or more");
+                        "--data: "
+                                + count
+                                + " examples are too few to train, validate and hold out; expected 3 or more");
             }
-            List<Dataset.Problem> problems = held != null ? held.problems() : pick(all.problems(), order, 0, heldOut);
+            List<Dataset.Problem> problems =
+                    held != null ? held.problems() : pick(all.problems(), order, 0, heldOut);
             return new Split(
                     pick(all.examples(), order, heldOut + validating, count),
                     pick(all.examples(), order, heldOut, heldOut + validating),
@@ -287,7 +336,9 @@ final class FinetuneCommand implements Callable<Integer> {
         }
 
         private static <T> List<T> pick(List<T> from, List<Integer> order, int begin, int end) {
-            return from.isEmpty() ? from : order.subList(begin, end).stream().map(from::get).toList();
+            return from.isEmpty()
+                    ? from
+                    : order.subList(begin, end).stream().map(from::get).toList();
         }
     }
 }

@@ -18,7 +18,11 @@ import picocli.CommandLine.Option;
 final class GenerateCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
 
-    @Option(names = "--prompt", paramLabel = "TEXT", required = true, description = "What to continue; may be empty.")
+    @Option(
+            names = "--prompt",
+            paramLabel = "TEXT",
+            required = true,
+            description = "What to continue; may be empty.")
     private String prompt;
 
     @Option(
@@ -31,7 +35,8 @@ final class GenerateCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         if (maxNewTokens < 0) {
-            throw new IllegalArgumentException("--max-new-tokens: " + maxNewTokens + ", expected 0 or more");
+            throw new IllegalArgumentException(
+                    "--max-new-tokens: " + maxNewTokens + ", expected 0 or more");
         }
         try (CausalLm lm = model.open(Exec.CPU)) {
             System.out.print(prompt + lm.generate(prompt, maxNewTokens));

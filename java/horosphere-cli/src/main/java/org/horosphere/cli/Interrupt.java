@@ -4,7 +4,9 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.horosphere.finetune.Trainer;
 
-/** Ctrl-C ends training after the current step; the process then waits until the adapter is saved. */
+/**
+ * Ctrl-C ends training after the current step; the process then waits until the adapter is saved.
+ */
 final class Interrupt {
     private static final int PATIENCE_SECONDS = 60;
 

@@ -14,7 +14,10 @@ import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ScopeType;
 
-/** The {@code horo} command. Exit codes: 0 done, 1 failed with one line on standard error, 2 wrong usage. */
+/**
+ * The {@code horo} command. Exit codes: 0 done, 1 failed with one line on standard error, 2 wrong
+ * usage.
+ */
 @Command(
         name = "horo",
         description = "Hyperbolic adapters for Llama-family checkpoints, on native kernels.",
@@ -74,8 +77,12 @@ public final class Main implements Runnable {
         line.setExecutionExceptionHandler(
                 (failure, command, result) -> {
                     boolean expected = EXPECTED.stream().anyMatch(type -> type.isInstance(failure));
-                    String text = failure.getMessage() == null ? failure.toString() : failure.getMessage();
-                    command.getErr().println("horo: " + (expected ? text : "internal error: " + failure));
+                    String text =
+                            failure.getMessage() == null
+                                    ? failure.toString()
+                                    : failure.getMessage();
+                    command.getErr()
+                            .println("horo: " + (expected ? text : "internal error: " + failure));
                     if (main.debug || !expected) {
                         failure.printStackTrace(command.getErr());
                     }

@@ -13,7 +13,10 @@ final class ModelOptions {
             description = "Hugging Face model directory (default: the embedded model).")
     private Path directory;
 
-    @Option(names = "--adapter", paramLabel = "DIR", description = "PEFT adapter directory to put on the model.")
+    @Option(
+            names = "--adapter",
+            paramLabel = "DIR",
+            description = "PEFT adapter directory to put on the model.")
     private Path adapter;
 
     CausalLm open(Exec exec) {

@@ -18,17 +18,20 @@ final class Outputs {
     static void requireUsable(Path directory, boolean overwrite) {
         Path absolute = directory.toAbsolutePath().normalize();
         if (Files.exists(absolute) && !Files.isDirectory(absolute)) {
-            throw new IllegalArgumentException("--output " + directory + ": is a file, expected a directory");
+            throw new IllegalArgumentException(
+                    "--output " + directory + ": is a file, expected a directory");
         }
         if (!overwrite && !isEmpty(absolute)) {
-            throw new IllegalArgumentException("--output " + directory + ": not empty; --overwrite replaces it");
+            throw new IllegalArgumentException(
+                    "--output " + directory + ": not empty; --overwrite replaces it");
         }
         Path parent = absolute.getParent();
         while (parent != null && !Files.exists(parent)) {
             parent = parent.getParent();
         }
         if (parent == null || !Files.isDirectory(parent) || !Files.isWritable(parent)) {
-            throw new IllegalArgumentException("--output " + directory + ": cannot write in " + parent);
+            throw new IllegalArgumentException(
+                    "--output " + directory + ": cannot write in " + parent);
         }
     }
 

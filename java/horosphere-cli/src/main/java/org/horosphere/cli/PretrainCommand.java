@@ -33,7 +33,11 @@ import picocli.CommandLine.Option;
 final class PretrainCommand implements Callable<Integer> {
     private static final int VALIDATION_BATCHES = 4;
 
-    @Option(names = "--output", paramLabel = "DIR", required = true, description = "Where the model goes.")
+    @Option(
+            names = "--output",
+            paramLabel = "DIR",
+            required = true,
+            description = "Where the model goes.")
     private Path output;
 
     @Option(names = "--overwrite", description = "Replace what is at --output.")
@@ -70,7 +74,13 @@ final class PretrainCommand implements Callable<Integer> {
         TrainOptions options = training.with(4000, 32, 3e-3, 200);
         Path tokenizerDirectory = Defaults.tokenizer();
         try (Tokenizer tokenizer = Tokenizer.open(tokenizerDirectory)) {
-            ModelConfig config = ModelConfig.small(tokenizer.vocabSize(), hidden, layers, tokenizer.bosId(), tokenizer.eosId());
+            ModelConfig config =
+                    ModelConfig.small(
+                            tokenizer.vocabSize(),
+                            hidden,
+                            layers,
+                            tokenizer.bosId(),
+                            tokenizer.eosId());
             Pretraining pretraining = new Pretraining(config, options.seed(), training.exec());
             out.printf(
                     Locale.ROOT,
@@ -103,7 +113,8 @@ final class PretrainCommand implements Callable<Integer> {
                                 validation,
                                 progress);
             }
-            ModelWriter.write(output, config, pretraining.weights(), DType.BF16, tokenizerDirectory);
+            ModelWriter.write(
+                    output, config, pretraining.weights(), DType.BF16, tokenizerDirectory);
             interrupt.done();
             out.printf(
                     Locale.ROOT,

@@ -18,7 +18,8 @@ final class Reports {
             return;
         }
         try {
-            AtomicFiles.writeString(file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
+            AtomicFiles.writeString(
+                    file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
         }

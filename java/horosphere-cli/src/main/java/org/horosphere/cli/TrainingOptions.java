@@ -4,7 +4,9 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.TrainOptions;
 import picocli.CommandLine.Option;
 
-/** What fine-tuning and pre-training have in common. A negative number means: the command's default. */
+/**
+ * What fine-tuning and pre-training have in common. A negative number means: the command's default.
+ */
 final class TrainingOptions {
     @Option(names = "--steps", paramLabel = "N", description = "Optimiser steps.")
     private Integer steps;
@@ -46,7 +48,8 @@ final class TrainingOptions {
             names = "--seed",
             paramLabel = "N",
             defaultValue = "1",
-            description = "Seed of initialisation, shuffling and dropout (default: ${DEFAULT-VALUE}).")
+            description =
+                    "Seed of initialisation, shuffling and dropout (default: ${DEFAULT-VALUE}).")
     private long seed;
 
     @Option(

@@ -35,7 +35,8 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     }
 
     @Override
-    public void stepped(int step, double loss, double learningRate, double gradientNorm, long stepTokens) {
+    public void stepped(
+            int step, double loss, double learningRate, double gradientNorm, long stepTokens) {
         tokens += stepTokens;
         smoothed = Double.isNaN(smoothed) ? loss : 0.9 * smoothed + 0.1 * loss;
         long now = System.nanoTime();
@@ -43,7 +44,11 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
         if (bar != null) {
             bar.setExtraMessage(
                     String.format(
-                            Locale.ROOT, " loss %.3f lr %.1e %.0f tok/s", smoothed, learningRate, tokens / seconds));
+                            Locale.ROOT,
+                            " loss %.3f lr %.1e %.0f tok/s",
+                            smoothed,
+                            learningRate,
+                            tokens / seconds));
             bar.stepTo(step);
         } else if (step == 1 || step == steps || now - lastLog > LOG_INTERVAL.toNanos()) {
             lastLog = now;
@@ -62,7 +67,13 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     @Override
     public void validated(int step, double loss, boolean best) {
         if (bar == null) {
-            out.printf(Locale.ROOT, "step %d/%d  held-out loss %.4f%s%n", step, steps, loss, best ? "  (best)" : "");
+            out.printf(
+                    Locale.ROOT,
+                    "step %d/%d  held-out loss %.4f%s%n",
+                    step,
+                    steps,
+                    loss,
+                    best ? "  (best)" : "");
         }
     }
 

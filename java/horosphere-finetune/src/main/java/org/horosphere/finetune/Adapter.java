@@ -25,7 +25,8 @@ public final class Adapter implements Trainables {
     /** What each coefficient of a layer is multiplied by in this step: 0, or 1/(1-p). */
     private final Map<Integer, float[]> masks = new TreeMap<>();
 
-    private Adapter(Llama model, AdapterKind kind, AdapterConfig config, double coeffDropout, long seed) {
+    private Adapter(
+            Llama model, AdapterKind kind, AdapterConfig config, double coeffDropout, long seed) {
         this.model = model;
         this.kind = kind;
         this.config = config;
@@ -49,7 +50,8 @@ public final class Adapter implements Trainables {
             }
             if (kind.mixesHeads()) {
                 int heads = model.config().heads();
-                layer.coeffAlpha = parameters.add(layer.attentionPath() + ".coeff_alpha", heads, heads);
+                layer.coeffAlpha =
+                        parameters.add(layer.attentionPath() + ".coeff_alpha", heads, heads);
             }
         }
         if (kind.isLowRank() && branches == 0) {
@@ -74,7 +76,9 @@ public final class Adapter implements Trainables {
                         null);
         Adapter adapter = new Adapter(model, options.kind(), config, options.coeffDropout(), seed);
         SplittableRandom random = new SplittableRandom(seed);
-        adapter.branches().values().forEach(b -> b.initialise(random.split(), options.curvatureRadius()));
+        adapter.branches()
+                .values()
+                .forEach(b -> b.initialise(random.split(), options.curvatureRadius()));
         return adapter;
     }
 
@@ -83,14 +87,17 @@ public final class Adapter implements Trainables {
         Adapter adapter = new Adapter(model, AdapterKind.of(files), files.config(), 0, 0);
         Map<String, LowRankBranch> branches = adapter.branches();
         if (!branches.keySet().equals(files.lowRank().keySet())) {
-            throw misfit(directory, "adapts " + files.lowRank().keySet() + ", this model has " + branches.keySet());
+            throw misfit(
+                    directory,
+                    "adapts " + files.lowRank().keySet() + ", this model has " + branches.keySet());
         }
         branches.forEach(
                 (path, branch) -> {
                     LowRank from = files.lowRank().get(path);
                     if (!branch.accepts(from)) {
                         throw misfit(
-                                directory, path + " is for " + from.in() + " to " + from.out() + " features");
+                                directory,
+                                path + " is for " + from.in() + " to " + from.out() + " features");
                     }
                     branch.set(from.a(), from.b(), from.K(), from.s());
                 });
@@ -98,7 +105,8 @@ public final class Adapter implements Trainables {
             float[] alpha = files.coeffAlpha().get(layer.index);
             if (layer.coeffAlpha != null) {
                 if (alpha == null || alpha.length != layer.coeffAlpha.size()) {
-                    throw misfit(directory, "coeff_alpha of layer " + layer.index + " does not fit");
+                    throw misfit(
+                            directory, "coeff_alpha of layer " + layer.index + " does not fit");
                 }
                 Buffers.set(layer.coeffAlpha.value(), alpha);
             }
@@ -119,7 +127,9 @@ public final class Adapter implements Trainables {
         Map<Integer, float[]> alphas = new TreeMap<>();
         for (Llama.Layer layer : model.layers()) {
             if (layer.coeffAlpha != null) {
-                alphas.put(layer.index, Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size()));
+                alphas.put(
+                        layer.index,
+                        Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size()));
             }
         }
         new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas).write(directory);
@@ -154,12 +164,17 @@ public final class Adapter implements Trainables {
         }
         for (Llama.Layer layer : model.layers()) {
             if (layer.coeffAlpha != null) {
-                // one stream per layer and step: a resumed run draws what an uninterrupted one would
-                SplittableRandom random = new SplittableRandom(seed * 31 + layer.index + 1_000_003L * step);
+                // one stream per layer and step: a resumed run draws what an uninterrupted one
+                // would
+                SplittableRandom random =
+                        new SplittableRandom(seed * 31 + layer.index + 1_000_003L * step);
                 float[] mask = new float[Math.toIntExact(layer.coeffAlpha.size())];
                 float[] kept = Buffers.toArray(layer.coeffAlpha.value(), mask.length);
                 for (int i = 0; i < mask.length; i++) {
-                    mask[i] = random.nextDouble() < coeffDropout ? 0 : (float) (1 / (1 - coeffDropout));
+                    mask[i] =
+                            random.nextDouble() < coeffDropout
+                                    ? 0
+                                    : (float) (1 / (1 - coeffDropout));
                     kept[i] *= mask[i];
                 }
                 masks.put(layer.index, mask);
@@ -194,8 +209,16 @@ public final class Adapter implements Trainables {
     public List<String> summary() {
         List<String> lines = new ArrayList<>();
         if (kind.isHyperbolic()) {
-            double[] k = branches().values().stream().mapToDouble(LowRankBranch::curvatureRadius).sorted().toArray();
-            double[] s = branches().values().stream().mapToDouble(LowRankBranch::inputScale).sorted().toArray();
+            double[] k =
+                    branches().values().stream()
+                            .mapToDouble(LowRankBranch::curvatureRadius)
+                            .sorted()
+                            .toArray();
+            double[] s =
+                    branches().values().stream()
+                            .mapToDouble(LowRankBranch::inputScale)
+                            .sorted()
+                            .toArray();
             lines.add(
                     String.format(
                             Locale.ROOT,

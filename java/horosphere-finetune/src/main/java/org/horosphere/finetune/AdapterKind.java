@@ -52,8 +52,10 @@ public enum AdapterKind {
         return !mixed ? LORA : files.lowRank().isEmpty() ? COEFF : LORA_COEFF;
     }
 
-    /** The name on the command line: {@code lora}, {@code hyplora}, {@code coeff}, {@code lora+coeff}, {@code
-     * hyplora+coeff}. */
+    /**
+     * The name on the command line: {@code lora}, {@code hyplora}, {@code coeff}, {@code
+     * lora+coeff}, {@code hyplora+coeff}.
+     */
     @Override
     public String toString() {
         return name().toLowerCase(Locale.ROOT).replace('_', '+');
@@ -71,6 +73,8 @@ public enum AdapterKind {
             }
         }
         throw new IllegalArgumentException(
-                "adapter: '" + name + "', expected lora, hyplora, coeff, lora+coeff or hyplora+coeff");
+                "adapter: '"
+                        + name
+                        + "', expected lora, hyplora, coeff, lora+coeff or hyplora+coeff");
     }
 }

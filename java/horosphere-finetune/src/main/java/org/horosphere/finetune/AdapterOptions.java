@@ -9,8 +9,10 @@ import java.util.Set;
  * @param rank r of the low-rank branches, 1 to 1024
  * @param alpha the branches' output is scaled by alpha/rank
  * @param targets module names that get a branch, matched against the end of the module path
- * @param curvatureRadius initial K of HypLoRA, curvature -1/K of the space the normalised input is mapped to
- * @param coeffDropout probability with which a mixing coefficient is left out of a training step, 0 to below 1
+ * @param curvatureRadius initial K of HypLoRA, curvature -1/K of the space the normalised input is
+ *     mapped to
+ * @param coeffDropout probability with which a mixing coefficient is left out of a training step, 0
+ *     to below 1
  */
 public record AdapterOptions(
         AdapterKind kind,
@@ -21,7 +23,8 @@ public record AdapterOptions(
         double coeffDropout) {
 
     /** The linear layers adapted unless others are named: the papers' choice. */
-    public static final Set<String> DEFAULT_TARGETS = Set.of("q_proj", "k_proj", "v_proj", "up_proj", "down_proj");
+    public static final Set<String> DEFAULT_TARGETS =
+            Set.of("q_proj", "k_proj", "v_proj", "up_proj", "down_proj");
 
     public AdapterOptions {
         if (rank < 1 || rank > 1024) {
@@ -31,10 +34,12 @@ public record AdapterOptions(
             throw new IllegalArgumentException("alpha: " + alpha + ", expected a positive number");
         }
         if (!(curvatureRadius > 0) || Double.isInfinite(curvatureRadius)) {
-            throw new IllegalArgumentException("curvature radius K: " + curvatureRadius + ", expected a positive number");
+            throw new IllegalArgumentException(
+                    "curvature radius K: " + curvatureRadius + ", expected a positive number");
         }
         if (!(coeffDropout >= 0 && coeffDropout < 1)) {
-            throw new IllegalArgumentException("coefficient dropout: " + coeffDropout + ", expected 0 <= p < 1");
+            throw new IllegalArgumentException(
+                    "coefficient dropout: " + coeffDropout + ", expected 0 <= p < 1");
         }
         targets = Set.copyOf(targets);
     }

@@ -112,7 +112,10 @@ public final class Batches {
         };
     }
 
-    /** All examples once, sorted by length so that little is padded; for measuring, where order does not matter. */
+    /**
+     * All examples once, sorted by length so that little is padded; for measuring, where order does
+     * not matter.
+     */
     public static List<Batch> sorted(List<Dataset.Example> examples, int batchSize) {
         List<Dataset.Example> order = new ArrayList<>(examples);
         order.sort(Comparator.comparingInt(example -> example.tokens().length));

@@ -29,8 +29,10 @@ final class Buffers {
         return floats.asSlice(from * Float.BYTES, count * Float.BYTES);
     }
 
-    static void copyFloats(MemorySegment from, long fromIndex, MemorySegment to, long toIndex, long count) {
-        MemorySegment.copy(from, fromIndex * Float.BYTES, to, toIndex * Float.BYTES, count * Float.BYTES);
+    static void copyFloats(
+            MemorySegment from, long fromIndex, MemorySegment to, long toIndex, long count) {
+        MemorySegment.copy(
+                from, fromIndex * Float.BYTES, to, toIndex * Float.BYTES, count * Float.BYTES);
     }
 
     static void set(MemorySegment to, float[] values) {

@@ -10,7 +10,8 @@ import java.util.function.IntConsumer;
 import org.horosphere.Exec;
 
 /**
- * A causal language model with its tokenizer and at most one adapter: open, adapt, train, evaluate, generate.
+ * A causal language model with its tokenizer and at most one adapter: open, adapt, train, evaluate,
+ * generate.
  *
  * <p>Base weights stay frozen. Not for use by several threads at once.
  */
@@ -29,11 +30,13 @@ public final class CausalLm implements AutoCloseable {
     }
 
     /**
-     * Opens a Hugging Face model directory: {@code config.json}, {@code tokenizer.json}, {@code model.safetensors} or
-     * its shards. Float32 weights stay mapped.
+     * Opens a Hugging Face model directory: {@code config.json}, {@code tokenizer.json}, {@code
+     * model.safetensors} or its shards. Float32 weights stay mapped.
      *
-     * @throws CheckpointException if the checkpoint is missing, damaged or of an unknown architecture
-     * @throws DataException if the tokenizer is missing, unsupported or has more tokens than the model
+     * @throws CheckpointException if the checkpoint is missing, damaged or of an unknown
+     *     architecture
+     * @throws DataException if the tokenizer is missing, unsupported or has more tokens than the
+     *     model
      */
     public static CausalLm open(Path directory, Exec exec) {
         OneDnn.ensureLoaded();
@@ -121,12 +124,17 @@ public final class CausalLm implements AutoCloseable {
         return new Loss(Trainer.meanLoss(model, batches), tokens);
     }
 
-    /** Decodes greedily until a stop token or the limit; the prompt's own tokens are not returned. */
+    /**
+     * Decodes greedily until a stop token or the limit; the prompt's own tokens are not returned.
+     */
     public int[] generate(int[] prompt, int maxNewTokens) {
         Llama.Cache cache = model.cache(prompt.length + maxNewTokens);
         if (prompt.length >= cache.limit()) {
             throw new IllegalArgumentException(
-                    "prompt: " + prompt.length + " tokens, the model has positions for " + cache.limit());
+                    "prompt: "
+                            + prompt.length
+                            + " tokens, the model has positions for "
+                            + cache.limit());
         }
         int[] produced = new int[maxNewTokens];
         int count = 0;
@@ -146,12 +154,15 @@ public final class CausalLm implements AutoCloseable {
     public String generate(String prompt, int maxNewTokens) {
         int[] ids = withBos(prompt);
         int[] produced = generate(ids, maxNewTokens);
-        // decoded together with the prompt: some tokenizers treat the first token of a text specially
+        // decoded together with the prompt: some tokenizers treat the first token of a text
+        // specially
         int[] all = Arrays.copyOf(ids, ids.length + produced.length);
         System.arraycopy(produced, 0, all, ids.length, produced.length);
         String head = tokenizer.decode(ids, true);
         String whole = tokenizer.decode(all, true);
-        return whole.startsWith(head) ? whole.substring(head.length()) : tokenizer.decode(produced, true);
+        return whole.startsWith(head)
+                ? whole.substring(head.length())
+                : tokenizer.decode(produced, true);
     }
 
     /**
@@ -195,7 +206,9 @@ public final class CausalLm implements AutoCloseable {
 
     /** BOS also stops: models trained on BOS-separated texts never learned another end. */
     private boolean isStop(int token) {
-        return token == tokenizer.bosId() || token == tokenizer.eosId() || model.config().eosTokenIds().contains(token);
+        return token == tokenizer.bosId()
+                || token == tokenizer.eosId()
+                || model.config().eosTokenIds().contains(token);
     }
 
     static int argmax(MemorySegment logits, int vocab) {

@@ -56,10 +56,30 @@ final class Linear {
      * @param dx dx = beta dx + dy W + ...; {@link MemorySegment#NULL} if nobody needs it
      * @param beta 0 overwrites dx, 1 adds to it
      */
-    void backward(MemorySegment x, MemorySegment dy, long tokens, MemorySegment dx, float beta, Exec exec) {
+    void backward(
+            MemorySegment x,
+            MemorySegment dy,
+            long tokens,
+            MemorySegment dx,
+            float beta,
+            Exec exec) {
         boolean wanted = dx.address() != 0;
         if (wanted) {
-            Gemm.sgemm(false, false, tokens, in, out, 1, dy, out, weight.value(), in, beta, dx, in, exec);
+            Gemm.sgemm(
+                    false,
+                    false,
+                    tokens,
+                    in,
+                    out,
+                    1,
+                    dy,
+                    out,
+                    weight.value(),
+                    in,
+                    beta,
+                    dx,
+                    in,
+                    exec);
         }
         if (weight.isTrainable()) {
             Gemm.sgemm(true, false, out, in, tokens, 1, dy, out, x, in, 1, weight.grad(), in, exec);

@@ -15,11 +15,15 @@ import org.horosphere.Layers;
 /**
  * A Llama-family decoder: forward, loss and backward, composed of native kernels on float32 memory.
  *
- * <p>One instance does one thing at a time; activations are kept between {@link #forward} and {@link #backward}. Base
- * weights are frozen (mapped from the checkpoint) or, for pre-training, trainable.
+ * <p>One instance does one thing at a time; activations are kept between {@link #forward} and
+ * {@link #backward}. Base weights are frozen (mapped from the checkpoint) or, for pre-training,
+ * trainable.
  */
 final class Llama {
-    /** Logits are made for this many numbers at a time, so that a large vocabulary needs little memory. */
+    /**
+     * Logits are made for this many numbers at a time, so that a large vocabulary needs little
+     * memory.
+     */
     private static final long LOGIT_BLOCK = 1 << 22;
 
     private final ModelConfig config;
@@ -64,7 +68,9 @@ final class Llama {
         MemorySegment attention = Buffers.floats(0);
     }
 
-    /** One transformer block: weights, and what its backward pass needs of the last forward pass. */
+    /**
+     * One transformer block: weights, and what its backward pass needs of the last forward pass.
+     */
     final class Layer {
         final int index;
         final Tensor inputNorm;
@@ -80,7 +86,9 @@ final class Llama {
         /** Residual mixing coefficients (heads, heads), or null. */
         Tensor coeffAlpha;
 
-        /** What attention reads: coeffAlpha itself, or a copy with dropped entries during training. */
+        /**
+         * What attention reads: coeffAlpha itself, or a copy with dropped entries during training.
+         */
         MemorySegment alphaInUse;
 
         private MemorySegment input;
@@ -147,7 +155,8 @@ final class Llama {
         /** Reads {@code input}, writes the block's output. */
         void forward(MemorySegment output) {
             int d = config.hiddenSize();
-            Layers.rmsnorm_forward(input, inputNorm.value(), rmsNormEps, tokens, d, normed, inputRstd, exec);
+            Layers.rmsnorm_forward(
+                    input, inputNorm.value(), rmsNormEps, tokens, d, normed, inputRstd, exec);
             q.forward(normed, tokens, query, exec);
             k.forward(normed, tokens, key, exec);
             v.forward(normed, tokens, value, exec);
@@ -173,7 +182,8 @@ final class Llama {
         private void attend() {
             Attention shape = shape(batch, length, length);
             MemorySegment workspace = workspace(shape, alphaInUse != null, false);
-            Attention.forward(exec, shape, query, key, value, alphaInUse, null, context, lse, workspace);
+            Attention.forward(
+                    exec, shape, query, key, value, alphaInUse, null, context, lse, workspace);
         }
 
         /**
@@ -190,7 +200,15 @@ final class Llama {
             gate.backward(middleNormed, temporaries.ffnB, tokens, temporaries.hidden, 0, exec);
             up.backward(middleNormed, temporaries.ffnC, tokens, temporaries.hidden, 1, exec);
             Layers.rmsnorm_backward(
-                    temporaries.hidden, middle, postNorm.value(), middleRstd, tokens, d, grad, postNorm.grad(), exec);
+                    temporaries.hidden,
+                    middle,
+                    postNorm.value(),
+                    middleRstd,
+                    tokens,
+                    d,
+                    grad,
+                    postNorm.grad(),
+                    exec);
 
             o.backward(context, grad, tokens, temporaries.mixed, 0, exec);
             Attention shape = shape(batch, length, length);
@@ -217,7 +235,15 @@ final class Llama {
             v.backward(normed, temporaries.value, tokens, into, 1, exec);
             if (wantInput) {
                 Layers.rmsnorm_backward(
-                        temporaries.hidden, input, inputNorm.value(), inputRstd, tokens, d, grad, inputNorm.grad(), exec);
+                        temporaries.hidden,
+                        input,
+                        inputNorm.value(),
+                        inputRstd,
+                        tokens,
+                        d,
+                        grad,
+                        inputNorm.grad(),
+                        exec);
             }
         }
     }
@@ -231,7 +257,8 @@ final class Llama {
         this.config = config;
         this.rmsNormEps = (float) config.rmsNormEps();
         this.exec = exec;
-        embedding = source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
+        embedding =
+                source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
         for (int i = 0; i < config.layers(); i++) {
             layers.add(new Layer(i, source));
         }
@@ -248,7 +275,9 @@ final class Llama {
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
         return new Llama(
-                config, (name, shape) -> Tensor.frozen(name, checkpoint.floats(name, arena, shape), shape), exec);
+                config,
+                (name, shape) -> Tensor.frozen(name, checkpoint.floats(name, arena, shape), shape),
+                exec);
     }
 
     private static Linear linear(WeightSource source, String path, long out, long in) {
@@ -271,7 +300,10 @@ final class Llama {
     void forward(int newBatch, int newLength, int[] tokenIds) {
         if (newLength > config.maxPositionEmbeddings()) {
             throw new IllegalArgumentException(
-                    "length: " + newLength + " tokens, the model has positions for " + config.maxPositionEmbeddings());
+                    "length: "
+                            + newLength
+                            + " tokens, the model has positions for "
+                            + config.maxPositionEmbeddings());
         }
         batch = newBatch;
         length = newLength;
@@ -284,9 +316,13 @@ final class Llama {
         }
         int d = config.hiddenSize();
         MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
-        Layers.embedding_forward(ids, embedding.value(), tokens, config.vocabSize(), d, first, exec);
+        Layers.embedding_forward(
+                ids, embedding.value(), tokens, config.vocabSize(), d, first, exec);
         for (Layer layer : layers) {
-            layer.forward(layer.index + 1 < layers.size() ? layers.get(layer.index + 1).input : finalInput);
+            layer.forward(
+                    layer.index + 1 < layers.size()
+                            ? layers.get(layer.index + 1).input
+                            : finalInput);
         }
         Layers.rmsnorm_forward(
                 finalInput, finalNorm.value(), rmsNormEps, tokens, d, finalOutput, finalRstd, exec);
@@ -295,8 +331,10 @@ final class Llama {
     /**
      * The summed loss of the last forward pass, in nats.
      *
-     * @param nextTokens (batch, length): the token each position is to predict, negative where there is none
-     * @param gradientScale what each token's loss is multiplied by before {@link #backward}; NaN for no gradient
+     * @param nextTokens (batch, length): the token each position is to predict, negative where
+     *     there is none
+     * @param gradientScale what each token's loss is multiplied by before {@link #backward}; NaN
+     *     for no gradient
      */
     double loss(int[] nextTokens, float gradientScale) {
         boolean training = !Float.isNaN(gradientScale);
@@ -321,19 +359,73 @@ final class Llama {
                 Buffers.copyFloats(finalOutput, (long) rows[from + i] * d, packed, (long) i * d, d);
                 targets.setAtIndex(ValueLayout.JAVA_INT, i, nextTokens[rows[from + i]]);
             }
-            Gemm.sgemm(false, true, n, vocab, d, 1, packed, d, head.value(), d, 0, logits, vocab, exec);
+            Gemm.sgemm(
+                    false,
+                    true,
+                    n,
+                    vocab,
+                    d,
+                    1,
+                    packed,
+                    d,
+                    head.value(),
+                    d,
+                    0,
+                    logits,
+                    vocab,
+                    exec);
             Layers.cross_entropy(
-                    logits, targets, n, vocab, losses, training, training ? gradientScale : 0, exec);
+                    logits,
+                    targets,
+                    n,
+                    vocab,
+                    losses,
+                    training,
+                    training ? gradientScale : 0,
+                    exec);
             for (int i = 0; i < n; i++) {
                 sum += losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
             }
             if (training) {
-                Gemm.sgemm(false, false, n, d, vocab, 1, logits, vocab, head.value(), d, 0, packedGrad, d, exec);
+                Gemm.sgemm(
+                        false,
+                        false,
+                        n,
+                        d,
+                        vocab,
+                        1,
+                        logits,
+                        vocab,
+                        head.value(),
+                        d,
+                        0,
+                        packedGrad,
+                        d,
+                        exec);
                 if (head.isTrainable()) {
-                    Gemm.sgemm(true, false, vocab, d, n, 1, logits, vocab, packed, d, 1, head.grad(), d, exec);
+                    Gemm.sgemm(
+                            true,
+                            false,
+                            vocab,
+                            d,
+                            n,
+                            1,
+                            logits,
+                            vocab,
+                            packed,
+                            d,
+                            1,
+                            head.grad(),
+                            d,
+                            exec);
                 }
                 for (int i = 0; i < n; i++) {
-                    Buffers.copyFloats(packedGrad, (long) i * d, finalOutputGrad, (long) rows[from + i] * d, d);
+                    Buffers.copyFloats(
+                            packedGrad,
+                            (long) i * d,
+                            finalOutputGrad,
+                            (long) rows[from + i] * d,
+                            d);
                 }
             }
         }
@@ -373,8 +465,20 @@ final class Llama {
     private void logits(MemorySegment normed, long count, MemorySegment result) {
         int d = config.hiddenSize();
         Gemm.sgemm(
-                false, true, count, config.vocabSize(), d, 1, normed, d, head.value(), d, 0, result,
-                config.vocabSize(), exec);
+                false,
+                true,
+                count,
+                config.vocabSize(),
+                d,
+                1,
+                normed,
+                d,
+                head.value(),
+                d,
+                0,
+                result,
+                config.vocabSize(),
+                exec);
     }
 
     /** The input of a block, or what the final norm reads, in the last forward pass. */
@@ -437,7 +541,8 @@ final class Llama {
         long width = (long) config.kvHeads() * config.headDim();
         int total = cache.used + count;
         Attention shape = shape(1, count, total);
-        Layers.embedding_forward(ids, embedding.value(), tokens, config.vocabSize(), d, layers.get(0).input, exec);
+        Layers.embedding_forward(
+                ids, embedding.value(), tokens, config.vocabSize(), d, layers.get(0).input, exec);
         for (Layer layer : layers) {
             Layers.rmsnorm_forward(
                     layer.input,
@@ -448,7 +553,8 @@ final class Llama {
                     layer.normed,
                     layer.inputRstd,
                     exec);
-            MemorySegment newKeys = Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
+            MemorySegment newKeys =
+                    Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
             MemorySegment newValues =
                     Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
             layer.q.forward(layer.normed, tokens, layer.query, exec);
@@ -470,10 +576,14 @@ final class Llama {
             layer.o.forward(layer.context, tokens, layer.middle, exec);
             Layers.add(layer.input, layer.middle, layer.middle, tokens * d, exec);
             layer.feedForward(
-                    tokens, layer.index + 1 < layers.size() ? layers.get(layer.index + 1).input : finalInput);
+                    tokens,
+                    layer.index + 1 < layers.size()
+                            ? layers.get(layer.index + 1).input
+                            : finalInput);
         }
         MemorySegment last = Buffers.slice(finalInput, (long) (count - 1) * d, d);
-        Layers.rmsnorm_forward(last, finalNorm.value(), rmsNormEps, 1, d, finalOutput, finalRstd, exec);
+        Layers.rmsnorm_forward(
+                last, finalNorm.value(), rmsNormEps, 1, d, finalOutput, finalRstd, exec);
         logits(finalOutput, 1, cache.logitRow);
         cache.used = total;
         return cache.logitRow;
@@ -481,7 +591,14 @@ final class Llama {
 
     private Attention shape(int sequences, int queries, int keys) {
         return Attention.tokenMajor(
-                DType.F32, sequences, config.heads(), config.kvHeads(), queries, keys, config.headDim(), true);
+                DType.F32,
+                sequences,
+                config.heads(),
+                config.kvHeads(),
+                queries,
+                keys,
+                config.headDim(),
+                true);
     }
 
     private MemorySegment workspace(Attention shape, boolean mixed, boolean backward) {
@@ -492,7 +609,15 @@ final class Llama {
 
     private void rotate(MemorySegment x, int heads, long count, MemorySegment at, boolean inverse) {
         Layers.rope(
-                x, count, (long) heads * config.headDim(), heads, config.headDim(), rotary, at, inverse, exec);
+                x,
+                count,
+                (long) heads * config.headDim(),
+                heads,
+                config.headDim(),
+                rotary,
+                at,
+                inverse,
+                exec);
     }
 
     /** The table is grown to the positions in use: a model may claim 131,072 of them. */
@@ -500,7 +625,8 @@ final class Llama {
         if (count <= rotaryPositions) {
             return;
         }
-        rotaryPositions = Math.min(config.maxPositionEmbeddings(), Math.max(count, 2 * rotaryPositions));
+        rotaryPositions =
+                Math.min(config.maxPositionEmbeddings(), Math.max(count, 2 * rotaryPositions));
         int half = config.headDim() / 2;
         float[] inverseFrequency = config.rope().inv_freq();
         rotary = Buffers.floats((long) rotaryPositions * config.headDim());

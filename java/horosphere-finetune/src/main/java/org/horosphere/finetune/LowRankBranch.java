@@ -8,9 +8,11 @@ import org.horosphere.Exec;
 import org.horosphere.LowRankAdapter;
 
 /**
- * The trainable low-rank branch of one linear layer: LoRA, or HypLoRA = LoRA times one gain per token.
+ * The trainable low-rank branch of one linear layer: LoRA, or HypLoRA = LoRA times one gain per
+ * token.
  *
- * <p>HypLoRA's curvature K and input scale s are trained as ln K and ln s, so they stay positive at any step size.
+ * <p>HypLoRA's curvature K and input scale s are trained as ln K and ln s, so they stay positive at
+ * any step size.
  */
 final class LowRankBranch {
     private final Tensor a;
@@ -31,11 +33,18 @@ final class LowRankBranch {
     private long capacity;
 
     /**
-     * @param scaling alpha/r. HypLoRA's output is also multiplied by sqrt(in), which undoes the initial division of its
-     *     input by s = sqrt(in): K → ∞ is then LoRA at the same scaling, and both start with comparable steps
+     * @param scaling alpha/r. HypLoRA's output is also multiplied by sqrt(in), which undoes the
+     *     initial division of its input by s = sqrt(in): K → ∞ is then LoRA at the same scaling,
+     *     and both start with comparable steps
      */
     LowRankBranch(
-            Parameters parameters, String path, int in, int out, int rank, double scaling, boolean hyperbolic) {
+            Parameters parameters,
+            String path,
+            int in,
+            int out,
+            int rank,
+            double scaling,
+            boolean hyperbolic) {
         this.in = in;
         this.out = out;
         this.rank = rank;
@@ -64,7 +73,9 @@ final class LowRankBranch {
 
     /** The curvature is -1/K; infinite for LoRA. */
     double curvatureRadius() {
-        return isHyperbolic() ? Math.exp(logK.value().get(ValueLayout.JAVA_FLOAT, 0)) : Double.POSITIVE_INFINITY;
+        return isHyperbolic()
+                ? Math.exp(logK.value().get(ValueLayout.JAVA_FLOAT, 0))
+                : Double.POSITIVE_INFINITY;
     }
 
     double inputScale() {
@@ -98,7 +109,14 @@ final class LowRankBranch {
         float[] valuesA = Buffers.toArray(a.value(), a.size());
         float[] valuesB = Buffers.toArray(b.value(), b.size());
         return isHyperbolic()
-                ? new LowRank(rank, in, out, valuesA, valuesB, (float) curvatureRadius(), (float) inputScale())
+                ? new LowRank(
+                        rank,
+                        in,
+                        out,
+                        valuesA,
+                        valuesB,
+                        (float) curvatureRadius(),
+                        (float) inputScale())
                 : new LowRank(rank, in, out, valuesA, valuesB);
     }
 
@@ -115,8 +133,22 @@ final class LowRankBranch {
             LowRankAdapter.gram(exec, shape, b.value(), gram);
         }
         LowRankAdapter.forward(
-                exec, shape, tokens, x, in, a.value(), b.value(), gram, curvatureRadius(), inputScale(), y, out, p,
-                gain, norm, image);
+                exec,
+                shape,
+                tokens,
+                x,
+                in,
+                a.value(),
+                b.value(),
+                gram,
+                curvatureRadius(),
+                inputScale(),
+                y,
+                out,
+                p,
+                gain,
+                norm,
+                image);
     }
 
     /** Adds to the gradients of A, B, K, s and, unless dx is NULL, of x. */
@@ -126,9 +158,28 @@ final class LowRankBranch {
         double curvatureRadius = curvatureRadius();
         double inputScale = inputScale();
         LowRankAdapter.backward(
-                exec, shape, tokens, x, in, a.value(), b.value(), gram, curvatureRadius, inputScale, dy, out, p, norm,
-                image, dx.address() == 0 ? null : dx, in, a.grad(), b.grad(),
-                scalarGrads.asSlice(0, Double.BYTES), scalarGrads.asSlice(Double.BYTES, Double.BYTES), workspace);
+                exec,
+                shape,
+                tokens,
+                x,
+                in,
+                a.value(),
+                b.value(),
+                gram,
+                curvatureRadius,
+                inputScale,
+                dy,
+                out,
+                p,
+                norm,
+                image,
+                dx.address() == 0 ? null : dx,
+                in,
+                a.grad(),
+                b.grad(),
+                scalarGrads.asSlice(0, Double.BYTES),
+                scalarGrads.asSlice(Double.BYTES, Double.BYTES),
+                workspace);
         if (isHyperbolic()) {
             accumulate(logK, curvatureRadius * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 0));
             accumulate(logS, inputScale * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 1));

@@ -144,14 +144,16 @@ public record ModelConfig(
     }
 
     /**
-     * A small Llama with tied embeddings: heads of 32, one key/value head for two query heads, the usual MLP of 8/3
-     * the width.
+     * A small Llama with tied embeddings: heads of 32, one key/value head for two query heads, the
+     * usual MLP of 8/3 the width.
      *
      * @param hiddenSize a multiple of 64
      */
-    public static ModelConfig small(int vocabSize, int hiddenSize, int layers, int bosId, int eosId) {
+    public static ModelConfig small(
+            int vocabSize, int hiddenSize, int layers, int bosId, int eosId) {
         if (hiddenSize < 64 || hiddenSize % 64 != 0) {
-            throw new IllegalArgumentException("hidden size: " + hiddenSize + ", expected a multiple of 64");
+            throw new IllegalArgumentException(
+                    "hidden size: " + hiddenSize + ", expected a multiple of 64");
         }
         int headDim = 32;
         int heads = hiddenSize / headDim;

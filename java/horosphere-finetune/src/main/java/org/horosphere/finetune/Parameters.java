@@ -8,8 +8,8 @@ import org.horosphere.Exec;
 import org.horosphere.Layers;
 
 /**
- * All trainable numbers in one contiguous array, with gradients and AdamW moments beside it: clearing, clipping and
- * stepping are one kernel call each.
+ * All trainable numbers in one contiguous array, with gradients and AdamW moments beside it:
+ * clearing, clipping and stepping are one kernel call each.
  */
 final class Parameters {
     private final List<Tensor> tensors = new ArrayList<>();
@@ -39,7 +39,8 @@ final class Parameters {
         long offset = 0;
         for (Tensor tensor : tensors) {
             tensor.place(
-                    Buffers.slice(values, offset, tensor.size()), Buffers.slice(grads, offset, tensor.size()));
+                    Buffers.slice(values, offset, tensor.size()),
+                    Buffers.slice(grads, offset, tensor.size()));
             offset += tensor.size();
         }
     }

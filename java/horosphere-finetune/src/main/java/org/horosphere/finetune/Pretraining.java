@@ -23,8 +23,13 @@ public final class Pretraining implements Trainables {
         SplittableRandom random = new SplittableRandom(seed);
         double residual = INITIAL_DEVIATION / Math.sqrt(2.0 * config.layers());
         for (Tensor tensor : parameters.tensors()) {
-            boolean intoResidual = tensor.name().endsWith("o_proj.weight") || tensor.name().endsWith("down_proj.weight");
-            fill(tensor, tensor.shape().length == 1 ? 0 : intoResidual ? residual : INITIAL_DEVIATION, random.split());
+            boolean intoResidual =
+                    tensor.name().endsWith("o_proj.weight")
+                            || tensor.name().endsWith("down_proj.weight");
+            fill(
+                    tensor,
+                    tensor.shape().length == 1 ? 0 : intoResidual ? residual : INITIAL_DEVIATION,
+                    random.split());
         }
     }
 
@@ -58,11 +63,13 @@ public final class Pretraining implements Trainables {
     }
 
     /**
-     * Packs texts, each between BOS and EOS, into full sequences: no padding, every token but a row's first is predicted.
+     * Packs texts, each between BOS and EOS, into full sequences: no padding, every token but a
+     * row's first is predicted.
      *
      * @param texts read as far as batches are asked for
      */
-    public static Iterator<Batches.Batch> pack(Iterator<String> texts, Tokenizer tokenizer, int batch, int length) {
+    public static Iterator<Batches.Batch> pack(
+            Iterator<String> texts, Tokenizer tokenizer, int batch, int length) {
         return new Iterator<>() {
             private int[] waiting = new int[0];
 
@@ -90,7 +97,8 @@ public final class Pretraining implements Trainables {
                 }
                 int[] lengths = new int[batch];
                 Arrays.fill(lengths, length);
-                return new Batches.Batch(batch, length, tokens, targets, lengths, (long) batch * length);
+                return new Batches.Batch(
+                        batch, length, tokens, targets, lengths, (long) batch * length);
             }
         };
     }

@@ -3,7 +3,8 @@ package org.horosphere.finetune;
 import java.lang.foreign.MemorySegment;
 
 /**
- * A named float32 weight: frozen (value only) or trainable (value and gradient, both slices of a {@link Parameters}).
+ * A named float32 weight: frozen (value only) or trainable (value and gradient, both slices of a
+ * {@link Parameters}).
  */
 final class Tensor {
     private final String name;

@@ -1,8 +1,8 @@
 package org.horosphere.finetune;
 
 /**
- * How to train. The schedule is the usual one: linear warm-up, then linear decay to zero; AdamW with betas 0.9 and
- * 0.999; gradients clipped to a global norm.
+ * How to train. The schedule is the usual one: linear warm-up, then linear decay to zero; AdamW
+ * with betas 0.9 and 0.999; gradients clipped to a global norm.
  *
  * @param steps optimiser steps, at least 1
  * @param batchSize sequences per micro-batch
@@ -31,16 +31,20 @@ public record TrainOptions(
         positive("accumulation", accumulation);
         positive("evaluate-every", evaluateEvery);
         if (!(learningRate > 0) || Double.isInfinite(learningRate)) {
-            throw new IllegalArgumentException("learning rate: " + learningRate + ", expected a positive number");
+            throw new IllegalArgumentException(
+                    "learning rate: " + learningRate + ", expected a positive number");
         }
         if (warmupSteps < 0) {
-            throw new IllegalArgumentException("warm-up steps: " + warmupSteps + ", expected 0 or more");
+            throw new IllegalArgumentException(
+                    "warm-up steps: " + warmupSteps + ", expected 0 or more");
         }
         if (!(weightDecay >= 0)) {
-            throw new IllegalArgumentException("weight decay: " + weightDecay + ", expected 0 or more");
+            throw new IllegalArgumentException(
+                    "weight decay: " + weightDecay + ", expected 0 or more");
         }
         if (!(clipNorm > 0)) {
-            throw new IllegalArgumentException("clip norm: " + clipNorm + ", expected a positive number");
+            throw new IllegalArgumentException(
+                    "clip norm: " + clipNorm + ", expected a positive number");
         }
     }
 
@@ -50,7 +54,10 @@ public record TrainOptions(
         }
     }
 
-    /** The learning rate of a step counted from 0: zero at step 0 if there is a warm-up, as in Hugging Face's trainer. */
+    /**
+     * The learning rate of a step counted from 0: zero at step 0 if there is a warm-up, as in
+     * Hugging Face's trainer.
+     */
     double learningRate(int step) {
         if (step < warmupSteps) {
             return learningRate * step / warmupSteps;

@@ -4,7 +4,10 @@ import java.util.Iterator;
 import java.util.List;
 import org.horosphere.Exec;
 
-/** The training loop: accumulate, clip, AdamW, validate, keep the best. Deterministic for given batches and seed. */
+/**
+ * The training loop: accumulate, clip, AdamW, validate, keep the best. Deterministic for given
+ * batches and seed.
+ */
 public final class Trainer {
     /** Told what happens; calls come from the training thread. */
     public interface Listener {
@@ -44,7 +47,9 @@ public final class Trainer {
         this.options = options;
     }
 
-    /** Ends the run after the current step; the best state is kept. May be called from any thread. */
+    /**
+     * Ends the run after the current step; the best state is kept. May be called from any thread.
+     */
     public void stop() {
         stopping = true;
     }
@@ -54,9 +59,11 @@ public final class Trainer {
      *
      * @param training micro-batches, as many as steps times accumulation
      * @param validation held-out batches; if empty the last state counts as best
-     * @throws TrainingException if the loss or the gradient stops being finite; the best state is left in the model
+     * @throws TrainingException if the loss or the gradient stops being finite; the best state is
+     *     left in the model
      */
-    public Result run(Iterator<Batches.Batch> training, List<Batches.Batch> validation, Listener listener) {
+    public Result run(
+            Iterator<Batches.Batch> training, List<Batches.Batch> validation, Listener listener) {
         Parameters parameters = trainables.parameters();
         double first = validation.isEmpty() ? Double.NaN : meanLoss(model, validation);
         if (!validation.isEmpty()) {
@@ -116,7 +123,12 @@ public final class Trainer {
         double norm = parameters.gradientNorm(exec);
         if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
             throw new TrainingException(
-                    "step " + (step + 1) + ": loss " + loss + ", gradient norm " + norm
+                    "step "
+                            + (step + 1)
+                            + ": loss "
+                            + loss
+                            + ", gradient norm "
+                            + norm
                             + "; a lower learning rate (--lr) usually helps");
         }
         float scale = (float) Math.min(1, options.clipNorm() / (norm + 1e-6));

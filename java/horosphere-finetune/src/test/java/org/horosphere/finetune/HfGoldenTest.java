@@ -19,7 +19,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Logits, hidden states, loss, gradients and a training run of Hugging Face transformers + PEFT, where present. */
+/**
+ * Logits, hidden states, loss, gradients and a training run of Hugging Face transformers + PEFT,
+ * where present.
+ */
 class HfGoldenTest {
     private static final String PREFIX = "base_model.model.";
 
@@ -29,7 +32,8 @@ class HfGoldenTest {
     }
 
     /** Sequences as stored: ids, labels shifted to next-token targets, which positions count. */
-    private record Sequences(int batch, int length, int[] ids, int[] targets, boolean[] real, int count) {
+    private record Sequences(
+            int batch, int length, int[] ids, int[] targets, boolean[] real, int count) {
         static Sequences read(SafeTensors file) {
             long[] shape = file.get("input_ids").shape();
             int batch = (int) shape[0];
@@ -79,7 +83,8 @@ class HfGoldenTest {
         return worst / largest;
     }
 
-    private static void assertClose(double tolerance, float[] expected, float[] got, boolean[] rows, String what) {
+    private static void assertClose(
+            double tolerance, float[] expected, float[] got, boolean[] rows, String what) {
         double error = error(expected, got, rows);
         assertTrue(error <= tolerance, what + ": " + error + " > " + tolerance);
     }
@@ -102,7 +107,10 @@ class HfGoldenTest {
         Llama model = Llama.load(folder, Exec.CPU);
 
         compareForward(model, golden, s, "base.");
-        assertEquals(numbers.get("base.loss").asDouble(), model.loss(s.targets(), Float.NaN) / s.count(), 2e-5);
+        assertEquals(
+                numbers.get("base.loss").asDouble(),
+                model.loss(s.targets(), Float.NaN) / s.count(),
+                2e-5);
 
         Adapter adapter = Adapter.load(model, folder.resolve("adapter_init"));
         compareForward(model, golden, s, "lora.");
@@ -112,14 +120,30 @@ class HfGoldenTest {
         model.backward();
         for (Tensor tensor : adapter.parameters().tensors()) {
             float[] expected = floats(golden, "lora.grad." + PREFIX + tensor.name());
-            assertClose(3e-5, expected, Buffers.toArray(tensor.grad(), tensor.size()), one(), tensor.name());
+            assertClose(
+                    3e-5,
+                    expected,
+                    Buffers.toArray(tensor.grad(), tensor.size()),
+                    one(),
+                    tensor.name());
         }
     }
 
-    private static void compareForward(Llama model, SafeTensors golden, Sequences s, String prefix) {
+    private static void compareForward(
+            Llama model, SafeTensors golden, Sequences s, String prefix) {
         model.forward(s.batch(), s.length(), s.ids());
-        assertClose(1e-5, floats(golden, prefix + "logits"), model.allLogits(), s.real(), prefix + "logits");
-        assertClose(1e-5, floats(golden, prefix + "hidden.embed"), model.hidden(0), s.real(), prefix + "embed");
+        assertClose(
+                1e-5,
+                floats(golden, prefix + "logits"),
+                model.allLogits(),
+                s.real(),
+                prefix + "logits");
+        assertClose(
+                1e-5,
+                floats(golden, prefix + "hidden.embed"),
+                model.hidden(0),
+                s.real(),
+                prefix + "embed");
         for (int i = 0; i < model.layers().size(); i++) {
             String layer = prefix + "hidden.layer." + i;
             assertClose(1e-5, floats(golden, layer), model.hidden(i + 1), s.real(), layer);
@@ -170,10 +194,18 @@ class HfGoldenTest {
                         List.of(),
                         new Trainer.Listener() {
                             @Override
-                            public void stepped(int step, double loss, double rate, double norm, long tokens) {
-                                assertEquals(curve.get("loss").get(step - 1).asDouble(), loss, 2e-6 * loss, "loss " + step);
+                            public void stepped(
+                                    int step, double loss, double rate, double norm, long tokens) {
                                 assertEquals(
-                                        curve.get("grad_norm").get(step - 1).asDouble(), norm, 2e-6 * norm, "norm " + step);
+                                        curve.get("loss").get(step - 1).asDouble(),
+                                        loss,
+                                        2e-6 * loss,
+                                        "loss " + step);
+                                assertEquals(
+                                        curve.get("grad_norm").get(step - 1).asDouble(),
+                                        norm,
+                                        2e-6 * norm,
+                                        "norm " + step);
                                 assertEquals(curve.get("lr").get(step - 1).asDouble(), rate, 1e-10);
                             }
 
@@ -181,13 +213,19 @@ class HfGoldenTest {
                             public void validated(int step, double loss, boolean best) {}
                         });
         long offset = 0;
-        float[] moments = Buffers.toArray(adapter.parameters().firstMoments(), adapter.parameters().size());
+        float[] moments =
+                Buffers.toArray(adapter.parameters().firstMoments(), adapter.parameters().size());
         for (Tensor tensor : adapter.parameters().tensors()) {
             float[] expected = floats(golden, "final." + PREFIX + tensor.name());
             float[] got = Buffers.toArray(tensor.value(), tensor.size());
             assertClose(1e-4, expected, got, one(), "final " + tensor.name());
             float[] m = Arrays.copyOfRange(moments, (int) offset, (int) (offset + tensor.size()));
-            assertClose(2e-5, floats(golden, "adam_m." + PREFIX + tensor.name()), m, one(), "m " + tensor.name());
+            assertClose(
+                    2e-5,
+                    floats(golden, "adam_m." + PREFIX + tensor.name()),
+                    m,
+                    one(),
+                    "m " + tensor.name());
             offset += tensor.size();
         }
     }

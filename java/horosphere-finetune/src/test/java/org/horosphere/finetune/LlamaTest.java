@@ -20,7 +20,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The composed model against {@link ReferenceLlama}: values, and gradients by differences of the reference. */
+/**
+ * The composed model against {@link ReferenceLlama}: values, and gradients by differences of the
+ * reference.
+ */
 class LlamaTest {
     private static final int[] TOKENS = {1, 5, 9, 3, 3, 16, 2, 1, 7, 7, 12, 4};
     private static final int[] TARGETS = {5, 9, 3, -100, 16, 2, 7, 7, 12, 4, -100, -100};
@@ -71,7 +74,8 @@ class LlamaTest {
                                 Tensor tensor =
                                         trainBase
                                                 ? trainable.add(name, shape)
-                                                : Tensor.frozen(name, Buffers.floats(size(shape)), shape);
+                                                : Tensor.frozen(
+                                                        name, Buffers.floats(size(shape)), shape);
                                 tensors.put(name, tensor);
                                 return tensor;
                             },
@@ -83,7 +87,10 @@ class LlamaTest {
                     .forEach(
                             (name, tensor) -> {
                                 boolean norm = tensor.shape().length == 1;
-                                weights.put(name, randomise(tensor.value(), tensor.size(), norm ? 1 : 0, 0.4));
+                                weights.put(
+                                        name,
+                                        randomise(
+                                                tensor.value(), tensor.size(), norm ? 1 : 0, 0.4));
                             });
         }
 
@@ -97,7 +104,8 @@ class LlamaTest {
             return values;
         }
 
-        double referenceLoss(Map<String, ReferenceLlama.Branch> branches, Map<Integer, double[]> alphas) {
+        double referenceLoss(
+                Map<String, ReferenceLlama.Branch> branches, Map<Integer, double[]> alphas) {
             ReferenceLlama reference = new ReferenceLlama(config, weights, branches, alphas);
             double sum = 0;
             for (int from = 0; from < TOKENS.length; from += LENGTH) {
@@ -142,7 +150,13 @@ class LlamaTest {
     void adapterGradientsMatchTheReference(AdapterKind kind) {
         Case c = new Case(false, false);
         AdapterOptions options =
-                new AdapterOptions(kind, 3, 6, java.util.Set.of("q_proj", "v_proj", "o_proj", "down_proj"), 0.7, 0);
+                new AdapterOptions(
+                        kind,
+                        3,
+                        6,
+                        java.util.Set.of("q_proj", "v_proj", "o_proj", "down_proj"),
+                        0.7,
+                        0);
         Adapter adapter = Adapter.create(c.model, options, 3);
         Map<String, double[]> values = new TreeMap<>();
         for (Tensor tensor : adapter.parameters().tensors()) {
@@ -156,7 +170,10 @@ class LlamaTest {
         assertEquals(referenceLoss(c, values, kind), loss, 2e-5 * loss);
         for (Tensor tensor : adapter.parameters().tensors()) {
             compareGradients(
-                    tensor, values.get(tensor.name()), () -> referenceLoss(c, values, kind), c.random);
+                    tensor,
+                    values.get(tensor.name()),
+                    () -> referenceLoss(c, values, kind),
+                    c.random);
         }
     }
 
@@ -179,7 +196,9 @@ class LlamaTest {
                                         hyperbolic
                                                 ? Math.exp(values.get(path + ".hyplora_K")[0])
                                                 : Double.POSITIVE_INFINITY,
-                                        hyperbolic ? Math.exp(values.get(path + ".hyplora_s")[0]) : 1));
+                                        hyperbolic
+                                                ? Math.exp(values.get(path + ".hyplora_s")[0])
+                                                : 1));
                     }
                     if (name.endsWith(".coeff_alpha")) {
                         alphas.put(Integer.parseInt(name.split("\\.")[2]), value);
@@ -204,7 +223,11 @@ class LlamaTest {
             double down = loss.getAsDouble();
             values[i] = saved;
             double got = tensor.grad().getAtIndex(ValueLayout.JAVA_FLOAT, i);
-            assertEquals((up - down) / (2 * h), got, 3e-5 * Math.max(scale, 0.1), tensor.name() + "[" + i + "]");
+            assertEquals(
+                    (up - down) / (2 * h),
+                    got,
+                    3e-5 * Math.max(scale, 0.1),
+                    tensor.name() + "[" + i + "]");
         }
     }
 

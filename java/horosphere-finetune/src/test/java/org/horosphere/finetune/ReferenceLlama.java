@@ -3,8 +3,8 @@ package org.horosphere.finetune;
 import java.util.Map;
 
 /**
- * A decoder written down literally in float64, one token after another, from the papers' formulas: what the composed
- * kernels are compared with.
+ * A decoder written down literally in float64, one token after another, from the papers' formulas:
+ * what the composed kernels are compared with.
  */
 final class ReferenceLlama {
     /** Low-rank branch: out = scaling · f(x), f literal exp → linear → log when K is finite. */
@@ -103,7 +103,9 @@ final class ReferenceLlama {
                     for (int j = 0; j <= t; j++) {
                         for (int i = 0; i < width; i++) {
                             context[h * width + i] +=
-                                    coefficient * p[source][j] * v[j][h / (heads / kvHeads) * width + i];
+                                    coefficient
+                                            * p[source][j]
+                                            * v[j][h / (heads / kvHeads) * width + i];
                         }
                     }
                 }
@@ -159,7 +161,8 @@ final class ReferenceLlama {
                 double first = x[head * width + i];
                 double second = x[head * width + width / 2 + i];
                 x[head * width + i] = first * Math.cos(angle) - second * Math.sin(angle);
-                x[head * width + width / 2 + i] = second * Math.cos(angle) + first * Math.sin(angle);
+                x[head * width + width / 2 + i] =
+                        second * Math.cos(angle) + first * Math.sin(angle);
             }
         }
         return x;
