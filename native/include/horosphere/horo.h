@@ -77,6 +77,43 @@ HORO_API int32_t horo_exec_threads(const horo_exec* exec);
  * time asks for a lower one. Static storage. */
 HORO_API const char* horo_cpu_isa(void);
 
+/* ---- Row operations
+ * ------------------------------------------------------------------------------------------ */
+
+/* Every geometric operation on a batch of rows, forward or backward, goes through horo_row_op. What there is,
+ * with which operands, is asked of the library: operations are numbered 0 .. horo_op_count() - 1, the numbers
+ * hold for this library only, the names for ever. A gradient is an operation of its own: "<name>.vjp" takes
+ * the inputs of <name> and the cotangent of its output and gives the gradients of all of them, and of the
+ * parameters row by row. */
+HORO_API int32_t horo_op_count(void);
+
+/* Returns the operation's name, e.g. "poincare.mobius_add"; "" for a number out of range. Static storage. */
+HORO_API const char* horo_op_name(int32_t op);
+
+/* Returns the operands, e.g. "x:row y:row; c -> out:row": inputs; parameters -> outputs. A row has dim
+ * elements, an ambient row a time coordinate and then dim elements, a scalar is one number per row. "" for a
+ * number out of range. */
+HORO_API const char* horo_op_signature(int32_t op);
+
+/* Returns the formula, range and conventions in words; "" for a number out of range. Static storage. */
+HORO_API const char* horo_op_doc(int32_t op);
+
+/* Stores the number of the operation of that name. */
+HORO_API int32_t horo_op_find(const char* name, int32_t* op);
+
+/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type (HORO_F32 or
+ * HORO_F64). Operands follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements
+ * from row to row, for a scalar from number to number; 0 in an input repeats one row. Parameters p0.. are
+ * positive and finite. An output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows
+ * as an input of the same kind (in place); any other overlap is refused. All scalar mathematics is in double,
+ * float64 rows with compensated dot products. */
+HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
+                             int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
+                             int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,
+                             int64_t out0_stride, void* out1, int64_t out1_stride, void* out2,
+                             int64_t out2_stride, void* out3, int64_t out3_stride, double p0, double p1,
+                             double p2, double p3, double p4, double p5, const horo_exec* exec);
+
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
  * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
@@ -176,6 +213,113 @@ HORO_API const char* horo_gemm_provider(void);
 HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
                            const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
                            double beta, float* c, int64_t ldc, const horo_exec* exec);
+
+/* ---- Attention
+ * -------------------------------------------------------------------------------------------- */
+
+/*
+ * Softmax attention, optionally with its maps mixed over the heads (Coeff-Tuning, arXiv 2503.18337):
+ *   P_i = softmax(scale * q_i k_g(i)^T + mask),   out_h = (P_h + sum_i alpha[h][i] P_i) v_g(h),
+ *   g(h) = h / (heads / kv_heads)   (grouped-query attention).
+ *  - dtype: HORO_F32 or HORO_F64, of every floating-point buffer.
+ *  - q and out: batch x q_len x heads x head_dim; k and v: batch x kv_len x kv_heads x head_dim; each with
+ *    strides between batch items, tokens and heads, head_dim contiguous. kv_heads divides heads. scale > 0.
+ *  - alpha: heads x heads, row-major, the first index the output head, without the identity. NULL: no mix.
+ *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity.
+ *  - causal: non-zero lets query row r see the keys j <= r + kv_len - q_len (aligned at the end, as a key
+ *    cache needs it).
+ *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys.
+ *  - lse: batch x heads x q_len, contiguous: log(sum exp(scale * score)) of every row; NULL if not wanted.
+ *    A row that sees no key has out = 0 and lse = -infinity.
+ *  - workspace: at least the bytes that horo_attention_workspace names for the same sizes; any alignment.
+ *  - out, lse and workspace must not overlap each other or any input.
+ *  - A NaN in query row r stays in row r; a NaN in a key or value reaches the rows that see it.
+ */
+HORO_API int32_t horo_attention_forward(const horo_exec* exec, int32_t dtype, int64_t batch, int64_t heads,
+                                        int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t head_dim,
+                                        const void* q, int64_t q_batch_stride, int64_t q_token_stride,
+                                        int64_t q_head_stride, const void* k, int64_t k_batch_stride,
+                                        int64_t k_token_stride, int64_t k_head_stride, const void* v,
+                                        int64_t v_batch_stride, int64_t v_token_stride, int64_t v_head_stride,
+                                        const void* alpha, double scale, int32_t causal,
+                                        const int32_t* lengths, void* out, int64_t out_batch_stride,
+                                        int64_t out_token_stride, int64_t out_head_stride, void* lse,
+                                        void* workspace, int64_t workspace_bytes);
+
+/*
+ * The gradients of sum(dout * out), from the inputs of the forward call; the maps are computed again.
+ *  - lse: of the forward call. The CPU holds whole rows, does not read it and accepts NULL.
+ *  - dout has the strides of out.
+ *  - dq, dk, dv have the strides of q, k, v and are overwritten (their elements, not what lies between).
+ *  - dalpha: heads x heads, as a parameter's gradient it is added to; summed in double, rounded once. NULL if
+ *    and only if alpha is NULL.
+ */
+HORO_API int32_t horo_attention_backward(const horo_exec* exec, int32_t dtype, int64_t batch, int64_t heads,
+                                         int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t head_dim,
+                                         const void* q, int64_t q_batch_stride, int64_t q_token_stride,
+                                         int64_t q_head_stride, const void* k, int64_t k_batch_stride,
+                                         int64_t k_token_stride, int64_t k_head_stride, const void* v,
+                                         int64_t v_batch_stride, int64_t v_token_stride,
+                                         int64_t v_head_stride, const void* alpha, double scale,
+                                         int32_t causal, const int32_t* lengths, const void* lse,
+                                         const void* dout, int64_t out_batch_stride, int64_t out_token_stride,
+                                         int64_t out_head_stride, void* dq, void* dk, void* dv, void* dalpha,
+                                         void* workspace, int64_t workspace_bytes);
+
+/* Stores in *bytes the workspace of a call with these sizes. mixed: non-zero if alpha will be given;
+ * backward: non-zero for horo_attention_backward. It grows with exec's threads, and linearly with kv_len. */
+HORO_API int32_t horo_attention_workspace(const horo_exec* exec, int32_t dtype, int64_t batch, int64_t heads,
+                                          int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t head_dim,
+                                          int32_t mixed, int32_t backward, int64_t* bytes);
+
+/* ---- Low-rank adapters
+ * ------------------------------------------------------------------------------------ */
+
+/* Kinds of low-rank adapter. */
+#define HORO_LORA 0
+#define HORO_HYPLORA 1
+
+/*
+ * gram = b^T b: b is k x r row-major, gram r x r row-major in float64 whatever dtype (HORO_F32 or HORO_F64)
+ * says b is. It depends on the weights alone: compute it once per update of b.
+ */
+HORO_API int32_t horo_gram(const horo_exec* exec, int32_t dtype, int64_t k, int64_t r, const void* b,
+                           double* gram);
+
+/*
+ * A low-rank adapter on top of a linear layer, token by token: out_t += scaling * g_t * b (a x_t).
+ *  - HORO_LORA: g = 1.
+ *  - HORO_HYPLORA (arXiv 2410.04010): lift to the hyperboloid of curvature -1/K, transform, come back, which
+ *    is LoRA times one number per token: with q = sqrt(K), t = |x|/(s q), m = |b a x|:
+ *    g = q asinh(m sinh(t)/|x|)/m. s = 1 is the paper. Evaluated in float64 without clamps, in log space for
+ *    large t; what leaves the range of float64 saturates at its largest number. K > 0, s > 0.
+ *  - x: tokens x d, out: tokens x k, with strides between tokens; a: r x d, b: k x r, contiguous.
+ *  - gram: from horo_gram; unused by LORA, like K and s.
+ *  - p: tokens x r of dtype, receives a x. gain, norm, m: tokens, float64, receive g, |x|, |b a x|; not
+ *    touched by LORA. p, norm and m are what the backward pass needs.
+ */
+HORO_API int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
+                                       int64_t d, int64_t r, int64_t k, const void* x, int64_t x_stride,
+                                       const void* a, const void* b, const double* gram, double K, double s,
+                                       double scaling, void* out, int64_t out_stride, void* p, double* gain,
+                                       double* norm, double* m);
+
+/*
+ * The gradients of sum(dout * out), all of them added to what dx (tokens x d), da (r x d), db (k x r), dK and
+ * ds (one double each) hold; dx, dK and ds may be NULL if they are not wanted, LORA does not touch dK and ds.
+ * dout has out_stride, dx has dx_stride between tokens. p, norm, m and gram are those of the forward pass.
+ */
+HORO_API int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
+                                        int64_t d, int64_t r, int64_t k, const void* x, int64_t x_stride,
+                                        const void* a, const void* b, const double* gram, double K, double s,
+                                        double scaling, const void* dout, int64_t out_stride, const void* p,
+                                        const double* norm, const double* m, void* dx, int64_t dx_stride,
+                                        void* da, void* db, double* dK, double* ds, void* workspace,
+                                        int64_t workspace_bytes);
+
+/* Stores in *bytes the workspace of horo_low_rank_backward. */
+HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
+                                         int64_t d, int64_t r, int64_t k, int64_t* bytes);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -20,7 +21,7 @@ import java.util.UUID;
  * removed and what was there before stays.
  *
  * <p>Every method throws {@link CheckpointException} if it cannot write. Safe from any thread; of
- * two writers of one target the last wins.
+ * two writers of one file the last wins, of two of one directory one may fail.
  */
 public final class AtomicFiles {
     /** Writes a file's contents. */
@@ -39,12 +40,21 @@ public final class AtomicFiles {
 
     /** Writes {@code text} as UTF-8. */
     public static void writeString(Path file, String text) {
-        ByteBuffer bytes = StandardCharsets.UTF_8.encode(text);
+        writeBytes(file, text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Writes {@code json} indented by two, with a line break at the end. */
+    public static void writeJson(Path file, JsonNode json) {
+        writeString(file, Json.pretty(json));
+    }
+
+    static void writeBytes(Path file, byte[] bytes) {
+        ByteBuffer buffer = ByteBuffer.wrap(bytes);
         write(
                 file,
                 channel -> {
-                    while (bytes.hasRemaining()) {
-                        channel.write(bytes);
+                    while (buffer.hasRemaining()) {
+                        channel.write(buffer);
                     }
                 });
     }
@@ -114,6 +124,10 @@ public final class AtomicFiles {
                     }
                     throw e;
                 }
+            } catch (CheckpointException e) {
+                // the caller knows nothing of the temporary directory
+                throw new CheckpointException(
+                        e.getMessage().replace(temporary.toString(), directory.toString()), e);
             } finally {
                 delete(temporary);
             }

@@ -19,7 +19,7 @@ import java.util.TreeMap;
  */
 public final class Checkpoint {
     static final String FILE = "model.safetensors";
-    private static final String INDEX = FILE + ".index.json";
+    static final String INDEX = FILE + ".index.json";
 
     private final Path directory;
     private final Map<String, TensorData> tensors = new TreeMap<>();

@@ -114,11 +114,67 @@ public record ModelConfig(
         eosTokenIds = List.copyOf(eosTokenIds);
     }
 
+    /** The same model in another storage. */
+    public ModelConfig withDtype(DType storage) {
+        return new ModelConfig(
+                family,
+                vocabSize,
+                hiddenSize,
+                intermediateSize,
+                layers,
+                heads,
+                kvHeads,
+                headDim,
+                maxPositionEmbeddings,
+                rmsNormEps,
+                tieWordEmbeddings,
+                rope,
+                initializerRange,
+                storage,
+                bosTokenId,
+                eosTokenIds,
+                padTokenId);
+    }
+
     private static void positive(String name, int value) {
         if (value <= 0) {
             throw new IllegalArgumentException(
                     name + " is " + value + ", expected a positive integer");
         }
+    }
+
+    /**
+     * A small Llama with tied embeddings: heads of 32, one key/value head for two query heads, the
+     * usual MLP of 8/3 the width.
+     *
+     * @param hiddenSize a multiple of 64
+     */
+    public static ModelConfig small(
+            int vocabSize, int hiddenSize, int layers, int bosId, int eosId) {
+        if (hiddenSize < 64 || hiddenSize % 64 != 0) {
+            throw new IllegalArgumentException(
+                    "hidden size: " + hiddenSize + ", expected a multiple of 64");
+        }
+        int headDim = 32;
+        int heads = hiddenSize / headDim;
+        return new ModelConfig(
+                Family.LLAMA,
+                vocabSize,
+                hiddenSize,
+                (hiddenSize * 8 / 3 + 7) / 8 * 8,
+                layers,
+                heads,
+                heads / 2,
+                headDim,
+                256,
+                1e-5,
+                true,
+                RopeConfig.of(headDim, DEFAULT_THETA),
+                0.02,
+                DType.BF16,
+                OptionalInt.of(bosId),
+                eosId < 0 ? List.of() : List.of(eosId),
+                OptionalInt.empty());
     }
 
     /**
@@ -376,7 +432,7 @@ public record ModelConfig(
         json.put("tie_word_embeddings", tieWordEmbeddings);
         json.put("use_cache", true);
         json.put("vocab_size", vocabSize);
-        Json.write(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
+        AtomicFiles.writeJson(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
     }
 
     private static void put(ObjectNode json, String key, OptionalInt value) {

@@ -1,0 +1,128 @@
+package org.horosphere.cli;
+
+import java.io.PrintStream;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.horosphere.DType;
+import org.horosphere.finetune.Batches;
+import org.horosphere.finetune.ModelConfig;
+import org.horosphere.finetune.ModelWriter;
+import org.horosphere.finetune.PretrainCorpus;
+import org.horosphere.finetune.Pretraining;
+import org.horosphere.finetune.Tokenizer;
+import org.horosphere.finetune.TrainOptions;
+import org.horosphere.finetune.Trainer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code horo pretrain}. */
+@Command(
+        name = "pretrain",
+        mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = {
+            "Makes a small Llama from random weights on generated stories and arithmetic: how the embedded base model "
+                    + "was made. The same seed gives the same weights.",
+            "The corpus has no solved word problem: answering them is left to fine-tuning."
+        })
+final class PretrainCommand implements Callable<Integer> {
+    private static final int VALIDATION_BATCHES = 4;
+
+    @Option(
+            names = "--output",
+            paramLabel = "DIR",
+            required = true,
+            description = "Where the model goes.")
+    private Path output;
+
+    @Option(names = "--overwrite", description = "Replace what is at --output.")
+    private boolean overwrite;
+
+    @Option(
+            names = "--hidden",
+            paramLabel = "N",
+            defaultValue = "128",
+            description = "Width of the model (default: ${DEFAULT-VALUE}).")
+    private int hidden;
+
+    @Option(
+            names = "--layers",
+            paramLabel = "N",
+            defaultValue = "4",
+            description = "Number of layers (default: ${DEFAULT-VALUE}).")
+    private int layers;
+
+    @Option(
+            names = "--length",
+            paramLabel = "N",
+            defaultValue = "128",
+            description = "Tokens per sequence (default: ${DEFAULT-VALUE}).")
+    private int length;
+
+    @Mixin private TrainingOptions training;
+
+    private final PrintStream out = System.out;
+
+    @Override
+    public Integer call() throws Exception {
+        Outputs.requireUsable(output, overwrite);
+        TrainOptions options = training.with(4000, 32, 3e-3, 200);
+        Path tokenizerDirectory = Defaults.tokenizer();
+        try (Tokenizer tokenizer = Tokenizer.open(tokenizerDirectory)) {
+            ModelConfig config =
+                    ModelConfig.small(
+                            tokenizer.vocabSize(),
+                            hidden,
+                            layers,
+                            tokenizer.bosId(),
+                            tokenizer.eosId());
+            Pretraining pretraining = new Pretraining(config, options.seed(), training.exec());
+            out.printf(
+                    Locale.ROOT,
+                    "pretraining %d weights for %d steps of %d x %d tokens%n",
+                    pretraining.parameterCount(),
+                    options.steps(),
+                    options.batchSize(),
+                    length);
+            Iterator<Batches.Batch> heldOut =
+                    Pretraining.pack(
+                            PretrainCorpus.generate(options.seed() + 1).iterator(),
+                            tokenizer,
+                            options.batchSize(),
+                            length);
+            List<Batches.Batch> validation = new ArrayList<>();
+            for (int i = 0; i < VALIDATION_BATCHES; i++) {
+                validation.add(heldOut.next());
+            }
+            Trainer trainer = pretraining.trainer(options);
+            Interrupt interrupt = Interrupt.install(trainer);
+            Trainer.Result result;
+            try (TrainingProgress progress = new TrainingProgress(out, options.steps())) {
+                result =
+                        trainer.run(
+                                Pretraining.pack(
+                                        PretrainCorpus.generate(options.seed()).iterator(),
+                                        tokenizer,
+                                        options.batchSize(),
+                                        length),
+                                validation,
+                                progress);
+            }
+            ModelWriter.write(
+                    output, config, pretraining.weights(), DType.BF16, tokenizerDirectory);
+            interrupt.done();
+            out.printf(
+                    Locale.ROOT,
+                    "held-out loss %.4f -> %.4f; model saved in %s%n",
+                    result.firstValidation(),
+                    result.bestValidation(),
+                    output);
+            return 0;
+        }
+    }
+}

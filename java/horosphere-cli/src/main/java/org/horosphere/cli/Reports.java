@@ -1,0 +1,27 @@
+package org.horosphere.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Path;
+import java.util.Map;
+import org.horosphere.finetune.AtomicFiles;
+
+/** Machine-readable results. */
+final class Reports {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private Reports() {}
+
+    /** Writes a report, whole or not at all; does nothing if no file was asked for. */
+    static void writeJson(Path file, Map<String, ?> report) {
+        if (file == null) {
+            return;
+        }
+        try {
+            AtomicFiles.writeString(
+                    file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}

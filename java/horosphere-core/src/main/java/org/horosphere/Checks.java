@@ -1,0 +1,78 @@
+package org.horosphere;
+
+import java.lang.foreign.MemorySegment;
+
+/** Checks of the memory handed to a kernel; each failure names the argument. */
+final class Checks {
+    private Checks() {}
+
+    /** A native segment of at least so many elements, aligned to them. */
+    static void require(String name, MemorySegment segment, long elements, int bytes) {
+        if (segment == null) {
+            throw new IllegalArgumentException(name + ": null, expected a segment");
+        }
+        if (!segment.isNative()) {
+            throw new IllegalArgumentException(
+                    name
+                            + ": a heap segment, expected native memory (an Arena's, or a direct buffer's)");
+        }
+        if (segment.byteSize() / bytes < elements) {
+            throw new IllegalArgumentException(
+                    name
+                            + ": "
+                            + segment.byteSize()
+                            + " bytes, expected at least "
+                            + elements
+                            + " elements of "
+                            + bytes
+                            + " bytes");
+        }
+        if ((segment.address() & (bytes - 1)) != 0) {
+            throw new IllegalArgumentException(
+                    name + ": not aligned to its elements of " + bytes + " bytes");
+        }
+    }
+
+    /** Like {@link #require}, for memory the kernel writes. */
+    static void requireWritable(String name, MemorySegment segment, long elements, int bytes) {
+        require(name, segment, elements, bytes);
+        if (segment.isReadOnly()) {
+            throw new IllegalArgumentException(name + ": read-only, expected writable memory");
+        }
+    }
+
+    /** Two segments, one of them written, must not share memory; null shares none. */
+    static void requireDisjoint(String name, MemorySegment a, String otherName, MemorySegment b) {
+        if (a != null
+                && b != null
+                && a.address() < b.address() + b.byteSize()
+                && b.address() < a.address() + a.byteSize()) {
+            throw new IllegalArgumentException(name + ": overlaps " + otherName);
+        }
+    }
+
+    static void requirePositive(String name, double value) {
+        if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
+            throw new IllegalArgumentException(
+                    name + ": " + value + ", expected a positive number");
+        }
+    }
+
+    static void requireAtLeast(String name, long value, long least) {
+        if (value < least) {
+            throw new IllegalArgumentException(
+                    name + ": " + value + ", expected " + least + " or more");
+        }
+    }
+
+    static void requireFloating(DType dtype) {
+        if (dtype != DType.F32 && dtype != DType.F64) {
+            throw new IllegalArgumentException("dtype: " + dtype + ", expected F32 or F64");
+        }
+    }
+
+    /** The segment, or a null pointer. */
+    static MemorySegment orNull(MemorySegment segment) {
+        return segment == null ? MemorySegment.NULL : segment;
+    }
+}

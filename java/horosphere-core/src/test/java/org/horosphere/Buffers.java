@@ -1,0 +1,72 @@
+package org.horosphere;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Random;
+
+/** Native buffers from and to double arrays. */
+final class Buffers {
+    private Buffers() {}
+
+    static MemorySegment of(Arena arena, DType dtype, double... values) {
+        MemorySegment segment = empty(arena, dtype, values.length);
+        for (int i = 0; i < values.length; i++) {
+            set(segment, dtype, i, values[i]);
+        }
+        return segment;
+    }
+
+    static MemorySegment ints(Arena arena, double[] values) {
+        MemorySegment segment = arena.allocate(4L * values.length, 4);
+        for (int i = 0; i < values.length; i++) {
+            segment.setAtIndex(ValueLayout.JAVA_INT, i, (int) values[i]);
+        }
+        return segment;
+    }
+
+    /** Zeros, aligned to an element and no more, which a kernel has to put up with. */
+    static MemorySegment empty(Arena arena, DType dtype, long elements) {
+        int bytes = dtype.bytes();
+        return arena.allocate((elements + 2) * bytes, 64).asSlice(bytes, elements * bytes);
+    }
+
+    static void set(MemorySegment segment, DType dtype, long i, double value) {
+        if (dtype == DType.F32) {
+            segment.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) value);
+        } else {
+            segment.setAtIndex(ValueLayout.JAVA_DOUBLE, i, value);
+        }
+    }
+
+    static double get(MemorySegment segment, DType dtype, long i) {
+        return dtype == DType.F32
+                ? segment.getAtIndex(ValueLayout.JAVA_FLOAT, i)
+                : segment.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
+    }
+
+    static double[] read(MemorySegment segment, DType dtype) {
+        double[] out = new double[Math.toIntExact(segment.byteSize() / dtype.bytes())];
+        for (int i = 0; i < out.length; i++) {
+            out[i] = get(segment, dtype, i);
+        }
+        return out;
+    }
+
+    static double[] random(Random random, long count, double size) {
+        return random.doubles(count, -size, size).toArray();
+    }
+
+    /** Euclidean norm of got - want; NaN counts as infinite. */
+    static double distance(double[] got, double[] want) {
+        double sum = got.length == want.length ? 0 : Double.POSITIVE_INFINITY;
+        for (int i = 0; i < Math.min(got.length, want.length); i++) {
+            sum += (got[i] - want[i]) * (got[i] - want[i]);
+        }
+        return Double.isNaN(sum) ? Double.POSITIVE_INFINITY : Math.sqrt(sum);
+    }
+
+    static double norm(double[] x) {
+        return distance(x, new double[x.length]);
+    }
+}

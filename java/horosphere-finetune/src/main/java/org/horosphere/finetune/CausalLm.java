@@ -1,0 +1,231 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.IntConsumer;
+import org.horosphere.Exec;
+
+/**
+ * A causal language model with its tokenizer and at most one adapter: open, adapt, train, evaluate,
+ * generate.
+ *
+ * <p>Base weights stay frozen. Not for use by several threads at once.
+ */
+public final class CausalLm implements AutoCloseable {
+    private static final int EVALUATION_BATCH = 8;
+
+    private final Tokenizer tokenizer;
+    private final Llama model;
+    private final Path directory;
+    private Adapter adapter;
+
+    private CausalLm(Tokenizer tokenizer, Llama model, Path directory) {
+        this.tokenizer = tokenizer;
+        this.model = model;
+        this.directory = directory;
+    }
+
+    /**
+     * Opens a Hugging Face model directory: {@code config.json}, {@code tokenizer.json}, {@code
+     * model.safetensors} or its shards. Float32 weights stay mapped.
+     *
+     * @throws CheckpointException if the checkpoint is missing, damaged or of an unknown
+     *     architecture
+     * @throws DataException if the tokenizer is missing, unsupported or has more tokens than the
+     *     model
+     */
+    public static CausalLm open(Path directory, Exec exec) {
+        OneDnn.ensureLoaded();
+        Llama model = Llama.load(directory, exec);
+        ModelConfig config = model.config();
+        Tokenizer tokenizer = Tokenizer.open(directory);
+        if (tokenizer.vocabSize() > config.vocabSize()) {
+            throw new DataException(
+                    directory.resolve("tokenizer.json"),
+                    "has " + tokenizer.vocabSize() + " tokens, the model " + config.vocabSize());
+        }
+        return new CausalLm(tokenizer, model, directory);
+    }
+
+    public Tokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    /** The longest sequence the model takes, in tokens. */
+    public int maxLength() {
+        return model.config().maxPositionEmbeddings();
+    }
+
+    Llama model() {
+        return model;
+    }
+
+    /**
+     * Attaches a fresh adapter; the model's output does not change until it is trained.
+     *
+     * @throws IllegalStateException if there is one already
+     */
+    public Adapter attach(AdapterOptions options, long seed) {
+        requireNoAdapter();
+        adapter = Adapter.create(model, options, seed);
+        return adapter;
+    }
+
+    /**
+     * Loads an adapter from a PEFT directory.
+     *
+     * @throws CheckpointException if it is missing, damaged, or does not fit this model
+     * @throws IllegalStateException if there is one already
+     */
+    public Adapter loadAdapter(Path adapterDirectory) {
+        requireNoAdapter();
+        adapter = Adapter.load(model, adapterDirectory);
+        return adapter;
+    }
+
+    private void requireNoAdapter() {
+        if (adapter != null) {
+            throw new IllegalStateException("adapter: this model has one already");
+        }
+    }
+
+    /** Saves the adapter as a PEFT directory, atomically. */
+    public void saveAdapter(Path target) {
+        adapter.save(target, directory.toString());
+    }
+
+    /** A trainer for the attached adapter. */
+    public Trainer trainer(TrainOptions options) {
+        if (adapter == null) {
+            throw new IllegalStateException("adapter: attach one before training");
+        }
+        return new Trainer(model, adapter, options);
+    }
+
+    /**
+     * The loss on these examples.
+     *
+     * @param loss mean nats per predicted token
+     * @param tokens predicted tokens
+     */
+    public record Loss(double loss, long tokens) {}
+
+    /** The mean loss in nats per predicted token. */
+    public Loss loss(List<Dataset.Example> examples) {
+        long tokens = 0;
+        List<Batches.Batch> batches = Batches.sorted(examples, EVALUATION_BATCH);
+        for (Batches.Batch batch : batches) {
+            tokens += batch.targetCount();
+        }
+        return new Loss(Trainer.meanLoss(model, batches), tokens);
+    }
+
+    /**
+     * Decodes greedily until a stop token or the limit; the prompt's own tokens are not returned.
+     */
+    public int[] generate(int[] prompt, int maxNewTokens) {
+        Llama.Cache cache = model.cache(prompt.length + maxNewTokens);
+        if (prompt.length >= cache.limit()) {
+            throw new IllegalArgumentException(
+                    "prompt: "
+                            + prompt.length
+                            + " tokens, the model has positions for "
+                            + cache.limit());
+        }
+        int[] produced = new int[maxNewTokens];
+        int count = 0;
+        int[] next = prompt;
+        while (count < maxNewTokens && cache.used() + next.length <= cache.limit()) {
+            int token = argmax(model.extend(cache, next), model.config().vocabSize());
+            if (isStop(token)) {
+                break;
+            }
+            produced[count++] = token;
+            next = new int[] {token};
+        }
+        return Arrays.copyOf(produced, count);
+    }
+
+    /** The text that follows a prompt, decoded greedily. */
+    public String generate(String prompt, int maxNewTokens) {
+        int[] ids = withBos(prompt);
+        int[] produced = generate(ids, maxNewTokens);
+        // decoded together with the prompt: some tokenizers treat the first token of a text
+        // specially
+        int[] all = Arrays.copyOf(ids, ids.length + produced.length);
+        System.arraycopy(produced, 0, all, ids.length, produced.length);
+        String head = tokenizer.decode(ids, true);
+        String whole = tokenizer.decode(all, true);
+        return whole.startsWith(head)
+                ? whole.substring(head.length())
+                : tokenizer.decode(produced, true);
+    }
+
+    /**
+     * How many problems are answered exactly.
+     *
+     * @param correct problems whose final number is right
+     * @param total problems asked
+     * @param outputs what the model wrote, in order
+     */
+    public record Score(int correct, int total, List<String> outputs) {
+        public double accuracy() {
+            return total == 0 ? Double.NaN : (double) correct / total;
+        }
+    }
+
+    /** Asks every problem and compares the final number. */
+    public Score solve(List<Dataset.Problem> problems, int maxNewTokens, IntConsumer progress) {
+        List<String> outputs = new ArrayList<>();
+        int correct = 0;
+        for (Dataset.Problem problem : problems) {
+            String output = generate(problem.prompt(), maxNewTokens);
+            outputs.add(output);
+            if (Evaluation.exactMatch(output, problem.answer())) {
+                correct++;
+            }
+            progress.accept(outputs.size());
+        }
+        return new Score(correct, problems.size(), outputs);
+    }
+
+    private int[] withBos(String text) {
+        int[] ids = tokenizer.encode(text);
+        if (tokenizer.bosId() < 0) {
+            return ids;
+        }
+        int[] all = new int[ids.length + 1];
+        all[0] = tokenizer.bosId();
+        System.arraycopy(ids, 0, all, 1, ids.length);
+        return all;
+    }
+
+    /** BOS also stops: models trained on BOS-separated texts never learned another end. */
+    private boolean isStop(int token) {
+        return token == tokenizer.bosId()
+                || token == tokenizer.eosId()
+                || model.config().eosTokenIds().contains(token);
+    }
+
+    static int argmax(MemorySegment logits, int vocab) {
+        int best = 0;
+        float bestValue = Float.NEGATIVE_INFINITY;
+        for (int i = 0; i < vocab; i++) {
+            float value = logits.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            if (value > bestValue) {
+                bestValue = value;
+                best = i;
+            }
+        }
+        return best;
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+    }
+}

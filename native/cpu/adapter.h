@@ -1,0 +1,50 @@
+// Low-rank adapters: LoRA, and HypLoRA as LoRA times one number per token. Checked arguments come in; see
+// horo.h.
+#pragma once
+#include <cstdint>
+
+#include "abi/exec.h"
+
+namespace horo {
+
+struct LowRank {
+    bool hyperbolic;
+    int64_t tokens, d, r, k;
+    const void* x;
+    int64_t x_stride;
+    const void *a, *b;
+    const double* gram;
+    double K, s, scaling;
+    int64_t out_stride;
+    void* p;  // forward: written; backward: read, like norm and m
+    double *gain, *norm, *m;
+};
+
+struct LowRankGradients {
+    const void* dout;
+    void* dx;
+    int64_t dx_stride;
+    void *da, *db;
+    double *dK, *ds;
+    void* workspace;
+};
+
+struct LowRankKernels {
+    void (*gram)(int64_t k, int64_t r, const void* b, double* gram, const horo_exec&);
+    void (*forward)(const LowRank&, void* out, const horo_exec&);
+    int64_t (*backward_workspace)(const LowRank&);
+    void (*backward)(const LowRank&, const LowRankGradients&, const horo_exec&);
+};
+
+// One table per storage type of every instruction set.
+#define HORO_LOW_RANK_TABLES(isa)             \
+    namespace isa {                           \
+    extern const LowRankKernels low_rank_f32; \
+    extern const LowRankKernels low_rank_f64; \
+    }
+HORO_LOW_RANK_TABLES(scalar)
+HORO_LOW_RANK_TABLES(avx2)
+HORO_LOW_RANK_TABLES(avx512)
+#undef HORO_LOW_RANK_TABLES
+
+}  // namespace horo

@@ -1,0 +1,109 @@
+// The scalar of a token in HypLoRA and its derivatives: g(n, m) = q asinh(m sigma/q)/m, sigma = q sinh(t)/n,
+// t = n/(s q), q = sqrt(K). Every formula is finite where g is: t coth t is evaluated instead of cosh and
+// sinh, sigma by its logarithm, and quotients that tend to 0/0 by their series.
+#pragma once
+#include <cmath>
+#include <limits>
+
+namespace horo {
+namespace HORO_ISA_NAMESPACE {
+namespace {
+
+struct Gain {
+    double g;            // the gain
+    double by_m_over_m;  // dg/dm / m
+    double by_n_over_n;  // dg/dn / n
+    double by_K, by_s;   // dg/dK, dg/ds
+};
+
+// (t coth t - 1)/t^2: a continued fraction near zero, where the subtraction would cancel. Relative error <
+// 1e-15.
+static inline double coth_excess(double t) {
+    const double t2 = t * t;
+    if (t < 1) {
+        double f = 19;
+        for (int i = 17; i >= 3; i -= 2) f = i + t2 / f;
+        return 1 / f;
+    }
+    const double e = t < 40 ? std::expm1(-2 * t) : -1;  // coth t = (2 + e)/-e
+    return (t * ((2 + e) / -e) - 1) / t2;
+}
+
+// f'(a)/a of f(a) = asinh(a)/a.
+static inline double asinhc_slope(double a, double asinh_a) {
+    const double a2 = a * a;
+    if (a < 0.3) {
+        // sum over k of (-1)^k (2k)!/(4^k k!^2 (2k+1)) 2k a^(2k-2)
+        static constexpr double series[] = {-1.0 / 3,
+                                            3.0 / 10,
+                                            -15.0 / 56,
+                                            35.0 / 144,
+                                            -315.0 / 1408,
+                                            693.0 / 3328,
+                                            -1001.0 / 5120,
+                                            6435.0 / 34816,
+                                            -109395.0 / 622592,
+                                            230945.0 / 1376256,
+                                            -969969.0 / 6029312,
+                                            2028117.0 / 13107200,
+                                            -16900975.0 / 113246208,
+                                            35102025.0 / 243269632,
+                                            -145422675.0 / 1040187392};
+        double f = 0;
+        for (int i = static_cast<int>(sizeof series / sizeof *series) - 1; i >= 0; --i)
+            f = f * a2 + series[i];
+        return f;
+    }
+    return (1 / std::sqrt(1 + a2) - asinh_a / a) / a2;
+}
+
+static inline double saturate(double x) {
+    constexpr double most = std::numeric_limits<double>::max();
+    return x > most ? most : x < -most ? -most : x;
+}
+
+struct Curvature {
+    double q, s, log_s, log_q;
+};
+
+static inline Curvature curvature(double K, double s) {
+    return {std::sqrt(K), s, std::log(s), 0.5 * std::log(K)};
+}
+
+template <bool gradient>
+static inline Gain gain_at(double n, double m, const Curvature& c) {
+    const double t = n / (c.s * c.q);
+    double sigma, a, asinh_a, a_over_root;  // a_over_root = a/sqrt(1 + a^2)
+    bool far = false;                       // a beyond the range where its square can be formed
+    if (t < 300) {
+        sigma = (t < 1e-8 ? 1 : std::sinh(t) / t) / c.s;
+        a = sigma * m / c.q;
+        asinh_a = std::asinh(a);
+        far = a > 1e8;
+    } else {
+        const double log_sigma = t - std::log(2 * t) - c.log_s;
+        const double log_a = log_sigma + std::log(m) - c.log_q;
+        sigma = saturate(std::exp(log_sigma));
+        far = log_a > 18;
+        a = far ? 1e8 : std::exp(log_a);
+        asinh_a = far ? log_a + 0.6931471805599453094 : std::asinh(a);
+    }
+    a_over_root = far ? 1 : a / std::sqrt(1 + a * a);
+    Gain out{};
+    out.g = a < 1e-4 ? sigma * (1 - a * a / 6) : c.q * asinh_a / m;
+    if (gradient) {
+        const double excess = coth_excess(t);
+        const double w = a < 1 ? sigma / std::sqrt(1 + a * a) : c.q * a_over_root / m;  // sigma/sqrt(1 + a^2)
+        const double sq = c.s * c.q;
+        out.by_m_over_m = a < 0.3 ? saturate(sigma * sigma / c.q * sigma / c.q) * asinhc_slope(a, asinh_a)
+                                  : c.q * (a_over_root - asinh_a) / m / m / m;
+        out.by_n_over_n = saturate(w * excess / (sq * sq));
+        out.by_s = saturate(-w * (1 + t * t * excess) / c.s);
+        out.by_K = saturate(-(out.by_m_over_m * m * m + w * t * t * excess) / (2 * c.q * c.q));
+    }
+    return out;
+}
+
+}  // namespace
+}  // namespace HORO_ISA_NAMESPACE
+}  // namespace horo

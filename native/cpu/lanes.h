@@ -1,0 +1,142 @@
+// Vectors of the instruction set a file is compiled for, and the exponential on them. Included by files
+// compiled once per set only; everything here is static.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+namespace horo {
+namespace HORO_ISA_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+
+// W lanes of T.
+template <class T, int W>
+struct VecOf {
+    typedef T type __attribute__((vector_size(W * sizeof(T))));
+};
+template <class T, int W>
+using Vec = typename VecOf<T, W>::type;
+
+// The number of lanes of a full register.
+template <class T>
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+
+template <class T, int W>
+static inline Vec<T, W> load(const T* p) {
+    Vec<T, W> v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <class T, int W>
+static inline void store(T* p, Vec<T, W> v) {
+    std::memcpy(p, &v, sizeof v);
+}
+
+template <class T, int W>
+static inline Vec<T, W> splat(T x) {
+    return x - Vec<T, W>{};
+}
+
+// The sum of the lanes, in a fixed tree.
+template <class T, int W>
+static inline T sum(Vec<T, W> v) {
+    if constexpr (W == 1) {
+        return v[0];
+    } else {
+        Vec<T, W / 2> half[2];
+        std::memcpy(half, &v, sizeof v);
+        return sum<T, W / 2>(half[0] + half[1]);
+    }
+}
+
+// The largest lane; a NaN lane may be passed over.
+template <class T, int W>
+static inline T largest(Vec<T, W> v) {
+    if constexpr (W == 1) {
+        return v[0];
+    } else {
+        Vec<T, W / 2> half[2];
+        std::memcpy(half, &v, sizeof v);
+        return largest<T, W / 2>(half[0] > half[1] ? half[0] : half[1]);
+    }
+}
+
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+    using Int = int32_t;
+    static constexpr float lowest = -87.3f, highest = 88.3f, log2e = 1.44269504f, round = 12582912.0f;
+    static constexpr float ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
+    static constexpr int mantissa = 23;
+    static constexpr float poly[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
+                                     1.0f / 6,    0.5f,       1.0f,       1.0f};
+};
+
+template <>
+struct ExpConstants<double> {
+    using Int = int64_t;
+    static constexpr double lowest = -708.3, highest = 709.4, log2e = 1.4426950408889634,
+                            round = 6755399441055744.0;
+    static constexpr double ln2_high = 0.693147180369123816490, ln2_low = 1.90821492927058770002e-10;
+    static constexpr int mantissa = 52;
+    static constexpr double poly[] = {1.0 / 6227020800,
+                                      1.0 / 479001600,
+                                      1.0 / 39916800,
+                                      1.0 / 3628800,
+                                      1.0 / 362880,
+                                      1.0 / 40320,
+                                      1.0 / 5040,
+                                      1.0 / 720,
+                                      1.0 / 120,
+                                      1.0 / 24,
+                                      1.0 / 6,
+                                      0.5,
+                                      1.0,
+                                      1.0};
+};
+
+// exp(x): at most 1.5 ulp between -87.3 and 88.3 (float32; measured by the attention test's native twin) and
+// between -708.3 and 709.4 (float64). Below that range the result is 0, above it is that of its upper end;
+// NaN gives NaN. x = n ln2 + r with |r| <= ln2/2, then a Taylor polynomial in r.
+template <class T, int W>
+static inline Vec<T, W> exp(Vec<T, W> x) {
+    using C = ExpConstants<T>;
+    using V = Vec<T, W>;
+    using I = Vec<typename C::Int, W>;
+    const V in = x;
+    x = x < C::lowest ? splat<T, W>(C::lowest) : x;
+    x = x > C::highest ? splat<T, W>(C::highest) : x;
+    const V shifted = x * C::log2e + C::round;
+    const V n = shifted - C::round;
+    const V r = (x - n * C::ln2_high) - n * C::ln2_low;
+    V p = splat<T, W>(C::poly[0]);
+    for (unsigned i = 1; i < sizeof C::poly / sizeof *C::poly; ++i) p = p * r + C::poly[i];
+    // The low bits of `shifted` hold the integer n; adding it to the exponent field multiplies by 2^n.
+    I bits, e;
+    std::memcpy(&bits, &p, sizeof p);
+    std::memcpy(&e, &shifted, sizeof shifted);
+    bits += e << C::mantissa;
+    std::memcpy(&p, &bits, sizeof p);
+    p = in < C::lowest ? V{} : p;
+    return in == in ? p : in;
+}
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t round_up(int64_t n, int64_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+}  // namespace HORO_ISA_NAMESPACE
+}  // namespace horo

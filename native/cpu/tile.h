@@ -1,0 +1,145 @@
+// Small matrix products on vectors, for skinny or cache-resident operands. Two forms, both without packing:
+//   gemm     C[M,N] (+)= A[M,K] B[K,N]   rows of B and C contiguous, A with any two strides (so also
+//   transposed) gemm_nt  C[M,N]  += A[M,K] B[N,K]^T  rows of A and B contiguous, for long K
+// An element of C is one chain of K multiply-adds in order, so it does not depend on M, N or how they are
+// blocked.
+#pragma once
+#include "cpu/lanes.h"
+
+namespace horo {
+namespace HORO_ISA_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int tile_vectors = 4;  // widest register tile: 6 rows x 4 vectors of 32 registers
+constexpr int wide_rows = 6, narrow_rows = 8, nt_columns = 4;
+#elif defined(__AVX2__)
+constexpr int tile_vectors = 2;  // 6 x 2 of 16 registers
+constexpr int wide_rows = 6, narrow_rows = 8, nt_columns = 2;
+#else
+constexpr int tile_vectors = 2;
+constexpr int wide_rows = 4, narrow_rows = 4, nt_columns = 2;
+#endif
+constexpr int64_t k_block = 256;
+
+template <class T, int W, int MR, int NV>
+__attribute__((noinline)) static void tile(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b,
+                                           int64_t b_k, T* c, int64_t c_row, bool accumulate) {
+    using V = Vec<T, W>;
+    V sums[MR][NV];
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) sums[i][j] = accumulate ? load<T, W>(c + i * c_row + j * W) : V{};
+    for (; k > 0; --k, a += a_k, b += b_k) {
+        V row[NV];
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) row[j] = load<T, W>(b + j * W);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) {
+            const T x = a[i * a_row];
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; ++j) sums[i][j] += x * row[j];
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) store<T, W>(c + i * c_row + j * W, sums[i][j]);
+}
+
+// All rows of one strip of W*NV columns.
+template <class T, int W, int MR, int NV>
+static inline void strip(int64_t m, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b,
+                         int64_t b_k, T* c, int64_t c_row, bool accumulate) {
+    for (; m >= MR; m -= MR, a += MR * a_row, c += MR * c_row)
+        tile<T, W, MR, NV>(k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
+    if (m & 4 && MR > 4) {
+        tile<T, W, 4, NV>(k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
+        a += 4 * a_row;
+        c += 4 * c_row;
+    }
+    if (m & 2) {
+        tile<T, W, 2, NV>(k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
+        a += 2 * a_row;
+        c += 2 * c_row;
+    }
+    if (m & 1) tile<T, W, 1, NV>(k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
+}
+
+template <class T, int W>
+static inline void narrow_strips(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_k,
+                                 const T* b, int64_t b_k, T* c, int64_t c_row, bool accumulate) {
+    if (n & W) {
+        strip<T, W, narrow_rows, 1>(m, k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
+        b += W;
+        c += W;
+    }
+    if constexpr (W > 1) narrow_strips<T, W / 2>(m, n, k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
+}
+
+template <class T>
+static void gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b,
+                 int64_t b_k, T* c, int64_t c_row, bool accumulate) {
+    constexpr int W = lanes<T>;
+    for (int64_t k0 = 0; k0 < k || (k0 == 0 && !accumulate); k0 += k_block) {
+        const int64_t kc = smaller(k - k0, k_block);
+        const T* ak = a + k0 * a_k;
+        const T* bk = b + k0 * b_k;
+        const bool add = accumulate || k0 > 0;
+        int64_t j = 0;
+        for (; n - j >= tile_vectors * W; j += tile_vectors * W)
+            strip<T, W, wide_rows, tile_vectors>(m, kc, ak, a_row, a_k, bk + j, b_k, c + j, c_row, add);
+        if (tile_vectors > 2 && n - j >= 2 * W) {
+            strip<T, W, narrow_rows, 2>(m, kc, ak, a_row, a_k, bk + j, b_k, c + j, c_row, add);
+            j += 2 * W;
+        }
+        if (n - j) narrow_strips<T, W>(m, n - j, kc, ak, a_row, a_k, bk + j, b_k, c + j, c_row, add);
+    }
+}
+
+template <class T, int MR, int NR, class Out>
+__attribute__((noinline)) static void tile_nt(int64_t k, const T* a, int64_t a_row, const T* b, int64_t b_row,
+                                              Out* c, int64_t c_row) {
+    constexpr int W = lanes<T>;
+    using V = Vec<T, W>;
+    V sums[MR][NR] = {};
+    int64_t q = 0;
+    for (; q + W <= k; q += W) {
+        V x[MR];
+#pragma GCC unroll 4
+        for (int i = 0; i < MR; ++i) x[i] = load<T, W>(a + i * a_row + q);
+#pragma GCC unroll 4
+        for (int j = 0; j < NR; ++j) {
+            const V y = load<T, W>(b + j * b_row + q);
+#pragma GCC unroll 4
+            for (int i = 0; i < MR; ++i) sums[i][j] += x[i] * y;
+        }
+    }
+    for (int i = 0; i < MR; ++i)
+        for (int j = 0; j < NR; ++j) {
+            T tail = 0;
+            for (int64_t t = q; t < k; ++t) tail += a[i * a_row + t] * b[j * b_row + t];
+            c[i * c_row + j] += sum<T, W>(sums[i][j]) + tail;
+        }
+}
+
+template <class T, int NR, class Out>
+static inline void strip_nt(int64_t m, int64_t k, const T* a, int64_t a_row, const T* b, int64_t b_row,
+                            Out* c, int64_t c_row) {
+    for (; m >= 4; m -= 4, a += 4 * a_row, c += 4 * c_row) tile_nt<T, 4, NR>(k, a, a_row, b, b_row, c, c_row);
+    for (; m > 0; --m, a += a_row, c += c_row) tile_nt<T, 1, NR>(k, a, a_row, b, b_row, c, c_row);
+}
+
+template <class T, class Out>
+static void gemm_nt(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, const T* b, int64_t b_row,
+                    Out* c, int64_t c_row) {
+    int64_t j = 0;
+    for (; n - j >= nt_columns; j += nt_columns)
+        strip_nt<T, nt_columns>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row);
+    for (; j < n; ++j) strip_nt<T, 1>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row);
+}
+
+}  // namespace
+}  // namespace HORO_ISA_NAMESPACE
+}  // namespace horo
