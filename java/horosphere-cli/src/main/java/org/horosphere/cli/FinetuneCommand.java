@@ -142,7 +142,7 @@ final class FinetuneCommand implements Callable<Integer> {
                         curvature,
                         coeffDropout);
         boolean embedded = modelDirectory == null && data == null;
-        TrainOptions options = training.with(300, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
+        TrainOptions options = training.with(500, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
         Path target = target(kind);
         Exec exec = training.exec();
         try (CausalLm lm =

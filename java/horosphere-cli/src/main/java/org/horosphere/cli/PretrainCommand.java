@@ -71,7 +71,7 @@ final class PretrainCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         Outputs.requireUsable(output, overwrite);
-        TrainOptions options = training.with(4000, 32, 3e-3, 200);
+        TrainOptions options = training.with(2000, 32, 3e-3, 200);
         Path tokenizerDirectory = Defaults.tokenizer();
         try (Tokenizer tokenizer = Tokenizer.open(tokenizerDirectory)) {
             ModelConfig config =

@@ -132,7 +132,7 @@ public final class Trainer {
                             + "; a lower learning rate (--lr) usually helps");
         }
         float scale = (float) Math.min(1, options.clipNorm() / (norm + 1e-6));
-        float rate = (float) options.learningRate(step);
+        double rate = options.learningRate(step);
         parameters.adamw(rate, options.weightDecay(), step + 1L, scale, exec);
         listener.stepped(step + 1, loss, rate, norm, tokens);
     }
