@@ -137,6 +137,49 @@ int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* 
     });
 }
 
+int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(gate);
+    REQUIRE_POINTER(up);
+    REQUIRE_POINTER(out);
+    return over(exec, n, chunk_elements,
+                [&](int64_t i, int64_t count) { kernels().geglu_forward(gate + i, up + i, out + i, count); });
+}
+
+int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                            int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(gate);
+    REQUIRE_POINTER(up);
+    REQUIRE_POINTER(dgate);
+    REQUIRE_POINTER(dup);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().geglu_backward(dout + i, gate + i, up + i, dgate + i, dup + i, count);
+    });
+}
+
+int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec) {
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(bias);
+    REQUIRE_POINTER(y);
+    return over(exec, rows, rows_per_chunk(dim),
+                [&](int64_t first, int64_t count) { kernels().bias_add(bias, count, dim, y + first * dim); });
+}
+
+int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias, const horo_exec* exec) {
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(dy);
+    REQUIRE_POINTER(dbias);
+    return over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+        kernels().bias_grad(dy, rows, dim, first, first + count, dbias);
+    });
+}
+
 int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
                                int64_t dim, float* out, const horo_exec* exec) {
     REQUIRE_SHAPE(tokens, dim);

@@ -146,6 +146,26 @@ HORO_API int32_t horo_swiglu_forward(const float* gate, const float* up, float* 
 HORO_API int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
                                       float* dup, int64_t n, const horo_exec* exec);
 
+/* out = gate * sigmoid(z) * up with z = sqrt(8 / pi) * (gate + 0.044715 gate^3): GEGLU (Shazeer, arXiv
+ * 2002.05202) with the tanh form of GELU (Hendrycks and Gimpel, arXiv 1606.08415), 0.5 x (1 + tanh(z / 2)) =
+ * x sigmoid(z). Relative error up to 1e-6 + 2e-7 |z|, except where the result is below the normal range. out
+ * may be gate or up. */
+HORO_API int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64_t n,
+                                    const horo_exec* exec);
+
+/* With s = sigmoid(z): dup = dout * gate * s, dgate = dout * up * s * (1 + gate * (1 - s) * dz/dgate), both
+ * overwritten; each may be one of the inputs. */
+HORO_API int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
+                                     float* dup, int64_t n, const horo_exec* exec);
+
+/* y[r,i] += bias[i]. y: (rows, dim). */
+HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec);
+
+/* dbias[i] += sum_r dy[r,i], the gradient of horo_bias_add; blocks of 64 rows in float32, the blocks in
+ * double. */
+HORO_API int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
+                                const horo_exec* exec);
+
 /* out[t] = table[ids[t]]. table: (vocab, dim), out: (tokens, dim). */
 HORO_API int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
                                         int64_t dim, float* out, const horo_exec* exec);

@@ -20,7 +20,7 @@ import picocli.CommandLine.ScopeType;
  */
 @Command(
         name = "horo",
-        description = "Hyperbolic adapters for Llama-family checkpoints, on native kernels.",
+        description = "Hyperbolic adapters for Llama, Qwen2 and Gemma checkpoints, on native kernels.",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",

@@ -15,7 +15,6 @@ import java.util.Collections;
 import java.util.List;
 import org.horosphere.Exec;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -98,7 +97,7 @@ class HfGoldenTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"llama2", "llama3"})
+    @ValueSource(strings = {"llama2", "llama3", "qwen2", "gemma"})
     void logitsHiddenStatesLossAndGradients(String name) throws IOException {
         Path folder = SharedTestData.require("golden/hf/" + name);
         SafeTensors golden = SafeTensors.open(folder.resolve("golden.safetensors"), Arena.ofAuto());
@@ -151,7 +150,7 @@ class HfGoldenTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"llama2", "llama3"})
+    @ValueSource(strings = {"llama2", "llama3", "qwen2", "gemma"})
     void greedyTokens(String name) throws IOException {
         Path folder = SharedTestData.require("golden/hf/" + name);
         JsonNode greedy = json(folder.resolve("golden.json")).get("greedy");
@@ -168,9 +167,10 @@ class HfGoldenTest {
         assertArrayEquals(expected, got);
     }
 
-    @Test
-    void trainingRunOfPeft() throws IOException {
-        Path folder = SharedTestData.require("golden/hf/llama3");
+    @ParameterizedTest
+    @ValueSource(strings = {"llama3", "qwen2"})
+    void trainingRunOfPeft(String name) throws IOException {
+        Path folder = SharedTestData.require("golden/hf/" + name);
         SafeTensors golden = SafeTensors.open(folder.resolve("train.safetensors"), Arena.ofAuto());
         JsonNode curve = json(folder.resolve("train.json"));
         int steps = curve.get("config").get("steps").asInt();
