@@ -72,7 +72,7 @@ public final class NativeLibraries {
                             + resources[0]
                             + " into "
                             + cache()
-                            + " (set -Dhorosphere.cache.dir to a writable directory): "
+                            + " (-Dhorosphere.cache.dir=DIR or HOROSPHERE_CACHE_DIR names another): "
                             + e,
                     e);
         } catch (NoSuchAlgorithmException e) {
@@ -89,8 +89,15 @@ public final class NativeLibraries {
         try {
             return SymbolLookup.libraryLookup(file, Arena.global());
         } catch (IllegalArgumentException e) {
-            System.load(
-                    file.toAbsolutePath().toString()); // throws with the dynamic linker's reason
+            try {
+                System.load(file.toAbsolutePath().toString());
+            } catch (UnsatisfiedLinkError reason) {
+                throw linkError(
+                        reason.getMessage()
+                                + " (where files may not be executed, -Dhorosphere.cache.dir=DIR or"
+                                + " HOROSPHERE_CACHE_DIR names another cache)",
+                        reason);
+            }
             throw e;
         }
     }
