@@ -21,7 +21,10 @@ import org.horosphere.finetune.TrainingBenchmark;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** {@code horo bench}. Kernel benchmarks are native programs that the {@code horo} script builds and runs. */
+/**
+ * {@code horo bench}. Kernel benchmarks are native programs that the {@code horo} script builds and
+ * runs.
+ */
 @Command(
         name = "bench",
         mixinStandardHelpOptions = true,
@@ -104,7 +107,8 @@ final class BenchCommand implements Runnable {
         @Option(
                 names = "--peer",
                 paramLabel = "PYTHON",
-                description = "A python with torch, transformers and peft: compare with bench/peers/train.py.")
+                description =
+                        "A python with torch, transformers and peft: compare with bench/peers/train.py.")
         private Path peer;
 
         @Option(
@@ -114,19 +118,28 @@ final class BenchCommand implements Runnable {
                 description = "Where that script is (default: ${DEFAULT-VALUE}).")
         private Path peerScript;
 
-        @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "CPU threads; 0 takes all cores.")
+        @Option(
+                names = "--threads",
+                paramLabel = "N",
+                defaultValue = "0",
+                description = "CPU threads; 0 takes all cores.")
         private int threads;
 
-        @Option(names = "--json", paramLabel = "FILE", description = "Write {\"results\": [...]} here.")
+        @Option(
+                names = "--json",
+                paramLabel = "FILE",
+                description = "Write {\"results\": [...]} here.")
         private Path json;
 
         @Override
         public Integer call() throws IOException {
             Exec exec = threads == 0 ? Exec.CPU : Exec.cpu(threads);
-            List<AdapterKind> kinds = List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF);
+            List<AdapterKind> kinds =
+                    List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF);
             List<TrainingBenchmark> runs = new ArrayList<>();
             for (AdapterKind kind : kinds) {
-                TrainingBenchmark run = new TrainingBenchmark(size.config(), kind, SEQUENCES, LENGTH, exec);
+                TrainingBenchmark run =
+                        new TrainingBenchmark(size.config(), kind, SEQUENCES, LENGTH, exec);
                 run.step();
                 runs.add(run);
             }
@@ -150,17 +163,35 @@ final class BenchCommand implements Runnable {
         }
 
         private void report(
-                List<AdapterKind> kinds, List<TrainingBenchmark> runs, double[] best, double bestPeer, double rate) {
+                List<AdapterKind> kinds,
+                List<TrainingBenchmark> runs,
+                double[] best,
+                double bestPeer,
+                double rate) {
             String floor = peer == null ? "its matrix products" : "transformers + PEFT LoRA";
-            System.out.printf(Locale.ROOT, "%-16s %10s %12s   over %s%n", "train " + size, "tokens/s", "GEMM share", floor);
+            System.out.printf(
+                    Locale.ROOT,
+                    "%-16s %10s %12s   over %s%n",
+                    "train " + size,
+                    "tokens/s",
+                    "GEMM share",
+                    floor);
             List<Map<String, Object>> results = new ArrayList<>();
             for (int i = 0; i < best.length; i++) {
                 TrainingBenchmark run = runs.get(i);
                 double speed = run.tokens() / best[i];
                 double share = run.flops() / rate / best[i];
-                double reference = peer == null ? run.tokens() / (run.flops() / rate) : run.tokens() / bestPeer;
+                double reference =
+                        peer == null
+                                ? run.tokens() / (run.flops() / rate)
+                                : run.tokens() / bestPeer;
                 System.out.printf(
-                        Locale.ROOT, "%-16s %10.0f %11.0f%%   %.2f%n", kinds.get(i), speed, 100 * share, speed / reference);
+                        Locale.ROOT,
+                        "%-16s %10.0f %11.0f%%   %.2f%n",
+                        kinds.get(i),
+                        speed,
+                        100 * share,
+                        speed / reference);
                 Map<String, Object> result = new LinkedHashMap<>();
                 result.put("bench", "train");
                 result.put("op", kinds.get(i).toString());
@@ -185,13 +216,25 @@ final class BenchCommand implements Runnable {
             private final Writer requests;
 
             Peer(int peerThreads) throws IOException {
-                List<String> command = new ArrayList<>(List.of(peer.toString(), peerScript.toString()));
+                List<String> command =
+                        new ArrayList<>(List.of(peer.toString(), peerScript.toString()));
                 for (int number :
-                        new int[] {size.hidden, size.layers, size.heads, size.ffn, SEQUENCES, LENGTH, peerThreads}) {
+                        new int[] {
+                            size.hidden,
+                            size.layers,
+                            size.heads,
+                            size.ffn,
+                            SEQUENCES,
+                            LENGTH,
+                            peerThreads
+                        }) {
                     command.add(Integer.toString(number));
                 }
                 command.addAll(List.of("f32", "0"));
-                process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+                process =
+                        new ProcessBuilder(command)
+                                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                                .start();
                 replies = process.inputReader();
                 requests = process.outputWriter();
                 System.out.println("peer: " + reply());
@@ -207,7 +250,8 @@ final class BenchCommand implements Runnable {
                 try {
                     String line = replies.readLine();
                     if (line == null) {
-                        throw new IllegalArgumentException("--peer " + peer + ": " + peerScript + " ended early");
+                        throw new IllegalArgumentException(
+                                "--peer " + peer + ": " + peerScript + " ended early");
                     }
                     return line;
                 } catch (IOException e) {

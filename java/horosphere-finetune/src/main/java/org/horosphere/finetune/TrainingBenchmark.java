@@ -7,7 +7,10 @@ import java.util.SplittableRandom;
 import org.horosphere.Exec;
 import org.horosphere.Gemm;
 
-/** Times whole training steps of an adapter on a model of random weights, and the matrix products they cannot avoid. */
+/**
+ * Times whole training steps of an adapter on a model of random weights, and the matrix products
+ * they cannot avoid.
+ */
 public final class TrainingBenchmark {
     private final ModelConfig config;
     private final Exec exec;
@@ -21,7 +24,8 @@ public final class TrainingBenchmark {
      * @param sequences per step
      * @param length tokens per sequence
      */
-    public TrainingBenchmark(ModelConfig config, AdapterKind kind, int sequences, int length, Exec exec) {
+    public TrainingBenchmark(
+            ModelConfig config, AdapterKind kind, int sequences, int length, Exec exec) {
         OneDnn.ensureLoaded();
         this.config = config;
         this.exec = exec;
@@ -33,7 +37,10 @@ public final class TrainingBenchmark {
                             Tensor tensor = Tensor.trainable(name, shape);
                             MemorySegment value = Buffers.floats(tensor.size());
                             for (long i = 0; i < tensor.size(); i++) {
-                                float x = shape.length == 1 ? 1 : 0.02f * (float) random.nextGaussian();
+                                float x =
+                                        shape.length == 1
+                                                ? 1
+                                                : 0.02f * (float) random.nextGaussian();
                                 value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
                             }
                             return Tensor.frozen(name, value, shape);
@@ -67,7 +74,10 @@ public final class TrainingBenchmark {
         return batch.targetCount();
     }
 
-    /** Floating-point operations of the products with frozen weights in one step: forward, and backward to the inputs. */
+    /**
+     * Floating-point operations of the products with frozen weights in one step: forward, and
+     * backward to the inputs.
+     */
     public double flops() {
         double d = config.hiddenSize();
         double q = (double) config.heads() * config.headDim();
@@ -79,7 +89,10 @@ public final class TrainingBenchmark {
         return 2 * tokens() * (2 * all - notNeeded);
     }
 
-    /** The machine's rate at one of the model's own products, in floating-point operations per second: best of several. */
+    /**
+     * The machine's rate at one of the model's own products, in floating-point operations per
+     * second: best of several.
+     */
     public double gemmRate() {
         long m = tokens();
         long n = config.intermediateSize();
