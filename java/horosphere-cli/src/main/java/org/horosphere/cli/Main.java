@@ -20,7 +20,8 @@ import picocli.CommandLine.ScopeType;
  */
 @Command(
         name = "horo",
-        description = "Hyperbolic adapters for Llama, Qwen2 and Gemma checkpoints, on native kernels.",
+        description =
+                "Hyperbolic adapters for Llama, Qwen2 and Gemma checkpoints, on native kernels.",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
@@ -29,6 +30,7 @@ import picocli.CommandLine.ScopeType;
             EvalCommand.class,
             GenerateCommand.class,
             PretrainCommand.class,
+            VerifyCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main implements Runnable {
