@@ -31,6 +31,7 @@ import picocli.CommandLine.ScopeType;
             GenerateCommand.class,
             PretrainCommand.class,
             VerifyCommand.class,
+            MergeCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main implements Runnable {
