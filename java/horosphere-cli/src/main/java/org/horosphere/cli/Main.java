@@ -32,6 +32,8 @@ import picocli.CommandLine.ScopeType;
             GenerateCommand.class,
             PretrainCommand.class,
             BenchCommand.class,
+            VerifyCommand.class,
+            MergeCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main implements Runnable {

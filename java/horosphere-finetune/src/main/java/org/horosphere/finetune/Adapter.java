@@ -154,7 +154,8 @@ public final class Adapter implements Trainables {
         new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas).write(directory);
     }
 
-    private Map<String, LowRankBranch> branches() {
+    /** The low-rank branches by module path. */
+    Map<String, LowRankBranch> branches() {
         Map<String, LowRankBranch> branches = new TreeMap<>();
         for (Llama.Layer layer : model.layers()) {
             for (Linear linear : layer.linears()) {

@@ -523,9 +523,27 @@ final class Llama {
         return sum;
     }
 
+    /** Told the gradient of the loss by a hidden state, counted as in {@link #hidden}. */
+    interface HiddenGradients {
+        void at(int index, float[] grad);
+    }
+
     /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
     void backward() {
+        backward(null);
+    }
+
+    /**
+     * The same.
+     *
+     * @param watcher told the gradients of the final norm's output and of the blocks', last one
+     *     first; or null
+     */
+    void backward(HiddenGradients watcher) {
         int d = config.hiddenSize();
+        if (watcher != null) {
+            watcher.at(layers.size() + 1, Buffers.toArray(finalOutputGrad, tokens * d));
+        }
         residualGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
         Layers.rmsnorm_backward(
                 finalOutputGrad,
@@ -538,6 +556,9 @@ final class Llama {
                 finalNorm.grad(),
                 exec);
         for (int i = layers.size() - 1; i >= 0; i--) {
+            if (watcher != null) {
+                watcher.at(i + 1, Buffers.toArray(residualGrad, tokens * d));
+            }
             layers.get(i).backward(residualGrad, i > 0 || embedding.isTrainable());
         }
         if (embedding.isTrainable()) {
@@ -575,9 +596,13 @@ final class Llama {
                 exec);
     }
 
-    /** The input of a block, or what the final norm reads, in the last forward pass. */
-    float[] hidden(int block) {
-        MemorySegment at = block < layers.size() ? layers.get(block).input : finalInput;
+    /**
+     * A hidden state of the last forward pass, (batch * length, hidden): the input of a block;
+     * after the last one what the final norm reads, and then what it writes.
+     */
+    float[] hidden(int index) {
+        MemorySegment last = index == layers.size() ? finalInput : finalOutput;
+        MemorySegment at = index < layers.size() ? layers.get(index).input : last;
         return Buffers.toArray(at, tokens * config.hiddenSize());
     }
 

@@ -159,6 +159,21 @@ final class LowRankBranch {
                 image);
     }
 
+    /** HypLoRA's gain of a token of the last forward pass. */
+    double gain(long token) {
+        return gain.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** |x| of a token of HypLoRA's last forward pass. */
+    double inputNorm(long token) {
+        return norm.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** |BAx| of a token of HypLoRA's last forward pass. */
+    double imageNorm(long token) {
+        return image.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
     /** Adds to the gradients of A, B, K, s and, unless dx is NULL, of x. */
     void backward(MemorySegment x, MemorySegment dy, long tokens, MemorySegment dx, Exec exec) {
         workspace = Buffers.atLeast(workspace, shape.workspaceBytes(exec, tokens));
