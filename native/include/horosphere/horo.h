@@ -341,6 +341,33 @@ HORO_API int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, in
 HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
                                          int64_t d, int64_t r, int64_t k, int64_t* bytes);
 
+/* ---- Metric spaces: distances and Gromov's delta
+ * ------------------------------------------------------------------------------------------ */
+
+/* out[i, j] = |x_i - x_j|, Euclidean, as float64: rows of HORO_F32 or HORO_F64, x_stride elements apart, to a
+ * contiguous (rows, rows) matrix, exactly symmetric with a zero diagonal. Sums of squared differences in
+ * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, as
+ * long as no square leaves the range of float64. NaN in a row reaches that row's and column's distances. out
+ * must not overlap x. */
+HORO_API int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x,
+                                        int64_t x_stride, double* out, const horo_exec* exec);
+
+/* Gromov products at a base point: out[i, j] = ((d[base, i] + d[base, j]) - d[i, j]) / 2, every operation
+ * rounded to float64 in this order. distances, out: (n, n), contiguous; out may be distances. base_row: n
+ * doubles of scratch that overlap neither. */
+HORO_API int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, double* out,
+                                     double* base_row, const horo_exec* exec);
+
+/* Returns max(at_least, max_{i,j,k} min(g[i,k], g[k,j]) - g[i,j]), at least 0: Gromov's four-point constant
+ * at the base point of the products g, by the max-min product of Fournier, Ismail and Vigneron (arXiv
+ * 1210.3323); the constant over all base points is at most twice that. gromov: (n, n), contiguous, must be
+ * symmetric. The result is that of the definition to the last bit, whichever pairs (i, j) are passed over
+ * because an upper bound shows that they cannot reach it; exhaustive != 0 passes over none, for timing. Time
+ * O(n^3) at worst, O(n^2) where the bound is sharp, as it is for points in many dimensions. workspace: 2 n
+ * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. */
+HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
+                                         double* workspace, const horo_exec* exec);
+
 #ifdef __cplusplus
 }
 #endif
