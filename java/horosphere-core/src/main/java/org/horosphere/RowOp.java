@@ -324,7 +324,8 @@ public final class RowOp {
             MemorySegment out1,
             MemorySegment out2,
             MemorySegment out3,
-            double p0) {
+            double p0,
+            double p1) {
         run(
                 exec,
                 dtype,
@@ -347,7 +348,7 @@ public final class RowOp {
                 out3,
                 outStride(null, 3, dim),
                 p0,
-                0);
+                p1);
     }
 
     /** Arrays: as many rows as the outputs have; an input of a single row is repeated. */
