@@ -125,35 +125,27 @@ public final class CausalLm implements AutoCloseable {
     }
 
     /**
-     * Decodes greedily until a stop token or the limit; the prompt's own tokens are not returned.
+     * Continues a prompt of at least one token until a stop token or the limit; the prompt's own
+     * tokens are not returned.
      */
+    public int[] generate(int[] prompt, GenerateOptions options) {
+        return new Decoding(model, this::isStop).generate(prompt, options);
+    }
+
+    /** Continues a prompt greedily. */
     public int[] generate(int[] prompt, int maxNewTokens) {
-        Llama.Cache cache = model.cache(prompt.length + maxNewTokens);
-        if (prompt.length >= cache.limit()) {
-            throw new IllegalArgumentException(
-                    "prompt: "
-                            + prompt.length
-                            + " tokens, the model has positions for "
-                            + cache.limit());
-        }
-        int[] produced = new int[maxNewTokens];
-        int count = 0;
-        int[] next = prompt;
-        while (count < maxNewTokens && cache.used() + next.length <= cache.limit()) {
-            int token = argmax(model.extend(cache, next), model.config().vocabSize());
-            if (isStop(token)) {
-                break;
-            }
-            produced[count++] = token;
-            next = new int[] {token};
-        }
-        return Arrays.copyOf(produced, count);
+        return generate(prompt, GenerateOptions.greedy(maxNewTokens));
     }
 
     /** The text that follows a prompt, decoded greedily. */
     public String generate(String prompt, int maxNewTokens) {
+        return generate(prompt, GenerateOptions.greedy(maxNewTokens));
+    }
+
+    /** The text that follows a prompt. */
+    public String generate(String prompt, GenerateOptions options) {
         int[] ids = withBos(prompt);
-        int[] produced = generate(ids, maxNewTokens);
+        int[] produced = generate(ids, options);
         // decoded together with the prompt: some tokenizers treat the first token of a text
         // specially
         int[] all = Arrays.copyOf(ids, ids.length + produced.length);
