@@ -35,7 +35,7 @@ int32_t over(const horo_exec* exec, int64_t n, int64_t size, Body&& body) {
 int64_t rows_per_chunk(int64_t dim) { return dim < chunk_elements ? chunk_elements / dim : 1; }
 
 // Columns per chunk when every chunk goes through all rows.
-constexpr int64_t chunk_columns = 256;
+constexpr int64_t chunk_columns = 512;
 
 long long ll(int64_t value) { return static_cast<long long>(value); }
 

@@ -89,7 +89,8 @@ final class GenerateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        GenerateOptions options = options();
+        UsageException.require("--max-new-tokens", maxNewTokens, 0, Integer.MAX_VALUE);
+        GenerateOptions options = UsageException.check(this::options);
         try (CausalLm lm = model.open(Exec.CPU)) {
             System.out.print(prompt + lm.generate(prompt, options));
             if (Terminal.isInteractive()) {

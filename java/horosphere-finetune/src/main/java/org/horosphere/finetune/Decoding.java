@@ -9,35 +9,42 @@ import java.util.Deque;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.function.IntPredicate;
+import java.util.function.Supplier;
 
 /** Continues token sequences with a model, up to a stop token. Deterministic for given options. */
 final class Decoding {
     private final Llama model;
     private final int vocab;
     private final IntPredicate stop;
+    private final Supplier<RuntimeException> notFinite;
 
-    Decoding(Llama model, IntPredicate stop) {
+    /**
+     * @param stop which tokens end a text
+     * @param notFinite what is thrown when a logit is NaN or infinite
+     */
+    Decoding(Llama model, IntPredicate stop, Supplier<RuntimeException> notFinite) {
         this.model = model;
+        this.notFinite = notFinite;
         this.vocab = model.config().vocabSize();
         this.stop = stop;
     }
 
     /** The tokens after a prompt of at least one, without the stop token. */
     int[] generate(int[] prompt, GenerateOptions options) {
-        long wanted = (long) prompt.length + options.maxNewTokens();
-        Llama.Cache cache = model.cache((int) Math.min(wanted, Integer.MAX_VALUE));
-        if (prompt.length == 0 || prompt.length > cache.limit()) {
+        int context = model.config().maxPositionEmbeddings();
+        if (prompt.length >= context) {
             throw new IllegalArgumentException(
                     "prompt: "
                             + prompt.length
-                            + " tokens, expected 1 to "
-                            + model.config().maxPositionEmbeddings());
+                            + " tokens, the model's context is "
+                            + context
+                            + ", with room for one more");
         }
-        // the last token needs no position of its own: nothing is predicted from it
-        int most = Math.min(options.maxNewTokens(), cache.limit() - prompt.length + 1);
+        int most = Math.min(options.maxNewTokens(), context - prompt.length);
         if (most == 0) {
             return new int[0];
         }
+        Llama.Cache cache = model.cache(prompt.length + most);
         return options.beams() > 1
                 ? beamSearch(prompt, cache, most, options)
                 : oneByOne(prompt, cache, most, options);
@@ -53,6 +60,9 @@ final class Decoding {
                     options.temperature() == 0
                             ? CausalLm.argmax(logits, vocab)
                             : sample(Buffers.toArray(logits, vocab), options, random);
+            if (token < 0) {
+                throw notFinite.get();
+            }
             if (stop.test(token)) {
                 return Arrays.copyOf(produced, count);
             }
@@ -62,7 +72,10 @@ final class Decoding {
         return produced;
     }
 
-    /** A token drawn from softmax(logits / temperature), cut by top k, then by top p. */
+    /**
+     * A token drawn from softmax(logits / temperature), cut by top k, then by top p; -1 if a logit
+     * is NaN or the largest one infinite.
+     */
     static int sample(float[] logits, GenerateOptions options, SplittableRandom random) {
         int[] order = byLogit(logits);
         int count = options.topK() == 0 ? order.length : Math.min(options.topK(), order.length);
@@ -74,7 +87,7 @@ final class Decoding {
             total += weights[i];
         }
         if (!Double.isFinite(total)) {
-            throw new IllegalStateException("logits: not finite, nothing can be sampled");
+            return -1;
         }
         if (options.topP() < 1) {
             double kept = 0;
@@ -164,7 +177,7 @@ final class Decoding {
             total += Math.exp((double) x - logits[order[0]]);
         }
         if (!Double.isFinite(total)) {
-            throw new IllegalStateException("logits: not finite, no continuation is likeliest");
+            throw notFinite.get();
         }
         List<Hypothesis> grown = new ArrayList<>();
         int going = 0;

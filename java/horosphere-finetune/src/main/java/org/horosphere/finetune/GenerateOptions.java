@@ -25,28 +25,28 @@ public record GenerateOptions(
     public GenerateOptions {
         if (maxNewTokens < 0) {
             throw new IllegalArgumentException(
-                    "max new tokens: " + maxNewTokens + ", expected 0 or more");
+                    "max-new-tokens: " + maxNewTokens + ", expected 0 or more");
         }
         if (!(temperature >= 0) || Double.isInfinite(temperature)) {
             throw new IllegalArgumentException(
                     "temperature: " + temperature + ", expected 0 or more");
         }
         if (topK < 0) {
-            throw new IllegalArgumentException("top k: " + topK + ", expected 0 or more");
+            throw new IllegalArgumentException("top-k: " + topK + ", expected 0 or more");
         }
         if (!(topP > 0 && topP <= 1)) {
-            throw new IllegalArgumentException("top p: " + topP + ", expected 0 < p <= 1");
+            throw new IllegalArgumentException("top-p: " + topP + ", expected 0 < p <= 1");
         }
         if (beams < 1 || beams > 1024) {
             throw new IllegalArgumentException("beams: " + beams + ", expected 1 to 1024");
         }
         if (!Double.isFinite(lengthPenalty) || lengthPenalty < 0) {
             throw new IllegalArgumentException(
-                    "length penalty: " + lengthPenalty + ", expected 0 or more");
+                    "length-penalty: " + lengthPenalty + ", expected 0 or more");
         }
         if (temperature == 0 && (topK != 0 || topP != 1)) {
             throw new IllegalArgumentException(
-                    "top k and top p: are for sampling, expected a temperature above 0");
+                    "top-k and top-p: are for sampling, expected a temperature above 0");
         }
         if (temperature > 0 && beams > 1) {
             throw new IllegalArgumentException("beams: beam search does not sample");

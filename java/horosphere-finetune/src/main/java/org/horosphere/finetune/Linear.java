@@ -33,6 +33,10 @@ final class Linear {
         return path;
     }
 
+    Tensor weight() {
+        return weight;
+    }
+
     int in() {
         return in;
     }

@@ -292,6 +292,7 @@ final class Llama {
         ModelConfig config = ModelConfig.read(directory);
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
+        requireMemory(directory, config, checkpoint);
         return new Llama(
                 config,
                 (name, shape) -> {
@@ -300,6 +301,47 @@ final class Llama {
                     return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
                 },
                 exec);
+    }
+
+    /**
+     * Weights that are not float32 become so in memory: said before hours of swapping, not after.
+     */
+    private static void requireMemory(Path directory, ModelConfig config, Checkpoint checkpoint) {
+        long[] bytes = {0};
+        new Llama(
+                config,
+                (name, shape) -> {
+                    TensorData tensor = checkpoint.tensor(name, shape);
+                    bytes[0] +=
+                            tensor.type() == TensorType.F32 ? 0 : tensor.elements() * Float.BYTES;
+                    return Tensor.frozen(name, MemorySegment.NULL, shape);
+                },
+                Exec.CPU);
+        long there = Memory.physicalBytes();
+        if (bytes[0] > there) {
+            throw new CheckpointException(
+                    "%s: its weights take %s as float32, this machine has %s of memory"
+                            .formatted(directory, Memory.text(bytes[0]), Memory.text(there)));
+        }
+    }
+
+    /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
+    String firstNotFinite() {
+        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm, head));
+        for (Layer layer : layers) {
+            all.add(layer.inputNorm);
+            all.add(layer.postNorm);
+            layer.linears().forEach(linear -> all.add(linear.weight()));
+        }
+        for (Tensor tensor : all) {
+            for (long i = 0; i < tensor.size(); i++) {
+                if (!Float.isFinite(
+                        tensor.value().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i))) {
+                    return tensor.name();
+                }
+            }
+        }
+        return null;
     }
 
     private static Linear linear(

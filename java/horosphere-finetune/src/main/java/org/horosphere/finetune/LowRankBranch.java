@@ -101,6 +101,14 @@ final class LowRankBranch {
         }
     }
 
+    int in() {
+        return in;
+    }
+
+    int out() {
+        return out;
+    }
+
     boolean accepts(LowRank file) {
         return file.in() == in && file.out() == out && file.r() == rank;
     }
