@@ -45,7 +45,7 @@ void rmsnorm_backward(const float* dout, const float* x, const float* weight, co
     }
 }
 
-// total[i] += sum_r term(r, i) over columns [first, last). Rows are summed in blocks of float32, the blocks
+// out[i] += sum_r term(r, i) over columns [first, last). Rows are summed in blocks of float32, the blocks
 // in double: accurate over any number of rows.
 template <class Term>
 HORO_INLINE void sum_rows(int64_t rows, int64_t first, int64_t last, float* out, Term&& term) {

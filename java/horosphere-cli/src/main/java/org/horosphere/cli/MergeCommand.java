@@ -61,10 +61,10 @@ final class MergeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         if (dtype != DType.F32 && dtype != DType.BF16) {
-            throw new IllegalArgumentException("--dtype " + dtype + ": expected f32 or bf16");
+            throw new UsageException("--dtype " + dtype + ": expected f32 or bf16");
         }
         if (data != null && !approximate) {
-            throw new IllegalArgumentException("--data is for --approximate");
+            throw new UsageException("--data: is for --approximate");
         }
         Outputs.requireUsable(output, overwrite);
         Path base = model == null ? Defaults.model() : model;

@@ -163,6 +163,63 @@ class CommandLineTest {
                 "the context ends the text");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"--temperature 2 --top-k 50 --top-p 0.9 --seed 3", "--beams 3"})
+    void samplesAndSearchesTheSameTwice(String how) {
+        String[] options = ("--max-new-tokens 8 " + how).split(" ");
+        Result once = Result.of(generate(model, "Tom has", options));
+        assertEquals(0, once.code(), once.err());
+        assertEquals(once, Result.of(generate(model, "Tom has", options)));
+    }
+
+    private double loss(Path modelDirectory, String... more) throws IOException {
+        Path json = dir.resolve("loss.json");
+        Result result =
+                Result.of(join(eval(modelDirectory, data, "--json", json.toString()), more));
+        assertEquals(0, result.code(), result.err());
+        return new ObjectMapper().readTree(json.toFile()).get("loss").doubleValue();
+    }
+
+    private String[] merge(Path to, String... more) {
+        return join(
+                new String[] {
+                    "merge",
+                    "--model",
+                    model.toString(),
+                    "--adapter",
+                    output.toString(),
+                    "--output",
+                    to.toString()
+                },
+                more);
+    }
+
+    @Test
+    void aMergedModelHasTheLossOfItsAdapter() throws IOException {
+        assertEquals(
+                0, Result.of(finetune(model, data, "--adapter", "lora", "--lr", "0.1")).code());
+        Path merged = dir.resolve("merged");
+        Result result = Result.of(merge(merged));
+        assertEquals(0, result.code(), result.err());
+        double adapted = loss(model, "--adapter", output.toString());
+        assertTrue(Math.abs(adapted - loss(model)) > 1e-3);
+        assertEquals(adapted, loss(merged), 1e-5);
+        assertEquals(0, Result.of(merge(merged, "--overwrite", "--dtype", "bf16")).code());
+        assertEquals(adapted, loss(merged), 0.05);
+        assertFails(1, "--overwrite", merge(merged));
+    }
+
+    @Test
+    void hyploraMergesOnlyIfToldTo() throws IOException {
+        assertEquals(0, Result.of(finetune(model, data, "--adapter", "hyplora")).code());
+        Path merged = dir.resolve("merged");
+        assertFails(1, "cannot be merged exactly", merge(merged));
+        Result result = Result.of(merge(merged, "--approximate", "--data", data.toString()));
+        assertEquals(0, result.code(), result.err());
+        assertTrue(result.out().contains("bound"), result.out());
+        assertEquals(loss(model, "--adapter", output.toString()), loss(merged), 0.05);
+    }
+
     @Test
     void aPromptMayLookLikeAFileOfArguments() throws IOException {
         Path file = Files.writeString(dir.resolve("p"), "--help");
@@ -200,7 +257,7 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"finetune", "eval", "generate", "pretrain"})
+    @ValueSource(strings = {"finetune", "eval", "generate", "pretrain", "merge", "verify"})
     void helpNamesEveryOption(String command) {
         Result result = Result.of(command, "--help");
         assertEquals(0, result.code());
@@ -269,6 +326,15 @@ class CommandLineTest {
                 "eval nonsense; nonsense",
                 "generate; --prompt",
                 "generate --prompt x --max-new-tokens -1; --max-new-tokens",
+                "generate --prompt x --temperature -1; temperature",
+                "generate --prompt x --top-k -1; top-k",
+                "generate --prompt x --top-p 0; top-p",
+                "generate --prompt x --beams 0; beams",
+                "generate --prompt x --beams 2 --top-k 3; beams",
+                "merge --output x; --adapter",
+                "merge --adapter x; --output",
+                "merge --adapter x --output y --dtype f64; --dtype",
+                "merge --adapter x --output y --data z; --data",
                 "pretrain; --output",
                 "pretrain --output x --hidden 65; hidden",
                 "pretrain --output x --hidden 2147483647; --hidden",

@@ -164,52 +164,36 @@ public final class CausalLm implements AutoCloseable {
     }
 
     /**
-     * Decodes greedily until a stop token or the limit; the prompt's own tokens are not returned.
+     * Continues a prompt until a stop token or the limit; the prompt's own tokens are not returned.
      * The model's context also ends the text.
      *
      * @throws IllegalArgumentException if the prompt is empty or fills the model's context
      * @throws CheckpointException if a weight is NaN or infinite
      */
-    public int[] generate(int[] prompt, int maxNewTokens) {
-        if (maxNewTokens < 0) {
-            throw new IllegalArgumentException(
-                    "maxNewTokens: " + maxNewTokens + ", expected 0 or more");
-        }
+    public int[] generate(int[] prompt, GenerateOptions options) {
         if (prompt.length == 0) {
             throw new IllegalArgumentException(
                     "prompt: empty, and this tokenizer has no token that begins a text");
         }
-        if (prompt.length >= maxLength()) {
-            throw new IllegalArgumentException(
-                    "prompt: "
-                            + prompt.length
-                            + " tokens, the model's context is "
-                            + maxLength()
-                            + ", with room for one more");
-        }
-        int room = Math.min(maxNewTokens, maxLength() - prompt.length);
-        Llama.Cache cache = model.cache(prompt.length + room);
-        int[] produced = new int[room];
-        int count = 0;
-        int[] next = prompt;
-        while (count < room) {
-            int token = argmax(model.extend(cache, next), model.config().vocabSize());
-            if (token < 0) {
-                throw notFinite("a logit is not finite");
-            }
-            if (isStop(token)) {
-                break;
-            }
-            produced[count++] = token;
-            next = new int[] {token};
-        }
-        return Arrays.copyOf(produced, count);
+        Decoding decoding =
+                new Decoding(model, this::isStop, () -> notFinite("a logit is not finite"));
+        return decoding.generate(prompt, options);
+    }
+
+    /** Continues a prompt greedily. */
+    public int[] generate(int[] prompt, int maxNewTokens) {
+        return generate(prompt, GenerateOptions.greedy(maxNewTokens));
     }
 
     /** The text that follows a prompt, decoded greedily. */
     public String generate(String prompt, int maxNewTokens) {
+        return generate(prompt, GenerateOptions.greedy(maxNewTokens));
+    }
+
+    /** The text that follows a prompt. */
+    public String generate(String prompt, GenerateOptions options) {
         int[] ids = withBos(prompt);
-        int[] produced = generate(ids, maxNewTokens);
+        int[] produced = generate(ids, options);
         // decoded together with the prompt: some tokenizers treat the first token of a text
         // specially
         int[] all = Arrays.copyOf(ids, ids.length + produced.length);

@@ -630,6 +630,16 @@ final class Llama {
         int limit() {
             return limit;
         }
+
+        /** Becomes a copy of another cache of this model with the same limit. */
+        void copyFrom(Cache other) {
+            long count = (long) other.used * config.kvHeads() * config.headDim();
+            for (int i = 0; i < keys.size(); i++) {
+                Buffers.copyFloats(other.keys.get(i), 0, keys.get(i), 0, count);
+                Buffers.copyFloats(other.values.get(i), 0, values.get(i), 0, count);
+            }
+            used = other.used;
+        }
     }
 
     Cache cache(int limit) {

@@ -227,6 +227,10 @@ public final class ModelVerifier {
         int different = 0;
         for (int token : expected) {
             int got = CausalLm.argmax(model.extend(cache, next), model.config().vocabSize());
+            if (got < 0) {
+                different = expected.length; // NaN
+                break;
+            }
             different += got == token ? 0 : 1;
             next = new int[] {got};
         }
