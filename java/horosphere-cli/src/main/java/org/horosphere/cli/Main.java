@@ -29,6 +29,7 @@ import picocli.CommandLine.ScopeType;
             EvalCommand.class,
             GenerateCommand.class,
             PretrainCommand.class,
+            InspectCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main implements Runnable {

@@ -483,8 +483,30 @@ final class Llama {
 
     /** The input of a block, or what the final norm reads, in the last forward pass. */
     float[] hidden(int block) {
-        MemorySegment at = block < layers.size() ? layers.get(block).input : finalInput;
-        return Buffers.toArray(at, tokens * config.hiddenSize());
+        return Buffers.toArray(hiddenMemory(block), tokens * config.hiddenSize());
+    }
+
+    private MemorySegment hiddenMemory(int block) {
+        return block < layers.size() ? layers.get(block).input : finalInput;
+    }
+
+    /** Runs the model on one sequence and shows the observer what flows through it. */
+    void forward(int[] tokenIds, ForwardObserver observer) {
+        List<Linear> linears = layers.stream().flatMap(layer -> layer.linears().stream()).toList();
+        linears.forEach(linear -> linear.observe(observer));
+        try {
+            forward(1, tokenIds.length, tokenIds);
+        } finally {
+            linears.forEach(linear -> linear.observe(null));
+        }
+        for (int block = 0; block <= layers.size(); block++) {
+            observer.hidden(block, hiddenMemory(block), tokens, config.hiddenSize());
+        }
+    }
+
+    /** The input embeddings, (vocab, hidden). */
+    MemorySegment embeddings() {
+        return embedding.value();
     }
 
     /** Keys and values of the tokens decoded so far. */
