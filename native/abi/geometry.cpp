@@ -79,8 +79,11 @@ int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exe
     HORO_REQUIRE(call.dim >= 1 && call.dim <= most, "dim: %lld, expected 1 to 2^48", (long long)call.dim);
     for (int i = 0; i < op.signature.params; ++i) {
         const Name name = operand(op, 1, i);
-        HORO_REQUIRE(call.param[i] > 0 && std::isfinite(call.param[i]),
-                     "%.*s: %g, expected a positive finite number", name.length, name.text, call.param[i]);
+        const bool any = name.text[name.length] == ':';  // "lr:any": may be zero or negative
+        HORO_REQUIRE(std::isfinite(call.param[i]), "%.*s: %g, expected a finite number", name.length,
+                     name.text, call.param[i]);
+        HORO_REQUIRE(any || call.param[i] > 0, "%.*s: %g, expected a positive finite number", name.length,
+                     name.text, call.param[i]);
     }
     if (call.rows == 0) return HORO_OK;
     for (int i = 0; i < op.signature.inputs; ++i) {

@@ -121,10 +121,10 @@ inline Sum<Vector> across(const Vector (&hi)[lanes], const Vector (&lo)[lanes]) 
     return sum;
 }
 
-template <class Op>
+template <class Op, class T>
 __attribute__((noinline)) void solve(const Sum<Vector>* sum, const Vector* scalar, const double* param,
                                      Vector* k, Vector* result) {
-    Op::template solve<Vector>({sum, scalar, param, k, result});
+    Op::template solve<Vector>({sum, scalar, param, k, result, sizeof(T) == 8 ? 0x1p-53 : 0x1p-24});
 }
 
 // ---- One block
@@ -153,7 +153,7 @@ inline void narrow_block(Block<T>& b, const double* param) {
     Sum<Vector> sum[Op::sums];
     for (int k = 0; k < Op::sums; ++k) sum[k] = {acc.hi[k], acc.lo[k]};
     Vector coefficient[Op::coefficients];
-    solve<Op>(sum, b.scalar, param, coefficient, b.result);
+    solve<Op, T>(sum, b.scalar, param, coefficient, b.result);
     if (!b.combines) return;
     for (int64_t j = 0; j < b.dim; ++j) {
         Vector y[operands] = {};
@@ -194,7 +194,7 @@ inline void wide_block(Block<T>& b, const double* param) {
     for (int k = 0; k < Op::sums; ++k)
         sum[k] = exact && k < Op::dots ? across<true>(hi[k], lo[k]) : across<false>(hi[k], lo[k]);
     Vector coefficient[Op::coefficients];
-    solve<Op>(sum, b.scalar, param, coefficient, b.result);
+    solve<Op, T>(sum, b.scalar, param, coefficient, b.result);
     if (!b.combines) return;
     for (int64_t row = 0; row < b.rows; ++row) {
         const T* p[operands];

@@ -59,6 +59,7 @@ struct Solve {
     const double* param;  // in the order of the signature
     V* k;                 // coefficients for `combine`
     V* result;            // per output: the row's number, or its time coordinate
+    double rounding;      // unit roundoff of the storage
 };
 
 // 1 - c s to the last bits, however close to zero: s is a compensated |x|^2.

@@ -24,7 +24,7 @@ import java.lang.foreign.MemorySegment;
  * @param c minus the curvature, positive and finite
  * @param exec where to run
  */
-public record PoincareBall(double c, Exec exec) {
+public record PoincareBall(double c, Exec exec) implements Manifold {
     private static final RowOp MOBIUS_ADD = RowOp.named("poincare.mobius_add");
     private static final RowOp MOBIUS_ADD_VJP = MOBIUS_ADD.vjp();
     private static final RowOp EXPMAP = RowOp.named("poincare.expmap");
@@ -53,6 +53,11 @@ public record PoincareBall(double c, Exec exec) {
     /** The ball of curvature {@code -c} on the CPU. */
     public PoincareBall(double c) {
         this(c, Exec.CPU);
+    }
+
+    @Override
+    public long width(long dim) {
+        return dim;
     }
 
     /** x ⊕ y, Möbius addition; {@code -x} is the inverse of {@code x}. */

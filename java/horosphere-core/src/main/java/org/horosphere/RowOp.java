@@ -12,6 +12,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * An operation on a batch of rows, by its name: {@code RowOp.named("poincare.mobius_add")}. {@link
@@ -87,7 +88,8 @@ public final class RowOp {
         String[] sides = signature.split("->");
         String[] left = sides[0].split(";", -1);
         this.inputs = operands(left[0]);
-        this.parameters = List.of(words(left[1]));
+        this.parameters =
+                Stream.of(words(left[1])).map(word -> word.replaceAll(":.*", "")).toList();
         this.outputs = operands(sides[1]);
         this.optionalOutputs = name.endsWith(".vjp");
     }
@@ -194,7 +196,10 @@ public final class RowOp {
         return outputs;
     }
 
-    /** Names of the numbers all rows share, such as the curvature. */
+    /**
+     * Names of the numbers all rows share, such as the curvature. They are positive and finite; one
+     * that the signature marks {@code :any} may be any finite number.
+     */
     public List<String> parameters() {
         return parameters;
     }
@@ -281,7 +286,11 @@ public final class RowOp {
                 at(out, 3),
                 outStride(outStrides, 3, dim),
                 at(params, 0),
-                at(params, 1));
+                at(params, 1),
+                at(params, 2),
+                at(params, 3),
+                at(params, 4),
+                at(params, 5));
     }
 
     private static void require(boolean holds, String argument, int expected, String what) {
@@ -347,6 +356,10 @@ public final class RowOp {
                 out3,
                 outStride(null, 3, dim),
                 p0,
+                0,
+                0,
+                0,
+                0,
                 0);
     }
 
@@ -398,6 +411,10 @@ public final class RowOp {
                 out3,
                 outStride(null, 3, dim),
                 p0,
+                0,
+                0,
+                0,
+                0,
                 0);
     }
 
@@ -466,7 +483,11 @@ public final class RowOp {
             MemorySegment out3,
             long os3,
             double p0,
-            double p1) {
+            double p1,
+            double p2,
+            double p3,
+            double p4,
+            double p5) {
         if (exec == null) {
             throw new IllegalArgumentException("exec: null");
         }
@@ -513,7 +534,11 @@ public final class RowOp {
                     nonNull(out3),
                     os3,
                     p0,
-                    p1);
+                    p1,
+                    p2,
+                    p3,
+                    p4,
+                    p5);
             return;
         }
         apart(0, out0, in0, in1, in2, in3);
@@ -545,7 +570,11 @@ public final class RowOp {
                     from(out3, b * os3),
                     os3,
                     p0,
-                    p1);
+                    p1,
+                    p2,
+                    p3,
+                    p4,
+                    p5);
         }
     }
 
@@ -661,7 +690,11 @@ public final class RowOp {
             MemorySegment out3,
             long os3,
             double p0,
-            double p1) {
+            double p1,
+            double p2,
+            double p3,
+            double p4,
+            double p5) {
         int status;
         try {
             if (critical) {
@@ -690,10 +723,10 @@ public final class RowOp {
                                         os3,
                                         p0,
                                         p1,
-                                        0.0,
-                                        0.0,
-                                        0.0,
-                                        0.0,
+                                        p2,
+                                        p3,
+                                        p4,
+                                        p5,
                                         exec.handle());
             } else {
                 status =
@@ -721,10 +754,10 @@ public final class RowOp {
                                         os3,
                                         p0,
                                         p1,
-                                        0.0,
-                                        0.0,
-                                        0.0,
-                                        0.0,
+                                        p2,
+                                        p3,
+                                        p4,
+                                        p5,
                                         exec.handle());
             }
         } catch (Throwable t) {

@@ -99,6 +99,9 @@ public record DiskLayout(double[] x, double[] y, double scale, double stress) {
                 }
             }
         }
+        if (hyperbolic) {
+            centre(x, y);
+        }
         double sum = 0;
         int counted = 0;
         for (int p = 0; p < pairs; p++) {
@@ -114,6 +117,24 @@ public record DiskLayout(double[] x, double[] y, double scale, double stress) {
             }
         }
         return new DiskLayout(x, y, scale, counted == 0 ? 0 : Math.sqrt(sum / counted));
+    }
+
+    /** Moves the whole picture, an isometry, until the mean of its points is the disk's centre. */
+    private static void centre(double[] x, double[] y) {
+        for (int round = 0; round < 50; round++) {
+            double mx = Statistics.mean(x);
+            double my = Statistics.mean(y);
+            for (int i = 0; i < x.length; i++) {
+                // (z - m) / (1 - conj(m) z), complex
+                double ur = x[i] - mx;
+                double ui = y[i] - my;
+                double dr = 1 - (mx * x[i] + my * y[i]);
+                double di = -(mx * y[i] - my * x[i]);
+                double norm = dr * dr + di * di;
+                x[i] = (ur * dr + ui * di) / norm;
+                y[i] = (ui * dr - ur * di) / norm;
+            }
+        }
     }
 
     private static void moveInPlane(

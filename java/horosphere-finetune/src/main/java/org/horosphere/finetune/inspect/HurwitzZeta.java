@@ -14,14 +14,14 @@ final class HurwitzZeta {
         -3617.0 / 10670622842880000.0
     };
 
-    private static final int DIRECT = 12;
+    private static final int DIRECT = 24;
 
     private HurwitzZeta() {}
 
     /**
      * {@code sum over k >= 0 of (q + k)^-s} by Euler and Maclaurin (DLMF 25.11.5): terms below q +
-     * k = 12 one by one, the rest by the integral and eight corrections. Relative error below 1e-14
-     * for 1 &lt; s &lt;= 20 and q >= 1/2 (tested against 30-digit values).
+     * k = 24 one by one, the rest by the integral and eight corrections. Relative error below 1e-14
+     * for 1 < s <= 20 and q >= 1/2 (tested against 30-digit values).
      *
      * @param s above 1
      * @param q above 0
