@@ -31,6 +31,7 @@ import picocli.CommandLine.ScopeType;
             EvalCommand.class,
             GenerateCommand.class,
             PretrainCommand.class,
+            InspectCommand.class,
             BenchCommand.class,
             VerifyCommand.class,
             MergeCommand.class,
