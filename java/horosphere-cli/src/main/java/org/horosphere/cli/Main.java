@@ -30,6 +30,7 @@ import picocli.CommandLine.ScopeType;
             GenerateCommand.class,
             PretrainCommand.class,
             VerifyCommand.class,
+            EmbedCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main implements Runnable {
