@@ -18,9 +18,11 @@ int32_t horo_gemm_load(const char* path) {
 
 const char* horo_gemm_provider(void) { return horo::gemm_provider(); }
 
-int32_t horo_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-                   const float* a, int64_t lda, const float* b, int64_t ldb, double beta, float* c,
-                   int64_t ldc, const horo_exec* exec) {
+int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                  const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb, double beta,
+                  float* c, int64_t ldc, const horo_exec* exec) {
+    HORO_REQUIRE(b_type == HORO_F32 || b_type == HORO_BF16 || b_type == HORO_F16,
+                 "b_type: %d, expected float32, bfloat16 or float16", b_type);
     HORO_REQUIRE(m >= 0 && n >= 0 && k >= 0, "m, n, k: %lld, %lld, %lld, expected 0 or more",
                  static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k));
     HORO_REQUIRE(fits(trans_a ? k : m, trans_a ? m : k, lda),
@@ -36,9 +38,9 @@ int32_t horo_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64
     HORO_REQUIRE(k == 0 || a, "a: null");
     HORO_REQUIRE(k == 0 || b, "b: null");
     return horo::guarded([&] {
-        const char* failure = horo::sgemm({trans_a != 0, trans_b != 0, m, n, k, static_cast<float>(alpha), a,
-                                           lda, b, ldb, static_cast<float>(beta), c, ldc},
-                                          horo::resolve(exec));
+        const char* failure = horo::gemm({trans_a != 0, trans_b != 0, m, n, k, static_cast<float>(alpha), a,
+                                          lda, b_type, b, ldb, static_cast<float>(beta), c, ldc},
+                                         horo::resolve(exec));
         return failure ? horo::fail(HORO_INTERNAL, "%s", failure) : HORO_OK;
     });
 }

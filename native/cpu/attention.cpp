@@ -16,8 +16,8 @@ namespace {
 
 constexpr int64_t mix_columns = 128;         // columns of the maps mixed at a time
 constexpr int64_t decode_rows = 4;           // up to here keys are read in place, not packed
-constexpr int64_t task_budget = 512 << 10;   // aim for the maps of one task: stay in the second-level cache
-constexpr int64_t step_budget = 32ll << 20;  // aim for the maps of one step of the backward pass
+constexpr int64_t task_budget = 6ll << 20;   // aim for the maps of one task: few rows read keys too often
+constexpr int64_t step_budget = 16ll << 20;  // aim for the maps of one step of the backward pass
 constexpr int64_t max_rows = 48;             // rows per task
 constexpr int64_t key_rows = 64;             // keys per task of dK and dV
 
@@ -59,6 +59,7 @@ class Attention {
           exec_(exec),
           group_(s.heads / s.kv_heads),
           keys_(round_up(s.kv_len, W)),
+          row_(keys_ / W % 2 ? keys_ : keys_ + W),
           alpha_(static_cast<const T*>(buffers.alpha)) {}
 
     int64_t forward_bytes() {
@@ -80,13 +81,14 @@ class Attention {
             decode();
             return;
         }
-        pack(packed_k_, static_cast<const T*>(b.k), s.k, 0, s.batch);
+        pack(panels_k_, static_cast<const T*>(b.k), s.k, 0, s.batch);
+        copy_rows(rows_v_, static_cast<const T*>(b.v), s.v, 0, s.batch);
         const int64_t blocks = (s.q_len + rows_ - 1) / rows_;
         if (s.mixed) {
             run_tasks(exec_, s.batch * blocks, [&](int64_t task, int64_t worker) {
                 const Rows rows = block(task / blocks, task % blocks * rows_, rows_);
                 T* maps = maps_ + worker * s.heads * map_;
-                for (int64_t h = 0; h < s.heads; ++h) probabilities(rows, h, maps + h * map_);
+                for (int64_t h = 0; h < s.heads; ++h) probabilities(rows, h, maps + h * map_, worker);
                 mix(maps, rows.count, rows.end, 1, s.heads, mix_ + worker * mix_size());
                 for (int64_t h = 0; h < s.heads; ++h) output(rows, h, maps + h * map_);
             });
@@ -94,7 +96,7 @@ class Attention {
             run_tasks(exec_, s.batch * s.heads * blocks, [&](int64_t task, int64_t worker) {
                 const int64_t item = task / blocks;
                 const Rows rows = block(item / s.heads, task % blocks * rows_, rows_);
-                probabilities(rows, item % s.heads, maps_ + worker * map_);
+                probabilities(rows, item % s.heads, maps_ + worker * map_, worker);
                 output(rows, item % s.heads, maps_ + worker * map_);
             });
         }
@@ -109,8 +111,9 @@ class Attention {
         for (int64_t i = 0; s.mixed && i < s.heads * s.heads; ++i) dalpha_[i] = 0;
         for (int64_t batch = 0; batch < s.batch; batch += items_) {
             const int64_t items = smaller(items_, s.batch - batch);
-            pack(packed_k_, static_cast<const T*>(b.k), s.k, batch, items);
-            pack(packed_v_, static_cast<const T*>(b.v), s.v, batch, items);
+            pack(panels_k_, static_cast<const T*>(b.k), s.k, batch, items);
+            pack(panels_v_, static_cast<const T*>(b.v), s.v, batch, items);
+            copy_rows(rows_k_, static_cast<const T*>(b.k), s.k, batch, items);
             for (int64_t first = 0; first < s.q_len; first += unit_rows_) {
                 run_tasks(exec_, items * blocks, [&](int64_t task, int64_t worker) {
                     const int64_t row = task % blocks * rows_;
@@ -162,7 +165,7 @@ class Attention {
 
     // Rows per task: a multiple of the register tile, few enough for the cache.
     int64_t rows_for(int64_t heads) const {
-        const int64_t fit = task_budget / (heads * keys_ * static_cast<int64_t>(sizeof(T)) + 1);
+        const int64_t fit = task_budget / (heads * row_ * static_cast<int64_t>(sizeof(T)) + 1);
         return smaller(larger(fit / 24 * 24, fit >= 12 ? 12 : 6), max_rows);
     }
 
@@ -171,28 +174,32 @@ class Attention {
         mix_ = carver.take<T>(s.mixed ? exec_.threads * mix_size() : 0);
         if (s.q_len <= decode_rows) {
             rows_ = s.q_len;
-            map_ = rows_ * keys_;
+            map_ = rows_ * row_;
             maps_ = carver.take<T>(s.batch * s.heads * map_);
             return;
         }
         rows_ = smaller(rows_for(heads), s.q_len);
-        map_ = rows_ * keys_ + W;  // heads a power of two apart would share cache sets
+        map_ = rows_ * row_ + W;
         maps_ = carver.take<T>(exec_.threads * heads * map_);
-        packed_k_ = carver.take<T>(s.batch * s.kv_heads * keys_ * s.dim);
+        rows_q_ = carver.take<T>(exec_.threads * rows_ * s.dim);
+        panels_k_ = carver.take<T>(s.batch * s.kv_heads * keys_ * s.dim);
+        rows_v_ = carver.take<T>(s.batch * s.kv_heads * s.kv_len * s.dim);
     }
 
     void backward_plan(Carver& carver) {
-        rows_ = larger(smaller(rows_for(s.mixed ? 2 * s.heads : 2), s.q_len), 1);
-        const int64_t row = 2 * s.heads * keys_ * static_cast<int64_t>(sizeof(T)) + 1;
-        const int64_t fit = step_budget / row;
+        rows_ = larger(smaller(max_rows, s.q_len), 1);
+        const int64_t fit = step_budget / (2 * s.heads * row_ * static_cast<int64_t>(sizeof(T)) + 1);
         unit_rows_ = larger(smaller(larger(fit / rows_, 1) * rows_, s.q_len), 1);
         items_ = unit_rows_ < s.q_len ? 1 : smaller(larger(fit / unit_rows_, 1), s.batch);
-        map_ = unit_rows_ * keys_ + W;
+        map_ = unit_rows_ * row_ + W;
         mix_ = carver.take<T>(s.mixed ? exec_.threads * mix_size() : 0);
         maps_ = carver.take<T>(items_ * s.heads * map_);
         grads_ = carver.take<T>(items_ * s.heads * map_);
-        packed_k_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
-        packed_v_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
+        rows_q_ = carver.take<T>(items_ * s.heads * unit_rows_ * s.dim);
+        rows_dout_ = carver.take<T>(items_ * s.heads * unit_rows_ * s.dim);
+        panels_k_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
+        panels_v_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
+        rows_k_ = carver.take<T>(items_ * s.kv_heads * s.kv_len * s.dim);
         if (s.mixed) {
             partials_ = carver.take<double>(items_ * ((unit_rows_ + rows_ - 1) / rows_) * s.heads * s.heads);
             dalpha_ = carver.take<double>(s.heads * s.heads);
@@ -216,20 +223,48 @@ class Attention {
                 width = panel(c);
                 T* p = to + c * s.dim;
                 const int64_t filled = smaller(width, s.kv_len - c);
-                for (int64_t j = 0; j < filled; ++j)
-                    for (int64_t d = 0; d < s.dim; ++d) p[d * width + j] = from[(c + j) * strides.token + d];
-                for (int64_t d = 0; d < s.dim; ++d)
-                    for (int64_t j = filled; j < width; ++j) p[d * width + j] = 0;
+                const T* rows = from + c * strides.token;
+                for (int64_t j = 0; j < filled; j += W)
+                    pack_columns(p + j, width, rows + j * strides.token, strides.token,
+                                 smaller(W, filled - j));
             }
         });
     }
 
+    // Transposes up to W rows into columns of a panel; columns without a row become zero.
+    void pack_columns(T* to, int64_t width, const T* from, int64_t from_row, int64_t rows) const {
+        int64_t d = 0;
+        for (; rows == W && d + W <= s.dim; d += W) {
+            Vec<T, W> square[W];
+#pragma GCC unroll 16
+            for (int i = 0; i < W; ++i) square[i] = load<T, W>(from + i * from_row + d);
+            transpose<T, W>(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < W; ++i) store<T, W>(to + (d + i) * width, square[i]);
+        }
+        for (; d < s.dim; ++d)
+            for (int64_t j = 0; j < W; ++j) to[d * width + j] = j < rows ? from[j * from_row + d] : 0;
+    }
+
+    // Copies (token, dim) of every key head without gaps: strided rows would share cache sets.
+    void copy_rows(T* to, const T* source, const TokenStrides& strides, int64_t batch, int64_t items) {
+        run_tasks(exec_, items * s.kv_heads, [&](int64_t task, int64_t) {
+            const T* from = at(source, strides, batch + task / s.kv_heads, 0, task % s.kv_heads);
+            gather(to + task * s.kv_len * s.dim, from, strides.token, s.kv_len);
+        });
+    }
+
+    void gather(T* to, const T* from, int64_t from_row, int64_t rows) const {
+        for (int64_t r = 0; r < rows; ++r)
+            std::memcpy(to + r * s.dim, from + r * from_row, static_cast<size_t>(s.dim) * sizeof(T));
+    }
+
     // to[rows, end) = x[rows, dim] * packed
-    void scores(int64_t rows, int64_t end, const T* x, int64_t x_row, const T* packed, T* to) const {
+    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* to) const {
         for (int64_t c = 0, width; c < end; c += width) {
             width = panel(c);
-            gemm<T>(rows, smaller(width, end - c), s.dim, x, x_row, 1, packed + c * s.dim, width, to + c,
-                    keys_, false);
+            gemm<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width, to + c,
+                    row_, false);
         }
     }
 
@@ -269,12 +304,13 @@ class Attention {
         return static_cast<T*>(b.lse) + (batch * s.heads + head) * s.q_len + row;
     }
 
-    void probabilities(const Rows& rows, int64_t head, T* map) const {
-        const T* q = at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, head);
-        scores(rows.count, rows.end, q, s.q.token,
-               packed_k_ + (rows.batch * s.kv_heads + head / group_) * keys_ * s.dim, map);
+    void probabilities(const Rows& rows, int64_t head, T* map, int64_t worker) const {
+        T* q = rows_q_ + worker * rows_ * s.dim;
+        gather(q, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, head), s.q.token, rows.count);
+        scores(rows.count, rows.end, q, panels_k_ + (rows.batch * s.kv_heads + head / group_) * keys_ * s.dim,
+               map);
         for (int64_t r = 0; r < rows.count; ++r) {
-            const T log_sum = softmax(map + r * keys_, limit(rows.batch, rows.first + r), rows.end);
+            const T log_sum = softmax(map + r * row_, limit(rows.batch, rows.first + r), rows.end);
             if (b.lse) *lse(rows.batch, head, rows.first + r) = log_sum;
         }
     }
@@ -284,7 +320,7 @@ class Attention {
     void mix(T* maps, int64_t rows, int64_t end, int64_t in_step, int64_t out_step, T* scratch) const {
         for (int64_t r = 0; r < rows; ++r)
             for (int64_t c = 0; c < end; c += mix_columns)
-                mix_strip(maps + r * keys_ + c, smaller(mix_columns, end - c), in_step, out_step, scratch);
+                mix_strip(maps + r * row_ + c, smaller(mix_columns, end - c), in_step, out_step, scratch);
     }
 
     void mix_strip(T* maps, int64_t columns, int64_t in_step, int64_t out_step, T* scratch) const {
@@ -295,23 +331,23 @@ class Attention {
 
     // to[rows, dim] = map[rows, keys] * x[keys, dim]. Columns that only some rows see are multiplied for
     // those rows alone: 0 * NaN of a later token must not reach an earlier one.
-    void weighted(const Rows& rows, const T* map, const T* x, int64_t x_row, T* to, int64_t to_row) const {
+    void weighted(const Rows& rows, const T* map, const T* x, T* to, int64_t to_row) const {
         const int64_t shared = limit(rows.batch, rows.first);
-        gemm<T>(rows.count, s.dim, shared, map, keys_, 1, x, x_row, to, to_row, false);
+        gemm<T>(rows.count, s.dim, shared, map, row_, 1, x, s.dim, to, to_row, false);
         for (int64_t r = 0; s.causal && r < rows.count; r += 8) {
             const int64_t count = smaller(8, rows.count - r);
             const int64_t common = limit(rows.batch, rows.first + r);
-            gemm<T>(count, s.dim, common - shared, map + r * keys_ + shared, keys_, 1, x + shared * x_row,
-                    x_row, to + r * to_row, to_row, true);
+            gemm<T>(count, s.dim, common - shared, map + r * row_ + shared, row_, 1, x + shared * s.dim,
+                    s.dim, to + r * to_row, to_row, true);
             for (int64_t i = 1; i < count; ++i)
                 gemm<T>(1, s.dim, limit(rows.batch, rows.first + r + i) - common,
-                        map + (r + i) * keys_ + common, keys_, 1, x + common * x_row, x_row,
+                        map + (r + i) * row_ + common, row_, 1, x + common * s.dim, s.dim,
                         to + (r + i) * to_row, to_row, true);
         }
     }
 
     void output(const Rows& rows, int64_t head, const T* map) const {
-        weighted(rows, map, at(static_cast<const T*>(b.v), s.v, rows.batch, 0, head / group_), s.v.token,
+        weighted(rows, map, rows_v_ + (rows.batch * s.kv_heads + head / group_) * s.kv_len * s.dim,
                  at(static_cast<T*>(b.out), s.out, rows.batch, rows.first, head), s.out.token);
     }
 
@@ -323,21 +359,21 @@ class Attention {
             const Rows all = block(batch, 0, rows);
             const int64_t seen = limit(batch, rows - 1);
             T* maps = maps_ + batch * item + g * group_ * map_;
-            for (int64_t i = 0; i < group_ * rows * keys_; ++i) maps[i] = 0;
+            for (int64_t i = 0; i < group_ * rows * row_; ++i) maps[i] = 0;
             const T* k = at(static_cast<const T*>(b.k), s.k, batch, 0, g);
             for (int64_t r = 0; r < rows; ++r)
                 gemm_nt<T, T>(group_, seen, s.dim, at(static_cast<const T*>(b.q), s.q, batch, r, g * group_),
-                              s.q.head, k, s.k.token, maps + r * keys_, map_);
+                              s.q.head, k, s.k.token, maps + r * row_, map_);
             for (int64_t h = 0; h < group_; ++h)
                 for (int64_t r = 0; r < rows; ++r) {
-                    const T log_sum = softmax(maps + h * map_ + r * keys_, limit(batch, r), all.end);
+                    const T log_sum = softmax(maps + h * map_ + r * row_, limit(batch, r), all.end);
                     if (b.lse) *lse(batch, g * group_ + h, r) = log_sum;
                 }
         };
         const auto output_of = [&](int64_t batch, int64_t g) {
             const T* v = at(static_cast<const T*>(b.v), s.v, batch, 0, g);
             for (int64_t r = 0; r < rows; ++r)
-                gemm<T>(group_, s.dim, limit(batch, r), maps_ + batch * item + g * group_ * map_ + r * keys_,
+                gemm<T>(group_, s.dim, limit(batch, r), maps_ + batch * item + g * group_ * map_ + r * row_,
                         map_, 1, v, s.v.token, at(static_cast<T*>(b.out), s.out, batch, r, g * group_),
                         s.out.head, false);
         };
@@ -352,7 +388,7 @@ class Attention {
             const int64_t batch = task / strips / rows;
             const int64_t columns = smaller(mix_columns, block(batch, 0, rows).end - c);
             if (columns > 0)
-                mix_strip(maps_ + batch * item + task / strips % rows * keys_ + c, columns, 1, s.heads,
+                mix_strip(maps_ + batch * item + task / strips % rows * row_ + c, columns, 1, s.heads,
                           mix_ + worker * mix_size());
         });
         run_tasks(exec_, s.batch * s.kv_heads,
@@ -371,70 +407,72 @@ class Attention {
     void row_gradients(int64_t batch, int64_t item, int64_t first, int64_t row, int64_t task,
                        T* scratch) const {
         using V = Vec<T, W>;
-        Rows rows = block(batch + item, first + row, smaller(rows_, unit_rows_ - row));
-        rows.end = unit_end(batch + item, first);
-        T* maps = maps_ + item * s.heads * map_ + row * keys_;
-        T* grads = grads_ + item * s.heads * map_ + row * keys_;
+        const Rows rows = block(batch + item, first + row, smaller(rows_, unit_rows_ - row));
+        const int64_t filled = smaller(round_up(rows.end, key_rows), keys_);  // what key_gradients may read
+        T* maps = maps_ + item * s.heads * map_ + row * row_;
+        T* grads = grads_ + item * s.heads * map_ + row * row_;
         const T scale = static_cast<T>(s.scale);
         for (int64_t h = 0; h < s.heads; ++h) {
             const int64_t kv = (item * s.kv_heads + h / group_) * keys_ * s.dim;
+            const int64_t x = ((item * s.heads + h) * unit_rows_ + row) * s.dim;
             T* map = maps + h * map_;
             T* grad = grads + h * map_;
-            scores(rows.count, rows.end, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, h),
-                   s.q.token, packed_k_ + kv, map);
-            scores(rows.count, rows.end, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
-                   s.out.token, packed_v_ + kv, grad);
+            gather(rows_q_ + x, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, h), s.q.token,
+                   rows.count);
+            gather(rows_dout_ + x, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
+                   s.out.token, rows.count);
+            scores(rows.count, rows.end, rows_q_ + x, panels_k_ + kv, map);
+            scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad);
             for (int64_t r = 0; r < rows.count; ++r) {
                 const int64_t keys = limit(rows.batch, rows.first + r);
-                softmax(map + r * keys_, keys, rows.end);
-                for (int64_t j = keys; j < rows.end; ++j) grad[r * keys_ + j] = 0;
+                softmax(map + r * row_, keys, rows.end);
+                for (int64_t j = rows.end; j < filled; ++j) map[r * row_ + j] = 0;
+                for (int64_t j = keys; j < filled; ++j) grad[r * row_ + j] = 0;
             }
         }
         if (s.mixed) {
             double* partial = partials_ + task * s.heads * s.heads;
             for (int64_t i = 0; i < s.heads * s.heads; ++i) partial[i] = 0;
             for (int64_t r = 0; r < rows.count; ++r)
-                gemm_nt<T, double>(s.heads, s.heads, rows.end, grads + r * keys_, map_, maps + r * keys_,
-                                   map_, partial, s.heads);
+                gemm_nt<T, double>(s.heads, s.heads, rows.end, grads + r * row_, map_, maps + r * row_, map_,
+                                   partial, s.heads);
             mix(grads, rows.count, rows.end, s.heads, 1, scratch);
         }
         for (int64_t h = 0; h < s.heads; ++h) {
             T* map = maps + h * map_;
             T* grad = grads + h * map_;
             for (int64_t r = 0; r < rows.count; ++r) {
-                T* p = map + r * keys_;
-                T* g = grad + r * keys_;
+                T* p = map + r * row_;
+                T* g = grad + r * row_;
                 V dot{};
                 for (int64_t j = 0; j < rows.end; j += W) dot += load<T, W>(p + j) * load<T, W>(g + j);
                 const T delta = sum<T, W>(dot);
                 for (int64_t j = 0; j < rows.end; j += W)
                     store<T, W>(g + j, load<T, W>(p + j) * (load<T, W>(g + j) - delta) * scale);
             }
-            weighted(rows, grad, at(static_cast<const T*>(b.k), s.k, rows.batch, 0, h / group_), s.k.token,
+            weighted(rows, grad, rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim,
                      at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token);
         }
         if (s.mixed) mix(maps, rows.count, rows.end, 1, s.heads, scratch);
     }
 
-    // Width of the maps of all rows of the step that starts at row `first`.
-    int64_t unit_end(int64_t batch, int64_t first) const { return block(batch, first, unit_rows_).end; }
-
-    // Adds the rows of one step to dK and dV of a strip of keys.
+    // Adds the rows of one step to dK and dV of a strip of keys; blocks of rows that see none of them are
+    // left out.
     void key_gradients(int64_t batch, int64_t item, int64_t g, int64_t first, int64_t key) const {
-        const int64_t seen = smaller(s.kv_len, unit_end(batch + item, first));
-        const int64_t count = smaller(smaller(key_rows, s.kv_len - key), seen - key);
+        const int64_t last = smaller(first + unit_rows_, s.q_len);
+        const int64_t count = smaller(smaller(key_rows, s.kv_len - key), limit(batch + item, last - 1) - key);
         if (count <= 0) return;
-        const int64_t rows = smaller(unit_rows_, s.q_len - first);
+        int64_t from = 0;
+        while (block(batch + item, first + from, smaller(rows_, last - first - from)).end <= key)
+            from += rows_;
+        const int64_t rows = last - first - from;
         T* dk = at(static_cast<T*>(b.dk), s.k, batch + item, key, g);
         T* dv = at(static_cast<T*>(b.dv), s.v, batch + item, key, g);
         for (int64_t h = g * group_; h < (g + 1) * group_; ++h) {
-            const int64_t map = (item * s.heads + h) * map_ + key;
-            gemm<T>(count, s.dim, rows, grads_ + map, 1, keys_,
-                    at(static_cast<const T*>(b.q), s.q, batch + item, first, h), s.q.token, dk, s.k.token,
-                    true);
-            gemm<T>(count, s.dim, rows, maps_ + map, 1, keys_,
-                    at(static_cast<const T*>(b.dout), s.out, batch + item, first, h), s.out.token, dv,
-                    s.v.token, true);
+            const int64_t map = (item * s.heads + h) * map_ + from * row_ + key;
+            const int64_t x = ((item * s.heads + h) * unit_rows_ + from) * s.dim;
+            gemm<T>(count, s.dim, rows, grads_ + map, 1, row_, rows_q_ + x, s.dim, dk, s.k.token, true);
+            gemm<T>(count, s.dim, rows, maps_ + map, 1, row_, rows_dout_ + x, s.dim, dv, s.v.token, true);
         }
     }
 
@@ -442,7 +480,8 @@ class Attention {
     const AttentionBuffers& b;
     const horo_exec& exec_;
     const int64_t group_;  // query heads per key head
-    const int64_t keys_;   // kv_len in whole vectors: the row stride of a map
+    const int64_t keys_;   // kv_len in whole vectors
+    const int64_t row_;  // row stride of a map: an odd number of vectors, so that rows spread over the cache
     const T* const alpha_;
 
     int64_t rows_ = 0;       // query rows per task
@@ -452,8 +491,12 @@ class Attention {
     T* maps_ = nullptr;
     T* grads_ = nullptr;
     T* mix_ = nullptr;
-    T* packed_k_ = nullptr;
-    T* packed_v_ = nullptr;
+    T* panels_k_ = nullptr;  // keys and values, transposed into panels
+    T* panels_v_ = nullptr;
+    T* rows_k_ = nullptr;  // keys, values, queries and output gradients without gaps between tokens
+    T* rows_v_ = nullptr;
+    T* rows_q_ = nullptr;
+    T* rows_dout_ = nullptr;
     double* partials_ = nullptr;
     double* dalpha_ = nullptr;
 };

@@ -70,18 +70,19 @@ class OneThread {
     const int before_;
 };
 
-int run_tile(const Dnnl* library, const Sgemm& p, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+int run_tile(const Dnnl* library, const Gemm& p, int64_t row, int64_t rows, int64_t col, int64_t cols) {
     const float* a = p.a + row * (p.trans_a ? 1 : p.lda);
-    const float* b = p.b + col * (p.trans_b ? p.ldb : 1);
+    const int64_t skipped = col * (p.trans_b ? p.ldb : 1) * (p.b_type == HORO_F32 ? 4 : 2);
+    const void* b = static_cast<const char*>(p.b) + skipped;
     float* c = p.c + row * p.ldc + col;
     if (library) {
         const OneThread guard(*library);
         return library->sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', rows, cols, p.k, p.alpha, a,
-                              p.lda, b, p.ldb, p.beta, c, p.ldc);
+                              p.lda, static_cast<const float*>(b), p.ldb, p.beta, c, p.ldc);
     }
     select(scalar::gemm_kernel, avx2::gemm_kernel, avx512::gemm_kernel)
-        .sgemm(rows, cols, p.k, p.alpha, a, p.trans_a ? 1 : p.lda, p.trans_a ? p.lda : 1, b,
-               p.trans_b ? 1 : p.ldb, p.trans_b ? p.ldb : 1, p.beta, c, p.ldc);
+        .gemm[p.b_type](rows, cols, p.k, p.alpha, a, p.trans_a ? 1 : p.lda, p.trans_a ? p.lda : 1, b,
+                        p.trans_b ? 1 : p.ldb, p.trans_b ? p.ldb : 1, p.beta, c, p.ldc);
     return 0;
 }
 
@@ -101,7 +102,7 @@ const char* gemm_provider() {
     return library ? library->name : "built-in";
 }
 
-const char* sgemm(const Sgemm& p, const horo_exec& exec) {
+const char* gemm(const Gemm& p, const horo_exec& exec) {
     if (p.m == 0 || p.n == 0) return nullptr;
     if (p.k == 0 || p.alpha == 0) {  // nothing is added; NaN in C goes when beta is 0
         for (int64_t i = 0; i < p.m; ++i)
@@ -125,7 +126,7 @@ const char* sgemm(const Sgemm& p, const horo_exec& exec) {
             break;
     }
     const int64_t down = ceil_div(p.m, rows), across = ceil_div(p.n, cols);
-    const Dnnl* library = dnnl.load(std::memory_order_acquire);
+    const Dnnl* library = p.b_type == HORO_F32 ? dnnl.load(std::memory_order_acquire) : nullptr;
     std::atomic<int> status{0};
     parallel_for(exec, down * across, [&](int64_t tile) {
         const int64_t row = tile % down * rows, col = tile / down * cols;

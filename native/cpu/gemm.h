@@ -6,11 +6,13 @@
 
 namespace horo {
 
-// A matrix product with op() already turned into strides.
+// The built-in kernels by storage type of B, nullptr where there is none; op() already turned into strides,
+// of which one is 1.
 struct GemmKernelTable {
     // C (m x n, row stride ldc) = alpha * A B + beta * C; element (i, p) of A is a[i * a_row + p * a_col].
-    void (*sgemm)(int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t a_row, int64_t a_col,
-                  const float* b, int64_t b_row, int64_t b_col, float beta, float* c, int64_t ldc);
+    void (*gemm[4])(int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t a_row,
+                    int64_t a_col, const void* b, int64_t b_row, int64_t b_col, float beta, float* c,
+                    int64_t ldc);
 };
 
 namespace scalar {
@@ -29,20 +31,22 @@ const char* load_gemm_provider(const char* path);
 
 const char* gemm_provider();
 
-struct Sgemm {
+struct Gemm {
     bool trans_a, trans_b;
     int64_t m, n, k;
     float alpha;
     const float* a;
     int64_t lda;
-    const float* b;
+    int32_t b_type;  // HORO_F32, HORO_BF16 or HORO_F16
+    const void* b;
     int64_t ldb;
     float beta;
     float* c;
     int64_t ldc;
 };
 
-// Arguments must be valid. Returns nullptr or the provider's failure.
-const char* sgemm(const Sgemm& problem, const horo_exec& exec);
+// Arguments must be valid. Only products of float32 go to the provider. Returns nullptr or the provider's
+// failure.
+const char* gemm(const Gemm& problem, const horo_exec& exec);
 
 }  // namespace horo

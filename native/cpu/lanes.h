@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
@@ -66,6 +67,25 @@ static inline T largest(Vec<T, W> v) {
         Vec<T, W / 2> half[2];
         std::memcpy(half, &v, sizeof v);
         return largest<T, W / 2>(half[0] > half[1] ? half[0] : half[1]);
+    }
+}
+
+template <int step, int W, class V, size_t... L>
+static inline void exchange(V& a, V& b, std::index_sequence<L...>) {
+    const V low =
+        __builtin_shufflevector(a, b, ((L & step) ? static_cast<int>(W + L - step) : static_cast<int>(L))...);
+    b = __builtin_shufflevector(a, b, ((L & step) ? static_cast<int>(W + L) : static_cast<int>(L + step))...);
+    a = low;
+}
+
+// Transposes a square of W x W in registers: blocks of `step` change places, then of half that.
+template <class T, int W, int step = W / 2>
+static inline void transpose(Vec<T, W>* rows) {
+    if constexpr (step > 0) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i)
+            if (!(i & step)) exchange<step, W>(rows[i], rows[i + step], std::make_index_sequence<W>{});
+        transpose<T, W, step / 2>(rows);
     }
 }
 

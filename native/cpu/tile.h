@@ -20,7 +20,7 @@ constexpr int wide_rows = 6, narrow_rows = 8, nt_columns = 2;
 constexpr int tile_vectors = 2;
 constexpr int wide_rows = 4, narrow_rows = 4, nt_columns = 2;
 #endif
-constexpr int64_t k_block = 256;
+constexpr int64_t k_block = 128;  // a strip of B of this height stays in the first-level cache
 
 template <class T, int W, int MR, int NV>
 __attribute__((noinline)) static void tile(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b,

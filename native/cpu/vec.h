@@ -79,6 +79,15 @@ HORO_INLINE double sum(int64_t n, Term&& term) {
     return total;
 }
 
+// The sum over the lanes, in a fixed order.
+HORO_INLINE float sum_lanes(Vec v) {
+    float lane[lanes];
+    std::memcpy(lane, &v, sizeof lane);
+    for (int width = lanes / 2; width > 0; width /= 2)
+        for (int l = 0; l < width; ++l) lane[l] += lane[l + width];
+    return lane[0];
+}
+
 // The largest element, NaN passed over; -infinity for an empty row.
 HORO_INLINE float max(const float* x, int64_t n) {
     const float lowest = -__builtin_inff();

@@ -146,6 +146,26 @@ HORO_API int32_t horo_swiglu_forward(const float* gate, const float* up, float* 
 HORO_API int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
                                       float* dup, int64_t n, const horo_exec* exec);
 
+/* out = gate * sigmoid(z) * up with z = sqrt(8 / pi) * (gate + 0.044715 gate^3): GEGLU (Shazeer, arXiv
+ * 2002.05202) with the tanh form of GELU (Hendrycks and Gimpel, arXiv 1606.08415), 0.5 x (1 + tanh(z / 2)) =
+ * x sigmoid(z). Relative error up to 1e-6 + 2e-7 |z|, except where the result is below the normal range. out
+ * may be gate or up. */
+HORO_API int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64_t n,
+                                    const horo_exec* exec);
+
+/* With s = sigmoid(z): dup = dout * gate * s, dgate = dout * up * s * (1 + gate * (1 - s) * dz/dgate), both
+ * overwritten; each may be one of the inputs. */
+HORO_API int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
+                                     float* dup, int64_t n, const horo_exec* exec);
+
+/* y[r,i] += bias[i]. y: (rows, dim). */
+HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec);
+
+/* dbias[i] += sum_r dy[r,i], the gradient of horo_bias_add; blocks of 64 rows in float32, the blocks in
+ * double. */
+HORO_API int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
+                                const horo_exec* exec);
+
 /* out[t] = table[ids[t]]. table: (vocab, dim), out: (tokens, dim). */
 HORO_API int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
                                         int64_t dim, float* out, const horo_exec* exec);
@@ -204,13 +224,16 @@ HORO_API int32_t horo_gemm_load(const char* path);
 /* Returns what computes matrix products: "onednn 3.11" (its version) or "built-in". */
 HORO_API const char* horo_gemm_provider(void);
 
-/* C = alpha op(A) op(B) + beta C, row-major float32. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes
- * if trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not
- * read. C must not overlap A or B. Cut into tiles that depend on the shape only, on our own threads: the
- * provider starts none. */
-HORO_API int32_t horo_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-                            const float* a, int64_t lda, const float* b, int64_t ldb, double beta, float* c,
-                            int64_t ldc, const horo_exec* exec);
+/* C = alpha op(A) op(B) + beta C, row-major. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes if
+ * trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not read. C
+ * must not overlap A or B. A and C are float32; B is stored as b_type, HORO_F32, HORO_BF16 or HORO_F16, and
+ * becomes float32 on its way to the registers: the arithmetic is float32 throughout. The provider is asked
+ * for float32 only; other types go to the built-in kernel. Cut into tiles that depend on the shape only, on
+ * our own threads: the provider starts none. */
+HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                           const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
+                           double beta, float* c, int64_t ldc, const horo_exec* exec);
+
 /* ---- Attention
  * -------------------------------------------------------------------------------------------- */
 
@@ -317,6 +340,33 @@ HORO_API int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, in
 /* Stores in *bytes the workspace of horo_low_rank_backward. */
 HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
                                          int64_t d, int64_t r, int64_t k, int64_t* bytes);
+
+/* ---- Metric spaces: distances and Gromov's delta
+ * ------------------------------------------------------------------------------------------ */
+
+/* out[i, j] = |x_i - x_j|, Euclidean, as float64: rows of HORO_F32 or HORO_F64, x_stride elements apart, to a
+ * contiguous (rows, rows) matrix, exactly symmetric with a zero diagonal. Sums of squared differences in
+ * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, as
+ * long as no square leaves the range of float64. NaN in a row reaches that row's and column's distances. out
+ * must not overlap x. */
+HORO_API int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x,
+                                        int64_t x_stride, double* out, const horo_exec* exec);
+
+/* Gromov products at a base point: out[i, j] = ((d[base, i] + d[base, j]) - d[i, j]) / 2, every operation
+ * rounded to float64 in this order. distances, out: (n, n), contiguous; out may be distances. base_row: n
+ * doubles of scratch that overlap neither. */
+HORO_API int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, double* out,
+                                     double* base_row, const horo_exec* exec);
+
+/* Returns max(at_least, max_{i,j,k} min(g[i,k], g[k,j]) - g[i,j]), at least 0: Gromov's four-point constant
+ * at the base point of the products g, by the max-min product of Fournier, Ismail and Vigneron (arXiv
+ * 1210.3323); the constant over all base points is at most twice that. gromov: (n, n), contiguous, must be
+ * symmetric. The result is that of the definition to the last bit, whichever pairs (i, j) are passed over
+ * because an upper bound shows that they cannot reach it; exhaustive != 0 passes over none, for timing. Time
+ * O(n^3) at worst, O(n^2) where the bound is sharp, as it is for points in many dimensions. workspace: 2 n
+ * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. */
+HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
+                                         double* workspace, const horo_exec* exec);
 
 #ifdef __cplusplus
 }

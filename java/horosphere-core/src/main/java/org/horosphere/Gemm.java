@@ -21,9 +21,9 @@ public final class Gemm {
             Native.bind("horo_gemm_load", FunctionDescriptor.of(JAVA_INT, ADDRESS));
     private static final MethodHandle PROVIDER =
             Native.bind("horo_gemm_provider", FunctionDescriptor.of(Native.C_STRING));
-    private static final MethodHandle SGEMM =
+    private static final MethodHandle GEMM =
             Native.bind(
-                    "horo_sgemm",
+                    "horo_gemm",
                     FunctionDescriptor.of(
                             JAVA_INT,
                             JAVA_INT,
@@ -34,6 +34,7 @@ public final class Gemm {
                             JAVA_DOUBLE,
                             ADDRESS,
                             JAVA_LONG,
+                            JAVA_INT,
                             ADDRESS,
                             JAVA_LONG,
                             JAVA_DOUBLE,
@@ -105,6 +106,51 @@ public final class Gemm {
             MemorySegment c,
             long ldc,
             Exec exec) {
+        gemm(transA, transB, m, n, k, alpha, a, lda, DType.F32, b, ldb, beta, c, ldc, exec);
+    }
+
+    /**
+     * As {@link #sgemm}, with B stored in 16 bits if wanted: {@code C = alpha op(A) op(B) + beta
+     * C}. B becomes float32 on its way to the registers, so the arithmetic is float32 throughout
+     * and only the memory of B is halved. Products of 16-bit types are computed by the built-in
+     * kernel.
+     *
+     * @param transA whether A is stored as (k, m) instead of (m, k)
+     * @param transB whether B is stored as (n, k) instead of (k, n)
+     * @param m rows of C
+     * @param n columns of C
+     * @param k the length that is summed over
+     * @param alpha factor of the product, rounded to float32
+     * @param a A, float32, native memory
+     * @param lda elements between the rows of A as stored, at least the length of a row
+     * @param typeB how B is stored: {@link DType#F32}, {@link DType#BF16} or {@link DType#F16}
+     * @param b B, native memory
+     * @param ldb elements between the rows of B as stored
+     * @param beta factor of C, rounded to float32; with 0 C is not read
+     * @param c C, float32, native memory that overlaps neither A nor B
+     * @param ldc elements between the rows of C
+     * @param exec where to run
+     * @throws IllegalArgumentException naming the argument that does not fit
+     */
+    public static void gemm(
+            boolean transA,
+            boolean transB,
+            long m,
+            long n,
+            long k,
+            double alpha,
+            MemorySegment a,
+            long lda,
+            DType typeB,
+            MemorySegment b,
+            long ldb,
+            double beta,
+            MemorySegment c,
+            long ldc,
+            Exec exec) {
+        if (typeB == DType.F64) {
+            throw new IllegalArgumentException("typeB: F64, expected F32, BF16 or F16");
+        }
         Operands.count(m, "m");
         Operands.count(n, "n");
         Operands.count(k, "k");
@@ -112,15 +158,15 @@ public final class Gemm {
         long sizeB = transB ? extent(n, k, ldb, "ldb") : extent(k, n, ldb, "ldb");
         long sizeC = extent(m, n, ldc, "ldc");
         Operands.input(a, "a", sizeA, Operands.FLOAT);
-        Operands.input(b, "b", sizeB, Operands.FLOAT);
+        Operands.input(b, "b", sizeB, typeB.bytes());
         Operands.output(c, "c", sizeC, Operands.FLOAT);
         Operands.disjoint(c, sizeC * Operands.FLOAT, "c", a, sizeA * Operands.FLOAT, "a");
-        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", b, sizeB * Operands.FLOAT, "b");
+        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", b, sizeB * typeB.bytes(), "b");
         int status;
         try {
             status =
                     (int)
-                            SGEMM.invokeExact(
+                            GEMM.invokeExact(
                                     transA ? 1 : 0,
                                     transB ? 1 : 0,
                                     m,
@@ -129,6 +175,7 @@ public final class Gemm {
                                     alpha,
                                     a,
                                     lda,
+                                    typeB.code(),
                                     b,
                                     ldb,
                                     beta,

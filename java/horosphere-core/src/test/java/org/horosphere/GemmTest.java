@@ -1,6 +1,7 @@
 package org.horosphere;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -61,6 +62,50 @@ class GemmTest {
                 }
             }
         }
+    }
+
+    @Test
+    void bfloat16WeightsGiveTheProductOfTheirFloats() {
+        int m = 5;
+        int n = 33;
+        int k = 70;
+        MemorySegment a = random((long) m * k, 4);
+        MemorySegment b = random((long) n * k, 5);
+        MemorySegment narrow = arena.allocate(JAVA_SHORT, (long) n * k);
+        MemorySegment want = arena.allocate(JAVA_FLOAT, (long) m * n);
+        MemorySegment got = arena.allocate(JAVA_FLOAT, (long) m * n);
+        for (DType type : new DType[] {DType.BF16, DType.F16}) {
+            Layers.convert_from_f32(b, type, narrow, (long) n * k, Exec.CPU);
+            Layers.convert(type, narrow, b, (long) n * k, Exec.CPU);
+            Gemm.sgemm(false, true, m, n, k, 1, a, k, b, k, 0, want, n, Exec.CPU);
+            Gemm.gemm(false, true, m, n, k, 1, a, k, type, narrow, k, 0, got, n, Exec.CPU);
+            assertEquals(-1, want.mismatch(got), "both are the built-in kernel: " + type);
+        }
+        refused(
+                "typeB",
+                () ->
+                        Gemm.gemm(
+                                false, true, 1, 1, 1, 1, a, 1, DType.F64, b, 1, 0, got, 1,
+                                Exec.CPU));
+        refused(
+                "b: 4620 bytes",
+                () ->
+                        Gemm.gemm(
+                                false,
+                                true,
+                                m,
+                                n + 1,
+                                k,
+                                1,
+                                a,
+                                k,
+                                DType.BF16,
+                                narrow,
+                                k,
+                                0,
+                                got,
+                                n + 1,
+                                Exec.CPU));
     }
 
     @Test

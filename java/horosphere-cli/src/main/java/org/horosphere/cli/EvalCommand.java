@@ -29,7 +29,8 @@ final class EvalCommand implements Callable<Integer> {
     @Option(
             names = "--data",
             paramLabel = "FILE",
-            description = "Text, JSONL or JSON (default: the embedded test set).")
+            description =
+                    "Records if the name ends in .jsonl or .json, else plain text (default: the embedded test set).")
     private Path data;
 
     @Option(
@@ -59,10 +60,18 @@ final class EvalCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (maxLength != null) {
+            UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
+        }
+        Outputs.requireUsable(json);
         try (CausalLm lm = model.open(Exec.CPU)) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
             Dataset dataset = Dataset.load(file, lm.tokenizer(), context, lossOn);
+            if (exactMatch && dataset.problems().isEmpty()) {
+                throw new UsageException(
+                        "--exact-match: " + file + " is plain text and asks nothing");
+            }
             CausalLm.Loss loss = lm.loss(dataset.examples());
             Map<String, Object> report = new LinkedHashMap<>();
             report.put("loss", loss.loss());

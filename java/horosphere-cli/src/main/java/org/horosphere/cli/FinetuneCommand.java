@@ -42,7 +42,8 @@ final class FinetuneCommand implements Callable<Integer> {
             names = "--adapter",
             paramLabel = "KIND",
             defaultValue = "hyplora",
-            description = "lora, hyplora, coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
+            description =
+                    "lora, hyplora, coeff, lora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
     private String adapter;
 
     @Option(names = "--model", paramLabel = "DIR", description = "Hugging Face model directory.")
@@ -52,7 +53,7 @@ final class FinetuneCommand implements Callable<Integer> {
             names = "--data",
             paramLabel = "FILE",
             description =
-                    "Text, JSONL or JSON (prompt/completion, instruction/output, question/answer).")
+                    "Records (prompt/completion, instruction/output, question/answer) if the name ends in .jsonl or .json, else plain text.")
     private Path data;
 
     @Option(
@@ -130,23 +131,32 @@ final class FinetuneCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        AdapterKind kind = AdapterKind.of(adapter);
+        AdapterKind kind = UsageException.check(() -> AdapterKind.of(adapter));
         AdapterOptions adapterOptions =
-                new AdapterOptions(
-                        kind,
-                        rank,
-                        alpha == null ? 2.0 * rank : alpha,
-                        targets == null
-                                ? AdapterOptions.DEFAULT_TARGETS
-                                : new LinkedHashSet<>(targets),
-                        curvature,
-                        coeffDropout);
+                UsageException.check(
+                        () ->
+                                new AdapterOptions(
+                                        kind,
+                                        rank,
+                                        alpha == null ? 2.0 * rank : alpha,
+                                        targets == null
+                                                ? AdapterOptions.DEFAULT_TARGETS
+                                                : new LinkedHashSet<>(targets),
+                                        curvature,
+                                        coeffDropout));
+        if (maxLength != null) {
+            UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
+        }
         boolean embedded = modelDirectory == null && data == null;
-        TrainOptions options = training.with(300, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
-        Path target = target(kind);
+        TrainOptions options = training.with(500, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
         Exec exec = training.exec();
+        Path target = target(kind);
+        Outputs.requireUsable(json);
         try (CausalLm lm =
                 CausalLm.open(modelDirectory == null ? Defaults.model() : modelDirectory, exec)) {
+            if (kind != AdapterKind.COEFF) {
+                lm.requireTargets(adapterOptions.targets());
+            }
             int context = Math.min(maxLength == null ? 256 : maxLength, lm.maxLength());
             Dataset all =
                     Dataset.load(
@@ -186,20 +196,31 @@ final class FinetuneCommand implements Callable<Integer> {
         CausalLm.Score scoreBefore = solve(lm, split.problems(), "before");
         Adapter trained = lm.attach(adapterOptions, options.seed());
         Trainer trainer = lm.trainer(options);
-        Interrupt interrupt = Interrupt.install(trainer);
         Trainer.Result result;
-        long started = System.nanoTime();
-        try (TrainingProgress progress = new TrainingProgress(out, options.steps())) {
-            result =
-                    trainer.run(
-                            new Batches(split.training(), options.batchSize(), options.seed())
-                                    .endless(0),
-                            Batches.sorted(split.validation(), options.batchSize()),
-                            progress);
+        double seconds;
+        try (Interrupt interrupt = Interrupt.install(trainer)) {
+            long started = System.nanoTime();
+            try (TrainingProgress progress = new TrainingProgress(out, options.steps())) {
+                result =
+                        trainer.run(
+                                new Batches(split.training(), options.batchSize(), options.seed())
+                                        .endless(0),
+                                Batches.sorted(split.validation(), options.batchSize()),
+                                progress);
+            }
+            seconds = (System.nanoTime() - started) / 1e9;
+            lm.saveAdapter(target);
+            if (interrupt.happened()) {
+                out.printf(
+                        Locale.ROOT,
+                        "stopped after step %d of %d; adapter of step %d saved in %s%n",
+                        result.steps(),
+                        options.steps(),
+                        result.bestStep(),
+                        target);
+                return Main.INTERRUPTED;
+            }
         }
-        double seconds = (System.nanoTime() - started) / 1e9;
-        lm.saveAdapter(target);
-        interrupt.done();
         CausalLm.Loss lossAfter = lm.loss(split.test());
         CausalLm.Score scoreAfter = solve(lm, split.problems(), "after");
 

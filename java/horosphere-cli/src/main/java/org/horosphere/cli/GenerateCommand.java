@@ -34,10 +34,7 @@ final class GenerateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        if (maxNewTokens < 0) {
-            throw new IllegalArgumentException(
-                    "--max-new-tokens: " + maxNewTokens + ", expected 0 or more");
-        }
+        UsageException.require("--max-new-tokens", maxNewTokens, 0, Integer.MAX_VALUE);
         try (CausalLm lm = model.open(Exec.CPU)) {
             System.out.print(prompt + lm.generate(prompt, maxNewTokens));
             if (Terminal.isInteractive()) {

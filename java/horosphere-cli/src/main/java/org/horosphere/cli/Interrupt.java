@@ -1,26 +1,28 @@
 package org.horosphere.cli;
 
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import org.horosphere.finetune.Trainer;
 
 /**
- * Ctrl-C ends training after the current step; the process then waits until the adapter is saved.
+ * Ctrl-C (or SIGTERM) ends training after the current step; the process then waits until the work
+ * inside this block is done, however it ends, and exits with the signal's code.
  */
-final class Interrupt {
-    private static final int PATIENCE_SECONDS = 60;
-
-    private final CountDownLatch saved = new CountDownLatch(1);
+final class Interrupt implements AutoCloseable {
+    private final CountDownLatch finished = new CountDownLatch(1);
     private final Thread hook;
+    private volatile boolean happened;
 
     private Interrupt(Trainer trainer) {
         hook =
                 new Thread(
                         () -> {
-                            System.err.println("horo: stopping after this step and saving...");
+                            happened = true;
+                            System.err.println(
+                                    "horo: stopping after this step and saving; to give up at once: kill -9 "
+                                            + ProcessHandle.current().pid());
                             trainer.stop();
                             try {
-                                saved.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
+                                finished.await();
                             } catch (InterruptedException e) {
                                 Thread.currentThread().interrupt();
                             }
@@ -29,13 +31,22 @@ final class Interrupt {
 
     static Interrupt install(Trainer trainer) {
         Interrupt interrupt = new Interrupt(trainer);
-        Runtime.getRuntime().addShutdownHook(interrupt.hook);
+        try {
+            Runtime.getRuntime().addShutdownHook(interrupt.hook);
+        } catch (IllegalStateException e) {
+            trainer.stop(); // going down already: nothing is trained, nothing can be waited for
+        }
         return interrupt;
     }
 
+    boolean happened() {
+        return happened;
+    }
+
     /** Everything is saved, or there is nothing to save. */
-    void done() {
-        saved.countDown();
+    @Override
+    public void close() {
+        finished.countDown();
         try {
             Runtime.getRuntime().removeShutdownHook(hook);
         } catch (IllegalStateException e) {

@@ -1,13 +1,6 @@
 package org.horosphere.cli;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.util.List;
 import org.horosphere.Horosphere;
-import org.horosphere.HorosphereException;
-import org.horosphere.finetune.CheckpointException;
-import org.horosphere.finetune.DataException;
-import org.horosphere.finetune.TrainingException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
@@ -15,25 +8,42 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ScopeType;
 
 /**
- * The {@code horo} command. Exit codes: 0 done, 1 failed with one line on standard error, 2 wrong
- * usage.
+ * The {@code horo} command. Exit codes: 0 done, 1 failed, 2 wrong usage, each of the two with one
+ * line on standard error; 130 (128 + the signal's number) stopped by Ctrl-C, with what was trained
+ * so far saved.
  */
 @Command(
         name = "horo",
-        description = "Hyperbolic adapters for Llama-family checkpoints, on native kernels.",
+        description =
+                "Hyperbolic adapters for Llama, Qwen2 and Gemma checkpoints, on native kernels.",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {
+            "0:done",
+            "1:failed, for the reason on standard error",
+            "2:wrong usage",
+            "130:stopped by Ctrl-C; what was trained so far is saved"
+        },
         subcommands = {
             FinetuneCommand.class,
             EvalCommand.class,
             GenerateCommand.class,
             PretrainCommand.class,
+            BenchCommand.class,
             VerifyCommand.class,
             EmbedCommand.class,
+            MergeCommand.class,
             CommandLine.HelpCommand.class
         })
 public final class Main implements Runnable {
+    private static final int FAILED = 1;
+    private static final int WRONG_USAGE = 2;
+
+    /** As a shell reports a process that Ctrl-C ended. */
+    static final int INTERRUPTED = 130;
+
     @Option(
             names = "--debug",
             scope = ScopeType.INHERIT,
@@ -54,17 +64,6 @@ public final class Main implements Runnable {
         }
     }
 
-    /** Failures a user can do something about: their message is enough. */
-    private static final List<Class<? extends Exception>> EXPECTED =
-            List.of(
-                    CheckpointException.class,
-                    DataException.class,
-                    TrainingException.class,
-                    HorosphereException.class,
-                    IllegalArgumentException.class,
-                    UncheckedIOException.class,
-                    IOException.class);
-
     private Main() {}
 
     public static void main(String[] arguments) {
@@ -76,25 +75,46 @@ public final class Main implements Runnable {
         Main main = new Main();
         CommandLine line = new CommandLine(main);
         line.setCaseInsensitiveEnumValuesAllowed(true);
-        line.setExecutionExceptionHandler(
-                (failure, command, result) -> {
-                    boolean expected = EXPECTED.stream().anyMatch(type -> type.isInstance(failure));
-                    String text =
-                            failure.getMessage() == null
-                                    ? failure.toString()
-                                    : failure.getMessage();
-                    command.getErr()
-                            .println("horo: " + (expected ? text : "internal error: " + failure));
-                    if (main.debug || !expected) {
-                        failure.printStackTrace(command.getErr());
-                    }
-                    return 1;
+        line.setExpandAtFiles(false); // a prompt may begin with @
+        line.setParameterExceptionHandler(
+                (failure, rest) -> {
+                    String command = failure.getCommandLine().getCommandSpec().qualifiedName();
+                    System.err.println(
+                            "horo: "
+                                    + Failures.oneLine(failure.getMessage())
+                                    + "; see "
+                                    + command
+                                    + " --help");
+                    return WRONG_USAGE;
                 });
-        return line.execute(arguments);
+        line.setExecutionExceptionHandler((failure, command, result) -> main.report(failure));
+        int code;
+        try {
+            code = line.execute(arguments);
+        } catch (LinkageError | OutOfMemoryError e) {
+            code = main.report(e);
+        }
+        if (code == 0 && System.out.checkError()) {
+            System.err.println("horo: cannot write to standard output");
+            return FAILED;
+        }
+        return code;
+    }
+
+    private int report(Throwable failure) {
+        Throwable cause = Failures.cause(failure);
+        boolean expected = Failures.isExpected(cause);
+        System.out.flush();
+        System.err.println("horo: " + (expected ? "" : "internal error: ") + Failures.line(cause));
+        if (debug || !expected) {
+            failure.printStackTrace(System.err);
+        }
+        return cause instanceof UsageException ? WRONG_USAGE : FAILED;
     }
 
     @Override
     public void run() {
-        spec.commandLine().usage(System.out);
+        throw new CommandLine.ParameterException(
+                spec.commandLine(), "expected a command: finetune, eval, generate or pretrain");
     }
 }

@@ -1,48 +1,42 @@
 package org.horosphere.cli;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
+import org.horosphere.finetune.AtomicFiles;
+import org.horosphere.finetune.CheckpointException;
 
 /** Output places are tested before the work starts, not after it. */
 final class Outputs {
     private Outputs() {}
 
     /**
-     * Makes sure a directory can be written.
+     * Makes sure a directory can be written; leaves nothing behind.
      *
-     * @throws IllegalArgumentException saying why not
+     * @throws CheckpointException saying why not
      */
     static void requireUsable(Path directory, boolean overwrite) {
-        Path absolute = directory.toAbsolutePath().normalize();
-        if (Files.exists(absolute) && !Files.isDirectory(absolute)) {
-            throw new IllegalArgumentException(
-                    "--output " + directory + ": is a file, expected a directory");
-        }
-        if (!overwrite && !isEmpty(absolute)) {
-            throw new IllegalArgumentException(
+        if (!overwrite && Files.isDirectory(directory) && !isEmpty(directory)) {
+            throw new CheckpointException(
                     "--output " + directory + ": not empty; --overwrite replaces it");
         }
-        Path parent = absolute.getParent();
-        while (parent != null && !Files.exists(parent)) {
-            parent = parent.getParent();
-        }
-        if (parent == null || !Files.isDirectory(parent) || !Files.isWritable(parent)) {
-            throw new IllegalArgumentException(
-                    "--output " + directory + ": cannot write in " + parent);
+        AtomicFiles.requireDirectory(directory);
+    }
+
+    /** Makes sure a file can be written, if one was asked for; leaves nothing behind. */
+    static void requireUsable(Path file) {
+        if (file != null) {
+            AtomicFiles.requireFile(file);
         }
     }
 
     private static boolean isEmpty(Path directory) {
-        if (!Files.exists(directory)) {
-            return true;
-        }
         try (Stream<Path> files = Files.list(directory)) {
             return files.findAny().isEmpty();
         } catch (IOException e) {
-            throw new UncheckedIOException("--output " + directory + ": " + e.getMessage(), e);
+            throw new CheckpointException(
+                    "--output " + directory + ": cannot read: " + CheckpointException.reason(e), e);
         }
     }
 }

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.horosphere.DType;
+import org.horosphere.Exec;
 import org.horosphere.finetune.Batches;
 import org.horosphere.finetune.ModelConfig;
 import org.horosphere.finetune.ModelWriter;
@@ -32,6 +33,9 @@ import picocli.CommandLine.Option;
         })
 final class PretrainCommand implements Callable<Integer> {
     private static final int VALIDATION_BATCHES = 4;
+
+    /** Positions of {@link ModelConfig#small}. */
+    private static final int CONTEXT = 256;
 
     @Option(
             names = "--output",
@@ -70,18 +74,24 @@ final class PretrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
+        UsageException.require("--hidden", hidden, 64, 1024);
+        UsageException.require("--layers", layers, 1, 48);
+        UsageException.require("--length", length, 1, CONTEXT);
+        TrainOptions options = training.with(2000, 32, 3e-3, 200);
+        Exec exec = training.exec();
         Outputs.requireUsable(output, overwrite);
-        TrainOptions options = training.with(4000, 32, 3e-3, 200);
         Path tokenizerDirectory = Defaults.tokenizer();
         try (Tokenizer tokenizer = Tokenizer.open(tokenizerDirectory)) {
             ModelConfig config =
-                    ModelConfig.small(
-                            tokenizer.vocabSize(),
-                            hidden,
-                            layers,
-                            tokenizer.bosId(),
-                            tokenizer.eosId());
-            Pretraining pretraining = new Pretraining(config, options.seed(), training.exec());
+                    UsageException.check(
+                            () ->
+                                    ModelConfig.small(
+                                            tokenizer.vocabSize(),
+                                            hidden,
+                                            layers,
+                                            tokenizer.bosId(),
+                                            tokenizer.eosId()));
+            Pretraining pretraining = new Pretraining(config, options.seed(), exec);
             out.printf(
                     Locale.ROOT,
                     "pretraining %d weights for %d steps of %d x %d tokens%n",
@@ -100,10 +110,10 @@ final class PretrainCommand implements Callable<Integer> {
                 validation.add(heldOut.next());
             }
             Trainer trainer = pretraining.trainer(options);
-            Interrupt interrupt = Interrupt.install(trainer);
-            Trainer.Result result;
-            try (TrainingProgress progress = new TrainingProgress(out, options.steps())) {
-                result =
+            boolean stopped;
+            try (Interrupt interrupt = Interrupt.install(trainer);
+                    TrainingProgress progress = new TrainingProgress(out, options.steps())) {
+                Trainer.Result result =
                         trainer.run(
                                 Pretraining.pack(
                                         PretrainCorpus.generate(options.seed()).iterator(),
@@ -112,17 +122,17 @@ final class PretrainCommand implements Callable<Integer> {
                                         length),
                                 validation,
                                 progress);
+                ModelWriter.write(
+                        output, config, pretraining.weights(), DType.BF16, tokenizerDirectory);
+                out.printf(
+                        Locale.ROOT,
+                        "held-out loss %.4f -> %.4f; model saved in %s%n",
+                        result.firstValidation(),
+                        result.bestValidation(),
+                        output);
+                stopped = interrupt.happened();
             }
-            ModelWriter.write(
-                    output, config, pretraining.weights(), DType.BF16, tokenizerDirectory);
-            interrupt.done();
-            out.printf(
-                    Locale.ROOT,
-                    "held-out loss %.4f -> %.4f; model saved in %s%n",
-                    result.firstValidation(),
-                    result.bestValidation(),
-                    output);
-            return 0;
+            return stopped ? Main.INTERRUPTED : 0;
         }
     }
 }

@@ -2,6 +2,9 @@ package org.horosphere.cli;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import org.horosphere.finetune.AtomicFiles;
@@ -12,16 +15,22 @@ final class Reports {
 
     private Reports() {}
 
-    /** Writes a report, whole or not at all; does nothing if no file was asked for. */
+    /**
+     * Writes a report, whole or not at all, and makes missing parents; does nothing if no file was
+     * asked for.
+     */
     static void writeJson(Path file, Map<String, ?> report) {
         if (file == null) {
             return;
         }
         try {
+            Files.createDirectories(file.toAbsolutePath().normalize().getParent());
             AtomicFiles.writeString(
                     file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 }

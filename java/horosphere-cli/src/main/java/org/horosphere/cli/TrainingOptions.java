@@ -4,10 +4,11 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.TrainOptions;
 import picocli.CommandLine.Option;
 
-/**
- * What fine-tuning and pre-training have in common. A negative number means: the command's default.
- */
+/** What fine-tuning and pre-training have in common. */
 final class TrainingOptions {
+    private static final int MAX_BATCH = 1 << 20;
+    private static final int MAX_THREADS = 1024;
+
     @Option(names = "--steps", paramLabel = "N", description = "Optimiser steps.")
     private Integer steps;
 
@@ -61,16 +62,22 @@ final class TrainingOptions {
 
     TrainOptions with(int defaultSteps, int defaultBatch, double defaultRate, int defaultEvery) {
         int count = steps == null ? defaultSteps : steps;
-        return new TrainOptions(
-                count,
-                batchSize == null ? defaultBatch : batchSize,
-                accumulation,
-                learningRate == null ? defaultRate : learningRate,
-                warmup == null ? Math.min(100, count / 10) : warmup,
-                weightDecay,
-                clip,
-                evaluateEvery == null ? Math.max(1, Math.min(defaultEvery, count)) : evaluateEvery,
-                seed);
+        UsageException.require("--batch-size", batchSize == null ? 1 : batchSize, 1, MAX_BATCH);
+        UsageException.require("--accumulate", accumulation, 1, MAX_BATCH);
+        return UsageException.check(
+                () ->
+                        new TrainOptions(
+                                count,
+                                batchSize == null ? defaultBatch : batchSize,
+                                accumulation,
+                                learningRate == null ? defaultRate : learningRate,
+                                warmup == null ? Math.min(100, count / 10) : warmup,
+                                weightDecay,
+                                clip,
+                                evaluateEvery == null
+                                        ? Math.max(1, Math.min(defaultEvery, count))
+                                        : evaluateEvery,
+                                seed));
     }
 
     long seed() {
@@ -78,6 +85,7 @@ final class TrainingOptions {
     }
 
     Exec exec() {
+        UsageException.require("--threads", threads, 0, MAX_THREADS);
         return threads == 0 ? Exec.CPU : Exec.cpu(threads);
     }
 }

@@ -7,7 +7,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import org.horosphere.Exec;
 import org.horosphere.finetune.GoldenVerifier;
+import org.horosphere.finetune.ModelVerifier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -17,16 +19,19 @@ import picocli.CommandLine.Parameters;
         name = "verify",
         mixinStandardHelpOptions = true,
         description = {
-            "Checks this machine's kernels against reference values made with many digits.",
-            "An error is shown as a share of what is allowed (1 is the limit) and relative to the value. "
-                    + "Exit code 1 if anything is past tolerance or missing."
+            "Compares what this machine computes with reference numbers.",
+            "A folder with index.json: kernels against values of many digits; an error is shown as a share of what is "
+                    + "allowed (1 is the limit) and relative to the value.",
+            "A model directory with golden.json and golden.safetensors: logits, hidden states, loss, gradients, greedy "
+                    + "tokens and training of Hugging Face transformers and PEFT.",
+            "Exit code 1 if anything is past tolerance or missing."
         })
 final class VerifyCommand implements Callable<Integer> {
     @Parameters(
             arity = "0..1",
             paramLabel = "DIR",
             description =
-                    "Folder of reference cases: index.json and safetensors (default: a small set in the program).")
+                    "What to verify (default: a small set of kernel cases in the program).")
     private Path folder;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write {\"results\": [...]} here.")
@@ -34,14 +39,25 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (folder != null && ModelVerifier.isModel(folder)) {
+            return verifyModel() ? 0 : 1;
+        }
         if (folder != null && !GoldenVerifier.isGolden(folder)) {
-            throw new IllegalArgumentException("DIR " + folder + ": no index.json in it");
+            throw new IllegalArgumentException("DIR " + folder + ": has neither index.json nor golden.json");
         }
         List<GoldenVerifier.Result> results =
                 folder == null
                         ? GoldenVerifier.verifyBuiltIn(id -> {})
                         : GoldenVerifier.verify(folder, id -> {});
         return report(results) ? 0 : 1;
+    }
+
+    private boolean verifyModel() {
+        List<ModelVerifier.Result> results = ModelVerifier.verify(folder, Exec.CPU);
+        System.out.println(ModelVerifier.HEADER);
+        results.forEach(System.out::println);
+        Reports.writeJson(json, Map.of("results", results.stream().map(ModelVerifier.Result::toJson).toList()));
+        return results.stream().allMatch(ModelVerifier.Result::ok);
     }
 
     private boolean report(List<GoldenVerifier.Result> results) {

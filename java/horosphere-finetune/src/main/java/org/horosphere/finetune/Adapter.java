@@ -15,6 +15,9 @@ import java.util.TreeMap;
  * attention maps, or both. Freshly attached it leaves the model's output as it is.
  */
 public final class Adapter implements Trainables {
+    static final String LINEAR_LAYERS =
+            "this model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
+
     private final Llama model;
     private final AdapterKind kind;
     private final AdapterConfig config;
@@ -58,8 +61,8 @@ public final class Adapter implements Trainables {
             throw new IllegalArgumentException(
                     "targets: "
                             + config.targetModules()
-                            + " match no linear layer; this model has q_proj, k_proj, v_proj, o_proj, gate_proj, "
-                            + "up_proj and down_proj");
+                            + " match no linear layer; "
+                            + LINEAR_LAYERS);
         }
         parameters.allocate();
         useAllCoefficients();
@@ -84,12 +87,22 @@ public final class Adapter implements Trainables {
 
     static Adapter load(Llama model, Path directory) {
         AdapterFiles files = AdapterFiles.read(directory);
-        Adapter adapter = new Adapter(model, AdapterKind.of(files), files.config(), 0, 0);
+        Adapter adapter;
+        try {
+            adapter = new Adapter(model, AdapterKind.of(files), files.config(), 0, 0);
+        } catch (IllegalArgumentException e) {
+            throw misfit(directory, e.getMessage());
+        }
         Map<String, LowRankBranch> branches = adapter.branches();
-        if (!branches.keySet().equals(files.lowRank().keySet())) {
-            throw misfit(
-                    directory,
-                    "adapts " + files.lowRank().keySet() + ", this model has " + branches.keySet());
+        for (String path : files.lowRank().keySet()) {
+            if (!branches.containsKey(path)) {
+                throw misfit(directory, "it has weights for " + path + ", the model has no such");
+            }
+        }
+        for (String path : branches.keySet()) {
+            if (!files.lowRank().containsKey(path)) {
+                throw misfit(directory, "it has no weights for " + path);
+            }
         }
         branches.forEach(
                 (path, branch) -> {
@@ -97,7 +110,13 @@ public final class Adapter implements Trainables {
                     if (!branch.accepts(from)) {
                         throw misfit(
                                 directory,
-                                path + " is for " + from.in() + " to " + from.out() + " features");
+                                "%s is for %d to %d features, the model's has %d to %d"
+                                        .formatted(
+                                                path,
+                                                from.in(),
+                                                from.out(),
+                                                branch.in(),
+                                                branch.out()));
                     }
                     branch.set(from.a(), from.b(), from.K(), from.s());
                 });
@@ -135,7 +154,8 @@ public final class Adapter implements Trainables {
         new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas).write(directory);
     }
 
-    private Map<String, LowRankBranch> branches() {
+    /** The low-rank branches by module path. */
+    Map<String, LowRankBranch> branches() {
         Map<String, LowRankBranch> branches = new TreeMap<>();
         for (Llama.Layer layer : model.layers()) {
             for (Linear linear : layer.linears()) {
@@ -150,6 +170,15 @@ public final class Adapter implements Trainables {
     @Override
     public Parameters parameters() {
         return parameters;
+    }
+
+    boolean isFinite() {
+        for (float x : parameters.snapshot()) {
+            if (!Float.isFinite(x)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** How many numbers are trained. */

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 import java.util.function.IntConsumer;
 import org.horosphere.Exec;
 
@@ -44,6 +45,7 @@ public final class CausalLm implements AutoCloseable {
         ModelConfig config = model.config();
         Tokenizer tokenizer = Tokenizer.open(directory);
         if (tokenizer.vocabSize() > config.vocabSize()) {
+            tokenizer.close();
             throw new DataException(
                     directory.resolve("tokenizer.json"),
                     "has " + tokenizer.vocabSize() + " tokens, the model " + config.vocabSize());
@@ -73,6 +75,23 @@ public final class CausalLm implements AutoCloseable {
         requireNoAdapter();
         adapter = Adapter.create(model, options, seed);
         return adapter;
+    }
+
+    /**
+     * Checks that each of these names means a linear layer of this model, before any work is done.
+     *
+     * @throws IllegalArgumentException naming the first that does not, and the names there are
+     */
+    public void requireTargets(Set<String> names) {
+        for (String name : names) {
+            TargetModules target = TargetModules.of(name);
+            if (model.layers().stream()
+                    .flatMap(layer -> layer.linears().stream())
+                    .noneMatch(linear -> target.matches(linear.path()))) {
+                throw new IllegalArgumentException(
+                        "targets: '" + name + "' is no linear layer; " + Adapter.LINEAR_LAYERS);
+            }
+        }
     }
 
     /**
@@ -114,33 +133,70 @@ public final class CausalLm implements AutoCloseable {
      */
     public record Loss(double loss, long tokens) {}
 
-    /** The mean loss in nats per predicted token. */
+    /**
+     * The mean loss in nats per predicted token.
+     *
+     * @throws CheckpointException if a weight is NaN or infinite
+     * @throws TrainingException if the loss is not finite although the weights are
+     */
     public Loss loss(List<Dataset.Example> examples) {
         long tokens = 0;
         List<Batches.Batch> batches = Batches.sorted(examples, EVALUATION_BATCH);
         for (Batches.Batch batch : batches) {
             tokens += batch.targetCount();
         }
-        return new Loss(Trainer.meanLoss(model, batches), tokens);
+        double loss = Trainer.meanLoss(model, batches);
+        if (!Double.isFinite(loss)) {
+            throw notFinite("the loss is " + loss);
+        }
+        return new Loss(loss, tokens);
+    }
+
+    private RuntimeException notFinite(String what) {
+        if (adapter != null && !adapter.isFinite()) {
+            return new CheckpointException("the adapter has NaN or infinite values");
+        }
+        String culprit = model.firstNotFinite();
+        return culprit != null
+                ? new CheckpointException(
+                        directory + ": tensor " + culprit + " has NaN or infinite values")
+                : new TrainingException(what + ": a value is too large for float32");
     }
 
     /**
      * Decodes greedily until a stop token or the limit; the prompt's own tokens are not returned.
+     * The model's context also ends the text.
+     *
+     * @throws IllegalArgumentException if the prompt is empty or fills the model's context
+     * @throws CheckpointException if a weight is NaN or infinite
      */
     public int[] generate(int[] prompt, int maxNewTokens) {
-        Llama.Cache cache = model.cache(prompt.length + maxNewTokens);
-        if (prompt.length >= cache.limit()) {
+        if (maxNewTokens < 0) {
+            throw new IllegalArgumentException(
+                    "maxNewTokens: " + maxNewTokens + ", expected 0 or more");
+        }
+        if (prompt.length == 0) {
+            throw new IllegalArgumentException(
+                    "prompt: empty, and this tokenizer has no token that begins a text");
+        }
+        if (prompt.length >= maxLength()) {
             throw new IllegalArgumentException(
                     "prompt: "
                             + prompt.length
-                            + " tokens, the model has positions for "
-                            + cache.limit());
+                            + " tokens, the model's context is "
+                            + maxLength()
+                            + ", with room for one more");
         }
-        int[] produced = new int[maxNewTokens];
+        int room = Math.min(maxNewTokens, maxLength() - prompt.length);
+        Llama.Cache cache = model.cache(prompt.length + room);
+        int[] produced = new int[room];
         int count = 0;
         int[] next = prompt;
-        while (count < maxNewTokens && cache.used() + next.length <= cache.limit()) {
+        while (count < room) {
             int token = argmax(model.extend(cache, next), model.config().vocabSize());
+            if (token < 0) {
+                throw notFinite("a logit is not finite");
+            }
             if (isStop(token)) {
                 break;
             }
@@ -211,11 +267,15 @@ public final class CausalLm implements AutoCloseable {
                 || model.config().eosTokenIds().contains(token);
     }
 
+    /** The index of the largest logit, the first of equals; -1 if one is NaN or all are -inf. */
     static int argmax(MemorySegment logits, int vocab) {
-        int best = 0;
+        int best = -1;
         float bestValue = Float.NEGATIVE_INFINITY;
         for (int i = 0; i < vocab; i++) {
             float value = logits.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            if (Float.isNaN(value)) {
+                return -1;
+            }
             if (value > bestValue) {
                 bestValue = value;
                 best = i;

@@ -13,7 +13,8 @@ import org.horosphere.Gemm;
 import org.horosphere.Layers;
 
 /**
- * A Llama-family decoder: forward, loss and backward, composed of native kernels on float32 memory.
+ * A decoder of the Llama kind: forward, loss and backward, composed of native kernels on float32
+ * memory. What differs between families is data of {@link ModelConfig.Family}.
  *
  * <p>One instance does one thing at a time; activations are kept between {@link #forward} and
  * {@link #backward}. Base weights are frozen (mapped from the checkpoint) or, for pre-training,
@@ -28,6 +29,7 @@ final class Llama {
 
     private final ModelConfig config;
     private final float rmsNormEps;
+    private final float embeddingScale;
     private final Exec exec;
     private final Tensor embedding;
     private final Tensor finalNorm;
@@ -113,14 +115,16 @@ final class Llama {
             int queryWidth = config.heads() * config.headDim();
             int keyWidth = config.kvHeads() * config.headDim();
             inputNorm = source.tensor(prefix + "input_layernorm.weight", d);
-            q = linear(source, prefix + "self_attn.q_proj", queryWidth, d);
-            k = linear(source, prefix + "self_attn.k_proj", keyWidth, d);
-            v = linear(source, prefix + "self_attn.v_proj", keyWidth, d);
-            o = linear(source, prefix + "self_attn.o_proj", d, queryWidth);
+            boolean bias = config.family().qkvBias();
+            q = linear(source, prefix + "self_attn.q_proj", queryWidth, d, bias);
+            k = linear(source, prefix + "self_attn.k_proj", keyWidth, d, bias);
+            v = linear(source, prefix + "self_attn.v_proj", keyWidth, d, bias);
+            o = linear(source, prefix + "self_attn.o_proj", d, queryWidth, false);
             postNorm = source.tensor(prefix + "post_attention_layernorm.weight", d);
-            gate = linear(source, prefix + "mlp.gate_proj", config.intermediateSize(), d);
-            up = linear(source, prefix + "mlp.up_proj", config.intermediateSize(), d);
-            down = linear(source, prefix + "mlp.down_proj", d, config.intermediateSize());
+            int wide = config.intermediateSize();
+            gate = linear(source, prefix + "mlp.gate_proj", wide, d, false);
+            up = linear(source, prefix + "mlp.up_proj", wide, d, false);
+            down = linear(source, prefix + "mlp.down_proj", d, wide, false);
         }
 
         /** The attention's module path. */
@@ -174,7 +178,11 @@ final class Llama {
                     middle, postNorm.value(), rmsNormEps, count, d, middleNormed, middleRstd, exec);
             gate.forward(middleNormed, count, gated, exec);
             up.forward(middleNormed, count, upped, exec);
-            Layers.swiglu_forward(gated, upped, active, count * config.intermediateSize(), exec);
+            long n = count * config.intermediateSize();
+            switch (config.family().activation()) {
+                case SILU -> Layers.swiglu_forward(gated, upped, active, n, exec);
+                case GELU_TANH -> Layers.geglu_forward(gated, upped, active, n, exec);
+            }
             down.forward(active, count, output, exec);
             Layers.add(middle, output, output, count * d, exec);
         }
@@ -195,10 +203,15 @@ final class Llama {
             int d = config.hiddenSize();
             long n = tokens * config.intermediateSize();
             down.backward(active, grad, tokens, temporaries.ffnA, 0, exec);
-            Layers.swiglu_backward(
-                    temporaries.ffnA, gated, upped, temporaries.ffnB, temporaries.ffnC, n, exec);
-            gate.backward(middleNormed, temporaries.ffnB, tokens, temporaries.hidden, 0, exec);
-            up.backward(middleNormed, temporaries.ffnC, tokens, temporaries.hidden, 1, exec);
+            MemorySegment dactive = temporaries.ffnA;
+            MemorySegment dgate = temporaries.ffnB;
+            MemorySegment dup = temporaries.ffnC;
+            switch (config.family().activation()) {
+                case SILU -> Layers.swiglu_backward(dactive, gated, upped, dgate, dup, n, exec);
+                case GELU_TANH -> Layers.geglu_backward(dactive, gated, upped, dgate, dup, n, exec);
+            }
+            gate.backward(middleNormed, dgate, tokens, temporaries.hidden, 0, exec);
+            up.backward(middleNormed, dup, tokens, temporaries.hidden, 1, exec);
             Layers.rmsnorm_backward(
                     temporaries.hidden,
                     middle,
@@ -248,7 +261,10 @@ final class Llama {
         }
     }
 
-    /** Where weights come from: a checkpoint (frozen) or an initialiser (trainable). */
+    /**
+     * Where weights come from: a checkpoint (frozen) or an initialiser (trainable). Weights of
+     * norms are those that multiply, the family's offset included.
+     */
     interface WeightSource {
         Tensor tensor(String name, long... shape);
     }
@@ -256,6 +272,8 @@ final class Llama {
     Llama(ModelConfig config, WeightSource source, Exec exec) {
         this.config = config;
         this.rmsNormEps = (float) config.rmsNormEps();
+        this.embeddingScale =
+                config.family().scalesEmbedding() ? (float) Math.sqrt(config.hiddenSize()) : 1;
         this.exec = exec;
         embedding =
                 source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
@@ -274,14 +292,79 @@ final class Llama {
         ModelConfig config = ModelConfig.read(directory);
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
+        requireMemory(directory, config, checkpoint);
         return new Llama(
                 config,
-                (name, shape) -> Tensor.frozen(name, checkpoint.floats(name, arena, shape), shape),
+                (name, shape) -> {
+                    MemorySegment values = checkpoint.floats(name, arena, shape);
+                    int offset = isNorm(name) ? config.family().normOffset() : 0;
+                    return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
+                },
                 exec);
     }
 
-    private static Linear linear(WeightSource source, String path, long out, long in) {
-        return new Linear(path, source.tensor(path + ".weight", out, in));
+    /**
+     * Weights that are not float32 become so in memory: said before hours of swapping, not after.
+     */
+    private static void requireMemory(Path directory, ModelConfig config, Checkpoint checkpoint) {
+        long[] bytes = {0};
+        new Llama(
+                config,
+                (name, shape) -> {
+                    TensorData tensor = checkpoint.tensor(name, shape);
+                    bytes[0] +=
+                            tensor.type() == TensorType.F32 ? 0 : tensor.elements() * Float.BYTES;
+                    return Tensor.frozen(name, MemorySegment.NULL, shape);
+                },
+                Exec.CPU);
+        long there = Memory.physicalBytes();
+        if (bytes[0] > there) {
+            throw new CheckpointException(
+                    "%s: its weights take %s as float32, this machine has %s of memory"
+                            .formatted(directory, Memory.text(bytes[0]), Memory.text(there)));
+        }
+    }
+
+    /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
+    String firstNotFinite() {
+        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm, head));
+        for (Layer layer : layers) {
+            all.add(layer.inputNorm);
+            all.add(layer.postNorm);
+            layer.linears().forEach(linear -> all.add(linear.weight()));
+        }
+        for (Tensor tensor : all) {
+            for (long i = 0; i < tensor.size(); i++) {
+                if (!Float.isFinite(
+                        tensor.value().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i))) {
+                    return tensor.name();
+                }
+            }
+        }
+        return null;
+    }
+
+    private static Linear linear(
+            WeightSource source, String path, long out, long in, boolean bias) {
+        return new Linear(
+                path,
+                source.tensor(path + ".weight", out, in),
+                bias ? source.tensor(path + ".bias", out) : null);
+    }
+
+    /** Whether this is the weight of an RMSNorm. */
+    static boolean isNorm(String name) {
+        return name.endsWith("norm.weight");
+    }
+
+    private static MemorySegment plus(MemorySegment values, int offset) {
+        long n = values.byteSize() / Float.BYTES;
+        MemorySegment sums = Buffers.floats(n);
+        for (long i = 0; i < n; i++) {
+            float x = values.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            sums.setAtIndex(ValueLayout.JAVA_FLOAT, i, x + offset);
+        }
+        return sums;
     }
 
     ModelConfig config() {
@@ -316,8 +399,7 @@ final class Llama {
         }
         int d = config.hiddenSize();
         MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
-        Layers.embedding_forward(
-                ids, embedding.value(), tokens, config.vocabSize(), d, first, exec);
+        embed(first);
         for (Layer layer : layers) {
             layer.forward(
                     layer.index + 1 < layers.size()
@@ -326,6 +408,15 @@ final class Llama {
         }
         Layers.rmsnorm_forward(
                 finalInput, finalNorm.value(), rmsNormEps, tokens, d, finalOutput, finalRstd, exec);
+    }
+
+    private void embed(MemorySegment output) {
+        int d = config.hiddenSize();
+        Layers.embedding_forward(
+                ids, embedding.value(), tokens, config.vocabSize(), d, output, exec);
+        if (embeddingScale != 1) {
+            Layers.scale(embeddingScale, output, tokens * d, exec);
+        }
     }
 
     /**
@@ -432,9 +523,27 @@ final class Llama {
         return sum;
     }
 
+    /** Told the gradient of the loss by a hidden state, counted as in {@link #hidden}. */
+    interface HiddenGradients {
+        void at(int index, float[] grad);
+    }
+
     /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
     void backward() {
+        backward(null);
+    }
+
+    /**
+     * The same.
+     *
+     * @param watcher told the gradients of the final norm's output and of the blocks', last one
+     *     first; or null
+     */
+    void backward(HiddenGradients watcher) {
         int d = config.hiddenSize();
+        if (watcher != null) {
+            watcher.at(layers.size() + 1, Buffers.toArray(finalOutputGrad, tokens * d));
+        }
         residualGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
         Layers.rmsnorm_backward(
                 finalOutputGrad,
@@ -447,9 +556,15 @@ final class Llama {
                 finalNorm.grad(),
                 exec);
         for (int i = layers.size() - 1; i >= 0; i--) {
+            if (watcher != null) {
+                watcher.at(i + 1, Buffers.toArray(residualGrad, tokens * d));
+            }
             layers.get(i).backward(residualGrad, i > 0 || embedding.isTrainable());
         }
         if (embedding.isTrainable()) {
+            if (embeddingScale != 1) {
+                Layers.scale(embeddingScale, residualGrad, tokens * d, exec);
+            }
             Layers.embedding_backward(
                     ids, residualGrad, tokens, config.vocabSize(), d, embedding.grad(), exec);
         }
@@ -481,9 +596,13 @@ final class Llama {
                 exec);
     }
 
-    /** The input of a block, or what the final norm reads, in the last forward pass. */
-    float[] hidden(int block) {
-        MemorySegment at = block < layers.size() ? layers.get(block).input : finalInput;
+    /**
+     * A hidden state of the last forward pass, (batch * length, hidden): the input of a block;
+     * after the last one what the final norm reads, and then what it writes.
+     */
+    float[] hidden(int index) {
+        MemorySegment last = index == layers.size() ? finalInput : finalOutput;
+        MemorySegment at = index < layers.size() ? layers.get(index).input : last;
         return Buffers.toArray(at, tokens * config.hiddenSize());
     }
 
@@ -541,8 +660,7 @@ final class Llama {
         long width = (long) config.kvHeads() * config.headDim();
         int total = cache.used + count;
         Attention shape = shape(1, count, total);
-        Layers.embedding_forward(
-                ids, embedding.value(), tokens, config.vocabSize(), d, layers.get(0).input, exec);
+        embed(layers.get(0).input);
         for (Layer layer : layers) {
             Layers.rmsnorm_forward(
                     layer.input,

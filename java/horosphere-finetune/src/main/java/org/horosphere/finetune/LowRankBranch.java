@@ -101,6 +101,14 @@ final class LowRankBranch {
         }
     }
 
+    int in() {
+        return in;
+    }
+
+    int out() {
+        return out;
+    }
+
     boolean accepts(LowRank file) {
         return file.in() == in && file.out() == out && file.r() == rank;
     }
@@ -149,6 +157,21 @@ final class LowRankBranch {
                 gain,
                 norm,
                 image);
+    }
+
+    /** HypLoRA's gain of a token of the last forward pass. */
+    double gain(long token) {
+        return gain.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** |x| of a token of HypLoRA's last forward pass. */
+    double inputNorm(long token) {
+        return norm.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** |BAx| of a token of HypLoRA's last forward pass. */
+    double imageNorm(long token) {
+        return image.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
     }
 
     /** Adds to the gradients of A, B, K, s and, unless dx is NULL, of x. */

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.horosphere.DType;
 
 /**
@@ -58,18 +59,31 @@ public final class ModelWriter {
             List<TensorData> tensors,
             DType storage,
             Path tokenizer) {
-        if (storage != DType.F32 && storage != DType.BF16) {
-            throw new IllegalArgumentException("storage is " + storage + ", expected F32 or BF16");
-        }
         for (TensorData tensor : tensors) {
             if (tensor.type() != TensorType.F32) {
                 throw new IllegalArgumentException("tensors: " + tensor + " is not F32");
             }
         }
+        List<Weight> weights =
+                tensors.stream().map(t -> new Weight(t.name(), t.shape(), t::data)).toList();
+        writeWeights(directory, config, weights, storage, tokenizer);
+    }
+
+    /** A float32 tensor that is made when it is written, and once. */
+    record Weight(String name, long[] shape, Supplier<MemorySegment> floats) {}
+
+    /** {@link #write} with one tensor at a time in memory. */
+    static void writeWeights(
+            Path directory,
+            ModelConfig config,
+            List<Weight> weights,
+            DType storage,
+            Path tokenizer) {
+        if (storage != DType.F32 && storage != DType.BF16) {
+            throw new IllegalArgumentException("storage is " + storage + ", expected F32 or BF16");
+        }
         List<SafeTensors.Source> sources =
-                tensors.stream()
-                        .map(t -> storage == DType.F32 ? SafeTensors.Source.of(t) : bf16(t))
-                        .toList();
+                weights.stream().map(weight -> source(weight, storage)).toList();
         AtomicFiles.replaceDirectory(
                 directory,
                 OWNED,
@@ -95,19 +109,37 @@ public final class ModelWriter {
         }
     }
 
-    private static SafeTensors.Source bf16(TensorData tensor) {
-        MemorySegment data = tensor.data();
+    private static SafeTensors.Source source(Weight weight, DType storage) {
         return new SafeTensors.Source(
-                tensor.name(),
-                TensorType.BF16,
-                tensor.shape(),
-                (offset, chunk) -> {
-                    long n = chunk.byteSize() / Short.BYTES;
-                    long first = offset / Short.BYTES;
-                    for (long i = 0; i < n; i++) {
-                        chunk.setAtIndex(U16, i, bf16(data.getAtIndex(F32, first + i)));
+                weight.name(),
+                TensorType.of(storage),
+                weight.shape(),
+                new SafeTensors.Filler() {
+                    private MemorySegment data;
+
+                    @Override
+                    public void fill(long offset, MemorySegment chunk) {
+                        if (offset == 0) {
+                            data = weight.floats().get();
+                        }
+                        if (storage == DType.F32) {
+                            MemorySegment.copy(data, offset, chunk, 0, chunk.byteSize());
+                        } else {
+                            narrow(data, offset / Short.BYTES, chunk);
+                        }
+                        long written = (offset + chunk.byteSize()) / storage.bytes();
+                        if (written * Float.BYTES == data.byteSize()) {
+                            data = null;
+                        }
                     }
                 });
+    }
+
+    private static void narrow(MemorySegment from, long first, MemorySegment to) {
+        long n = to.byteSize() / Short.BYTES;
+        for (long i = 0; i < n; i++) {
+            to.setAtIndex(U16, i, bf16(from.getAtIndex(F32, first + i)));
+        }
     }
 
     /** The nearest bfloat16, ties to even. */

@@ -62,7 +62,7 @@ final class Parameters {
     }
 
     /** One AdamW step (step counts from 1); gradients are multiplied by gradScale first. */
-    void adamw(float lr, double weightDecay, long step, float gradScale, Exec exec) {
+    void adamw(double lr, double weightDecay, long step, float gradScale, Exec exec) {
         Layers.adamw(
                 values,
                 grads,
@@ -70,10 +70,10 @@ final class Parameters {
                 secondMoments,
                 size,
                 lr,
-                0.9f,
-                0.999f,
-                1e-8f,
-                (float) weightDecay,
+                0.9,
+                0.999,
+                1e-8,
+                weightDecay,
                 step,
                 gradScale,
                 exec);

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.horosphere.Exec;
 
-/** A whole Llama trained from random weights: how the project's own small base model is made. */
+/** A whole model trained from random weights: how the project's own small base model is made. */
 public final class Pretraining implements Trainables {
     private static final double INITIAL_DEVIATION = 0.02;
 
@@ -26,17 +26,17 @@ public final class Pretraining implements Trainables {
             boolean intoResidual =
                     tensor.name().endsWith("o_proj.weight")
                             || tensor.name().endsWith("down_proj.weight");
-            fill(
-                    tensor,
-                    tensor.shape().length == 1 ? 0 : intoResidual ? residual : INITIAL_DEVIATION,
-                    random.split());
+            double mean = Llama.isNorm(tensor.name()) ? 1 : 0;
+            double deviation = intoResidual ? residual : INITIAL_DEVIATION;
+            fill(tensor, mean, tensor.shape().length == 1 ? 0 : deviation, random.split());
         }
     }
 
-    private static void fill(Tensor tensor, double deviation, SplittableRandom random) {
+    private static void fill(
+            Tensor tensor, double mean, double deviation, SplittableRandom random) {
         MemorySegment value = tensor.value();
         for (long i = 0; i < tensor.size(); i++) {
-            float x = deviation == 0 ? 1 : (float) (deviation * random.nextGaussian());
+            float x = (float) (mean + (deviation == 0 ? 0 : deviation * random.nextGaussian()));
             value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
         }
     }
@@ -57,9 +57,16 @@ public final class Pretraining implements Trainables {
 
     /** The weights under their checkpoint names. */
     public List<TensorData> weights() {
-        return parameters.tensors().stream()
-                .map(t -> TensorData.of(t.name(), Buffers.toArray(t.value(), t.size()), t.shape()))
-                .toList();
+        return parameters.tensors().stream().map(this::stored).toList();
+    }
+
+    private TensorData stored(Tensor tensor) {
+        float[] values = Buffers.toArray(tensor.value(), tensor.size());
+        int offset = Llama.isNorm(tensor.name()) ? model.config().family().normOffset() : 0;
+        for (int i = 0; offset != 0 && i < values.length; i++) {
+            values[i] -= offset;
+        }
+        return TensorData.of(tensor.name(), values, tensor.shape());
     }
 
     /**

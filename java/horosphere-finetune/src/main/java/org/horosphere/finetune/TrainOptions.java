@@ -38,7 +38,7 @@ public record TrainOptions(
             throw new IllegalArgumentException(
                     "warm-up steps: " + warmupSteps + ", expected 0 or more");
         }
-        if (!(weightDecay >= 0)) {
+        if (!(weightDecay >= 0) || Double.isInfinite(weightDecay)) {
             throw new IllegalArgumentException(
                     "weight decay: " + weightDecay + ", expected 0 or more");
         }

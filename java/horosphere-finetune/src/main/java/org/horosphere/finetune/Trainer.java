@@ -36,6 +36,8 @@ public final class Trainer {
      */
     public record Result(int steps, double firstValidation, double bestValidation, int bestStep) {}
 
+    private static final String LOWER_RATE = "; a lower learning rate (--lr) usually helps";
+
     private final Llama model;
     private final Trainables trainables;
     private final TrainOptions options;
@@ -89,6 +91,13 @@ public final class Trainer {
                     }
                 }
             }
+        } catch (IllegalArgumentException e) {
+            if (step == 0) {
+                throw e;
+            }
+            // the shapes were right in the first step: a learned curvature left the range of
+            // numbers
+            throw new TrainingException("step " + step + ": " + e.getMessage() + LOWER_RATE);
         } finally {
             if (bestState != null) {
                 parameters.restore(bestState);
@@ -129,10 +138,10 @@ public final class Trainer {
                             + loss
                             + ", gradient norm "
                             + norm
-                            + "; a lower learning rate (--lr) usually helps");
+                            + LOWER_RATE);
         }
         float scale = (float) Math.min(1, options.clipNorm() / (norm + 1e-6));
-        float rate = (float) options.learningRate(step);
+        double rate = options.learningRate(step);
         parameters.adamw(rate, options.weightDecay(), step + 1L, scale, exec);
         listener.stepped(step + 1, loss, rate, norm, tokens);
     }

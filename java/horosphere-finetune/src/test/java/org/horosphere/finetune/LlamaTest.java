@@ -6,6 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,9 +19,10 @@ import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The composed model against {@link ReferenceLlama}: values, and gradients by differences of the
@@ -34,9 +38,9 @@ class LlamaTest {
         OneDnn.ensureLoaded();
     }
 
-    private static ModelConfig config(boolean tied) {
+    private static ModelConfig config(ModelConfig.Family family, boolean tied) {
         return new ModelConfig(
-                ModelConfig.Family.LLAMA,
+                family,
                 17,
                 12,
                 20,
@@ -59,12 +63,13 @@ class LlamaTest {
     private static final class Case {
         final ModelConfig config;
         final Map<String, double[]> weights = new HashMap<>();
+        final Map<String, long[]> shapes = new HashMap<>();
         final Parameters trainable;
         final Llama model;
         final Random random = new Random(7);
 
-        Case(boolean tied, boolean trainBase) {
-            config = config(tied);
+        Case(ModelConfig.Family family, boolean tied, boolean trainBase) {
+            config = config(family, tied);
             trainable = trainBase ? new Parameters() : null;
             Map<String, Tensor> tensors = new HashMap<>();
             model =
@@ -77,6 +82,7 @@ class LlamaTest {
                                                 : Tensor.frozen(
                                                         name, Buffers.floats(size(shape)), shape);
                                 tensors.put(name, tensor);
+                                shapes.put(name, shape);
                                 return tensor;
                             },
                             Exec.CPU);
@@ -86,11 +92,13 @@ class LlamaTest {
             new TreeMap<>(tensors)
                     .forEach(
                             (name, tensor) -> {
-                                boolean norm = tensor.shape().length == 1;
-                                weights.put(
-                                        name,
-                                        randomise(
-                                                tensor.value(), tensor.size(), norm ? 1 : 0, 0.4));
+                                boolean norm = Llama.isNorm(name);
+                                double[] values =
+                                        randomise(tensor.value(), tensor.size(), norm ? 1 : 0, 0.4);
+                                if (norm) {
+                                    Arrays.setAll(values, i -> values[i] - family.normOffset());
+                                }
+                                weights.put(name, values);
                             });
         }
 
@@ -111,8 +119,8 @@ class LlamaTest {
             for (int from = 0; from < TOKENS.length; from += LENGTH) {
                 sum +=
                         reference.loss(
-                                java.util.Arrays.copyOfRange(TOKENS, from, from + LENGTH),
-                                java.util.Arrays.copyOfRange(TARGETS, from, from + LENGTH));
+                                Arrays.copyOfRange(TOKENS, from, from + LENGTH),
+                                Arrays.copyOfRange(TARGETS, from, from + LENGTH));
             }
             return sum;
         }
@@ -132,9 +140,9 @@ class LlamaTest {
     }
 
     @ParameterizedTest
-    @ValueSource(booleans = {true, false})
-    void lossAndBaseGradientsMatchTheReference(boolean tied) {
-        Case c = new Case(tied, true);
+    @CsvSource({"LLAMA,true", "LLAMA,false", "QWEN2,true", "QWEN2,false", "GEMMA,true"})
+    void lossAndBaseGradientsMatchTheReference(ModelConfig.Family family, boolean tied) {
+        Case c = new Case(family, tied, true);
         c.trainable.clearGradients();
         double loss = c.loss(1);
         assertEquals(c.referenceLoss(Map.of(), Map.of()), loss, 2e-5 * loss);
@@ -146,9 +154,59 @@ class LlamaTest {
     }
 
     @ParameterizedTest
+    @EnumSource(ModelConfig.Family.class)
+    void checkpointsAreReadAsTheReferenceReadsThem(
+            ModelConfig.Family family, @TempDir Path directory) {
+        Case c = new Case(family, true, false);
+        List<TensorData> stored = new ArrayList<>();
+        new TreeMap<>(c.weights)
+                .forEach(
+                        (name, values) -> {
+                            float[] narrow = new float[values.length];
+                            for (int i = 0; i < narrow.length; i++) {
+                                narrow[i] = (float) values[i];
+                            }
+                            stored.add(TensorData.of(name, narrow, c.shapes.get(name)));
+                        });
+        ModelWriter.write(directory, c.config, stored, DType.F32, null);
+        Llama loaded = Llama.load(directory, Exec.CPU);
+        assertEquals(family, loaded.config().family());
+        loaded.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
+        double loss = loaded.loss(TARGETS, Float.NaN);
+        assertEquals(c.referenceLoss(Map.of(), Map.of()), loss, 2e-5 * loss);
+    }
+
+    @Test
+    void pretrainedWeightsAreStoredAsTheFamilyStoresThem() {
+        for (ModelConfig.Family family : ModelConfig.Family.values()) {
+            for (TensorData tensor : new Pretraining(config(family, true), 1, Exec.CPU).weights()) {
+                float first = tensor.toFloatArray()[0];
+                if (Llama.isNorm(tensor.name())) {
+                    assertEquals(1 - family.normOffset(), first, tensor.name());
+                } else if (tensor.name().endsWith(".bias")) {
+                    assertEquals(0, first, tensor.name());
+                } else {
+                    assertTrue(first != 0 && Math.abs(first) < 0.2, tensor.name());
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
     @EnumSource(AdapterKind.class)
     void adapterGradientsMatchTheReference(AdapterKind kind) {
-        Case c = new Case(false, false);
+        adapterGradientsMatchTheReference(ModelConfig.Family.LLAMA, kind);
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"QWEN2", "GEMMA"})
+    void adapterGradientsOfOtherFamiliesMatchTheReference(ModelConfig.Family family) {
+        adapterGradientsMatchTheReference(family, AdapterKind.HYPLORA_COEFF);
+    }
+
+    private static void adapterGradientsMatchTheReference(
+            ModelConfig.Family family, AdapterKind kind) {
+        Case c = new Case(family, false, false);
         AdapterOptions options =
                 new AdapterOptions(
                         kind,
@@ -234,7 +292,7 @@ class LlamaTest {
     @ParameterizedTest
     @EnumSource(AdapterKind.class)
     void freshAdaptersChangeNothingBitForBit(AdapterKind kind) {
-        Case c = new Case(true, false);
+        Case c = new Case(ModelConfig.Family.LLAMA, true, false);
         c.loss(Float.NaN);
         float[] base = c.model.allLogits();
         Adapter.create(c.model, AdapterOptions.of(kind), 1);
@@ -242,18 +300,19 @@ class LlamaTest {
         assertArrayEquals(base, c.model.allLogits());
     }
 
-    @Test
-    void cachedDecodingEqualsTheWholeForwardPass() {
-        Case c = new Case(true, false);
+    @ParameterizedTest
+    @EnumSource(ModelConfig.Family.class)
+    void cachedDecodingEqualsTheWholeForwardPass(ModelConfig.Family family) {
+        Case c = new Case(family, true, false);
         Adapter adapter = Adapter.create(c.model, AdapterOptions.of(AdapterKind.HYPLORA_COEFF), 1);
         for (Tensor tensor : adapter.parameters().tensors()) {
             c.randomise(tensor.value(), tensor.size(), 0.1, 0.3);
         }
-        int[] tokens = java.util.Arrays.copyOf(TOKENS, LENGTH);
+        int[] tokens = Arrays.copyOf(TOKENS, LENGTH);
         c.model.forward(1, LENGTH, tokens);
         float[] whole = c.model.allLogits();
         Llama.Cache cache = c.model.cache(LENGTH);
-        c.model.extend(cache, java.util.Arrays.copyOf(tokens, 3));
+        c.model.extend(cache, Arrays.copyOf(tokens, 3));
         for (int t = 3; t < LENGTH; t++) {
             float[] row = Buffers.toArray(c.model.extend(cache, new int[] {tokens[t]}), 17);
             for (int i = 0; i < 17; i++) {

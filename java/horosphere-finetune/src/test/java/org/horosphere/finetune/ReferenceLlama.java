@@ -4,7 +4,7 @@ import java.util.Map;
 
 /**
  * A decoder written down literally in float64, one token after another, from the papers' formulas:
- * what the composed kernels are compared with.
+ * what the composed kernels are compared with. Weights are those of a checkpoint.
  */
 final class ReferenceLlama {
     /** Low-rank branch: out = scaling · f(x), f literal exp → linear → log when K is finite. */
@@ -50,8 +50,12 @@ final class ReferenceLlama {
         int d = config.hiddenSize();
         double[][] x = new double[tokens.length][];
         double[] table = weights.get("model.embed_tokens.weight");
+        double scale = config.family() == ModelConfig.Family.GEMMA ? Math.sqrt(d) : 1;
         for (int t = 0; t < tokens.length; t++) {
-            x[t] = java.util.Arrays.copyOfRange(table, tokens[t] * d, (tokens[t] + 1) * d);
+            x[t] = new double[d];
+            for (int i = 0; i < d; i++) {
+                x[t][i] = scale * table[tokens[t] * d + i];
+            }
         }
         for (int layer = 0; layer < config.layers(); layer++) {
             block(x, layer);
@@ -118,14 +122,23 @@ final class ReferenceLlama {
             double[] gate = linear(path + "mlp.gate_proj", h, config.intermediateSize());
             double[] up = linear(path + "mlp.up_proj", h, config.intermediateSize());
             for (int i = 0; i < gate.length; i++) {
-                up[i] *= gate[i] / (1 + Math.exp(-gate[i]));
+                up[i] *= activation(gate[i]);
             }
             add(x[t], linear(path + "mlp.down_proj", up, config.hiddenSize()));
         }
     }
 
+    private double activation(double x) {
+        return config.family() == ModelConfig.Family.GEMMA
+                ? 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)))
+                : x / (1 + Math.exp(-x));
+    }
+
     private double[] linear(String path, double[] x, int out) {
         double[] y = multiply(weights.get(path + ".weight"), x, out);
+        if (config.family() == ModelConfig.Family.QWEN2 && path.matches(".*[qkv]_proj")) {
+            add(y, weights.get(path + ".bias"));
+        }
         Branch branch = branches.get(path);
         if (branch == null) {
             return y;
@@ -171,9 +184,10 @@ final class ReferenceLlama {
     private double[] norm(double[] x, String weight) {
         double[] w = weights.get(weight);
         double scale = 1 / Math.sqrt(dot(x, x) / x.length + config.rmsNormEps());
+        double offset = config.family() == ModelConfig.Family.GEMMA ? 1 : 0;
         double[] y = new double[x.length];
         for (int i = 0; i < x.length; i++) {
-            y[i] = x[i] * scale * w[i];
+            y[i] = x[i] * scale * (offset + w[i]);
         }
         return y;
     }
