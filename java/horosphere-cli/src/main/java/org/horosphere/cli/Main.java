@@ -34,6 +34,7 @@ import picocli.CommandLine.ScopeType;
             InspectCommand.class,
             BenchCommand.class,
             VerifyCommand.class,
+            EmbedCommand.class,
             MergeCommand.class,
             CommandLine.HelpCommand.class
         })
