@@ -35,7 +35,7 @@ int32_t over(const horo_exec* exec, int64_t n, int64_t size, Body&& body) {
 int64_t rows_per_chunk(int64_t dim) { return dim < chunk_elements ? chunk_elements / dim : 1; }
 
 // Columns per chunk when every chunk goes through all rows.
-constexpr int64_t chunk_columns = 256;
+constexpr int64_t chunk_columns = 512;
 
 long long ll(int64_t value) { return static_cast<long long>(value); }
 
@@ -134,6 +134,49 @@ int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* 
     REQUIRE_POINTER(dup);
     return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
         kernels().swiglu_backward(dout + i, gate + i, up + i, dgate + i, dup + i, count);
+    });
+}
+
+int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(gate);
+    REQUIRE_POINTER(up);
+    REQUIRE_POINTER(out);
+    return over(exec, n, chunk_elements,
+                [&](int64_t i, int64_t count) { kernels().geglu_forward(gate + i, up + i, out + i, count); });
+}
+
+int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                            int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(gate);
+    REQUIRE_POINTER(up);
+    REQUIRE_POINTER(dgate);
+    REQUIRE_POINTER(dup);
+    return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
+        kernels().geglu_backward(dout + i, gate + i, up + i, dgate + i, dup + i, count);
+    });
+}
+
+int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec) {
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(bias);
+    REQUIRE_POINTER(y);
+    return over(exec, rows, rows_per_chunk(dim),
+                [&](int64_t first, int64_t count) { kernels().bias_add(bias, count, dim, y + first * dim); });
+}
+
+int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias, const horo_exec* exec) {
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(dy);
+    REQUIRE_POINTER(dbias);
+    return over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+        kernels().bias_grad(dy, rows, dim, first, first + count, dbias);
     });
 }
 

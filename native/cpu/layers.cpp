@@ -45,26 +45,41 @@ void rmsnorm_backward(const float* dout, const float* x, const float* weight, co
     }
 }
 
-// Rows are summed in blocks of float32, the blocks in double: accurate over any number of rows.
-void rmsnorm_backward_weight(const float* dout, const float* x, const float* rstd, int64_t rows, int64_t dim,
-                             int64_t first, int64_t last, float* dweight) {
-    constexpr int64_t width = 64, block = 64;
+// out[i] += sum_r term(r, i) over columns [first, last). Rows are summed in blocks of float32, the blocks
+// in double: accurate over any number of rows.
+template <class Term>
+HORO_INLINE void sum_rows(int64_t rows, int64_t first, int64_t last, float* out, Term&& term) {
+    constexpr int64_t width = 256, block = 64;
     for (int64_t c = first; c < last; c += width) {
         const int64_t n = last - c < width ? last - c : width;
         double total[width] = {};
         for (int64_t start = 0; start < rows; start += block) {
             const int64_t stop = rows - start < block ? rows : start + block;
             float partial[width] = {};
-            for (int64_t row = start; row < stop; ++row) {
-                const float* d = dout + row * dim + c;
-                const float* v = x + row * dim + c;
-                const float r = rstd[row];
-                for (int64_t j = 0; j < n; ++j) partial[j] += d[j] * (v[j] * r);
-            }
+            for (int64_t row = start; row < stop; ++row)
+                for (int64_t j = 0; j < n; ++j) partial[j] += term(row, c + j);
             for (int64_t j = 0; j < n; ++j) total[j] += partial[j];
         }
-        for (int64_t j = 0; j < n; ++j) dweight[c + j] += static_cast<float>(total[j]);
+        for (int64_t j = 0; j < n; ++j) out[c + j] += static_cast<float>(total[j]);
     }
+}
+
+void rmsnorm_backward_weight(const float* dout, const float* x, const float* rstd, int64_t rows, int64_t dim,
+                             int64_t first, int64_t last, float* dweight) {
+    sum_rows(rows, first, last, dweight,
+             [=](int64_t row, int64_t i) { return dout[row * dim + i] * (x[row * dim + i] * rstd[row]); });
+}
+
+// ---- Bias ----
+
+void bias_add(const float* bias, int64_t rows, int64_t dim, float* y) {
+    for (int64_t row = 0; row < rows; ++row, y += dim)
+        each(dim,
+             [&](int64_t i, auto part) { store(y + i, load(y + i, part) + load(bias + i, part), part); });
+}
+
+void bias_grad(const float* dy, int64_t rows, int64_t dim, int64_t first, int64_t last, float* dbias) {
+    sum_rows(rows, first, last, dbias, [=](int64_t row, int64_t i) { return dy[row * dim + i]; });
 }
 
 // ---- Rotary embedding ----
@@ -88,7 +103,7 @@ void rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t h
     }
 }
 
-// ---- SwiGLU ----
+// ---- Gated activations ----
 
 // sigmoid(x) and 1 - sigmoid(x), both to full relative precision, from e^-|x|.
 HORO_INLINE void sigmoid(Vec x, Vec& s, Vec& complement) {
@@ -98,24 +113,48 @@ HORO_INLINE void sigmoid(Vec x, Vec& s, Vec& complement) {
     complement = x < 0.0f ? larger : smaller;
 }
 
-void swiglu_forward(const float* gate, const float* up, float* out, int64_t n) {
+// An activation is gate * sigmoid(z); these say z and dz/dgate.
+struct Silu {
+    HORO_INLINE void argument(Vec gate, Vec& z, Vec& slope) {
+        z = gate;
+        slope = Vec{} + 1.0f;
+    }
+};
+
+struct GeluTanh {
+    HORO_INLINE void argument(Vec gate, Vec& z, Vec& slope) {
+        // beyond 16 the sigmoid is 0 or 1, and the cube must not overflow
+        Vec x = gate < -16.0f ? Vec{} - 16.0f : gate;
+        x = x > 16.0f ? Vec{} + 16.0f : x;
+        const float scale = 1.5957691216057308f, cubic = 0.044715f;  // sqrt(8 / pi)
+        const Vec square = x * x;
+        z = scale * x * (1.0f + cubic * square);
+        slope = scale * (1.0f + 3 * cubic * square);
+    }
+};
+
+template <class Activation>
+void gated_forward(const float* gate, const float* up, float* out, int64_t n) {
     each(n, [&](int64_t i, auto part) {
         const Vec g = load(gate + i, part);
-        Vec s, complement;
-        sigmoid(g, s, complement);
+        Vec z, slope, s, complement;
+        Activation::argument(g, z, slope);
+        sigmoid(z, s, complement);
         store(out + i, g * s * load(up + i, part), part);
     });
 }
 
-void swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
-                     int64_t n) {
+template <class Activation>
+void gated_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                    int64_t n) {
     each(n, [&](int64_t i, auto part) {
         const Vec d = load(dout + i, part), g = load(gate + i, part), u = load(up + i, part);
-        Vec s, complement;
-        sigmoid(g, s, complement);
+        Vec z, slope, s, complement;
+        Activation::argument(g, z, slope);
+        sigmoid(z, s, complement);
         const Vec weighted = d * s;
         store(dup + i, weighted * g, part);
-        store(dgate + i, weighted * u * (1.0f + g * complement), part);
+        store(dgate + i, weighted * u * (1.0f + g * complement * slope), part);
     });
 }
 
@@ -247,8 +286,12 @@ extern const LayersTable layers = {
     rmsnorm_backward,
     rmsnorm_backward_weight,
     rope,
-    swiglu_forward,
-    swiglu_backward,
+    gated_forward<Silu>,
+    gated_backward<Silu>,
+    gated_forward<GeluTanh>,
+    gated_backward<GeluTanh>,
+    bias_add,
+    bias_grad,
     cross_entropy,
     add,
     axpy,

@@ -31,6 +31,12 @@ struct LayersTable {
     void (*swiglu_forward)(const float* gate, const float* up, float* out, int64_t n);
     void (*swiglu_backward)(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
                             int64_t n);
+    void (*geglu_forward)(const float* gate, const float* up, float* out, int64_t n);
+    void (*geglu_backward)(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
+                           int64_t n);
+    void (*bias_add)(const float* bias, int64_t rows, int64_t dim, float* y);
+    // Columns [first, last) of dbias.
+    void (*bias_grad)(const float* dy, int64_t rows, int64_t dim, int64_t first, int64_t last, float* dbias);
     void (*cross_entropy)(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
                           bool gradient, float gradient_scale);
     void (*add)(const float* x, const float* y, float* out, int64_t n);

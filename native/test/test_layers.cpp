@@ -167,6 +167,62 @@ void swiglu() {
     }
 }
 
+// gelu(x) = x sigmoid(z) with z(x), and its derivative.
+double gelu_argument(double x) { return std::sqrt(8 / M_PI) * (x + 0.044715 * x * x * x); }
+double gelu_slope(double x) { return std::sqrt(8 / M_PI) * (1 + 3 * 0.044715 * x * x); }
+
+void geglu() {
+    const int64_t n = 70001;
+    Floats gate = random(n, 7, 4), up = random(n, 8), dout = random(n, 9), out(n), dgate(n), dup(n);
+    const float special[] = {0, 16, -16, 9.5f, -9.5f, 1e30f, -1e30f, nan_value, 1e-30f, 15.99f, -10.3f};
+    std::copy(std::begin(special), std::end(special), gate.begin());
+    CHECK(horo_geglu_forward(gate.data(), up.data(), out.data(), n, nullptr) == HORO_OK);
+    CHECK(horo_geglu_backward(dout.data(), gate.data(), up.data(), dgate.data(), dup.data(), n, nullptr) ==
+          0);
+    for (int64_t i = 0; i < n; ++i) {
+        const double g = gate[i], z = gelu_argument(g), s = sigmoid(z), size = 1e-30;
+        const double relative = 1e-6 + 2e-7 * std::min(std::abs(z), 104.0);
+        CHECK(near(out[i], g * s * up[i], relative, size), "gate %g: %g", g, out[i]);
+        CHECK(near(dup[i], dout[i] * g * s, relative, size), "gate %g: %g", g, dup[i]);
+        const double pull = std::abs(g) > 1e3 ? 0 : g * sigmoid(-z) * gelu_slope(g);
+        const double terms = std::abs(dout[i] * up[i]) * s * (1 + std::abs(pull));
+        CHECK(near(dgate[i], dout[i] * up[i] * s * (1 + pull), relative, terms + size), "gate %g: %g", g,
+              dgate[i]);
+    }
+    for (int64_t small : sizes) {
+        Floats a(gate.begin() + 11, gate.begin() + 11 + small), tail(small + 1, 7.0f);
+        CHECK(horo_geglu_forward(a.data(), up.data() + 11, tail.data(), small, nullptr) == HORO_OK);
+        for (int64_t i = 0; i < small; ++i) CHECK(near(tail[i], out[11 + i], 1e-6, 1e-30));
+        CHECK(tail[small] == 7.0f, "written past the end, n %ld", small);
+    }
+}
+
+void bias() {
+    for (int64_t dim : sizes) {
+        const int64_t rows = 131;
+        const Floats b = random(dim, 30), before = random(rows * dim, 31);
+        Floats y = before, db = random(dim, 32);
+        const Floats db0 = db;
+        y.push_back(7);
+        CHECK(horo_bias_add(b.data(), rows, dim, y.data(), nullptr) == HORO_OK);
+        CHECK(horo_bias_grad(before.data(), rows, dim, db.data(), nullptr) == HORO_OK);
+        for (int64_t i = 0; i < dim; ++i) {
+            double want = db0[i];
+            for (int64_t r = 0; r < rows; ++r) {
+                CHECK(y[r * dim + i] == before[r * dim + i] + b[i]);
+                want += before[r * dim + i];
+            }
+            CHECK(near(db[i], want, 1e-6, 16), "dim %ld: %g, expected %g", dim, db[i], want);
+        }
+        CHECK(y[rows * dim] == 7, "written past the end");
+    }
+    float one = 1;
+    CHECK(horo_bias_add(&one, 1, 0, &one, nullptr) == HORO_INVALID_ARGUMENT);
+    CHECK(horo_bias_add(nullptr, 1, 1, &one, nullptr) == HORO_INVALID_ARGUMENT);
+    CHECK(std::strstr(horo_last_error(), "bias"), "%s", horo_last_error());
+    CHECK(horo_bias_grad(nullptr, 1, 1, &one, nullptr) == HORO_INVALID_ARGUMENT);
+}
+
 void embedding() {
     const int64_t tokens = 6, vocab = 9, dim = 301;
     const int32_t ids[] = {8, 0, 3, 3, 3, 1};
@@ -359,6 +415,10 @@ std::vector<Floats> everything(const horo_exec* exec) {
     horo_rmsnorm_forward(x.data(), w.data(), 1e-6, rows, dim, out.data(), rstd.data(), exec);
     horo_rmsnorm_backward(y.data(), x.data(), w.data(), rstd.data(), rows, dim, dx.data(), dw.data(), exec);
     horo_swiglu_backward(out.data(), x.data(), y.data(), a.data(), b.data(), n, exec);
+    Floats c = x, d = y, e = x, db = w;
+    horo_geglu_backward(out.data(), x.data(), y.data(), c.data(), d.data(), n, exec);
+    horo_bias_add(w.data(), rows, dim, e.data(), exec);
+    horo_bias_grad(x.data(), rows, dim, db.data(), exec);
     std::vector<int32_t> ids(rows);
     for (int64_t t = 0; t < rows; ++t) ids[t] = static_cast<int32_t>(t * t % 50);
     Floats table = random(50 * dim, 23), logits = x, losses(rows), p = x, m = y, v(n, 0.1f);
@@ -366,7 +426,7 @@ std::vector<Floats> everything(const horo_exec* exec) {
     horo_cross_entropy(logits.data(), ids.data(), rows, dim, losses.data(), 1, 0.1, exec);
     horo_adamw(p.data(), y.data(), m.data(), v.data(), n, 0.01, 0.9, 0.99, 1e-8, 0, 3, 1, exec);
     const Floats norm = {static_cast<float>(horo_sum_squares(x.data(), n, exec))};
-    return {out, rstd, dx, dw, a, b, table, logits, losses, p, m, v, norm};
+    return {out, rstd, dx, dw, a, b, c, d, e, db, table, logits, losses, p, m, v, norm};
 }
 
 void threads() {
@@ -390,6 +450,8 @@ int main() {
     rmsnorm();
     rope();
     swiglu();
+    geglu();
+    bias();
     embedding();
     cross_entropy();
     elementwise();

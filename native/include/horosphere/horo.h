@@ -77,6 +77,163 @@ HORO_API int32_t horo_exec_threads(const horo_exec* exec);
  * time asks for a lower one. Static storage. */
 HORO_API const char* horo_cpu_isa(void);
 
+/* ---- Row operations
+ * ------------------------------------------------------------------------------------------ */
+
+/* Every geometric operation on a batch of rows, forward or backward, goes through horo_row_op. What there is,
+ * with which operands, is asked of the library: operations are numbered 0 .. horo_op_count() - 1, the numbers
+ * hold for this library only, the names for ever. A gradient is an operation of its own: "<name>.vjp" takes
+ * the inputs of <name> and the cotangent of its output and gives the gradients of all of them, and of the
+ * parameters row by row. */
+HORO_API int32_t horo_op_count(void);
+
+/* Returns the operation's name, e.g. "poincare.mobius_add"; "" for a number out of range. Static storage. */
+HORO_API const char* horo_op_name(int32_t op);
+
+/* Returns the operands, e.g. "x:row y:row; c -> out:row": inputs; parameters -> outputs. A row has dim
+ * elements, an ambient row a time coordinate and then dim elements, a scalar is one number per row. "" for a
+ * number out of range. */
+HORO_API const char* horo_op_signature(int32_t op);
+
+/* Returns the formula, range and conventions in words; "" for a number out of range. Static storage. */
+HORO_API const char* horo_op_doc(int32_t op);
+
+/* Stores the number of the operation of that name. */
+HORO_API int32_t horo_op_find(const char* name, int32_t* op);
+
+/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type (HORO_F32 or
+ * HORO_F64). Operands follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements
+ * from row to row, for a scalar from number to number; 0 in an input repeats one row. Parameters p0.. are
+ * positive and finite. An output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows
+ * as an input of the same kind (in place); any other overlap is refused. All scalar mathematics is in double,
+ * float64 rows with compensated dot products. */
+HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
+                             int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
+                             int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,
+                             int64_t out0_stride, void* out1, int64_t out1_stride, void* out2,
+                             int64_t out2_stride, void* out3, int64_t out3_stride, double p0, double p1,
+                             double p2, double p3, double p4, double p5, const horo_exec* exec);
+
+/* ---- Transformer layers, float32, rows contiguous
+ * ------------------------------------------------------------------------------------------
+ * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
+
+/* out[r,i] = weight[i] * x[r,i] * rstd[r], rstd[r] = 1 / sqrt(mean_i x[r,i]^2 + eps) (Zhang and Sennrich,
+ * arXiv 1910.07467). x, out: (rows, dim); rstd: rows values for the backward pass, or NULL. out may be x. */
+HORO_API int32_t horo_rmsnorm_forward(const float* x, const float* weight, double eps, int64_t rows,
+                                      int64_t dim, float* out, float* rstd, const horo_exec* exec);
+
+/* dx += rstd * w * dout - x * rstd^3 / dim * sum_i(dout_i w_i x_i); dweight += sum_r dout * x * rstd, unless
+ * dweight is NULL. x is the input of the forward pass. */
+HORO_API int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* weight,
+                                       const float* rstd, int64_t rows, int64_t dim, float* dx,
+                                       float* dweight, const horo_exec* exec);
+
+/* Rotary embedding in place (Su et al., arXiv 2104.09864; pairs (i, i + D/2) as in Llama checkpoints):
+ * (a, b) -> (a cos - b sin, b cos + a sin). x: token t, head h at x + t * row_stride + h * head_dim.
+ * cos_sin: (position_count, head_dim), the first half of a row cosines, the second sines. inverse != 0: the
+ * transpose, which is the backward pass. */
+HORO_API int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
+                           const float* cos_sin, int64_t position_count, const int32_t* positions,
+                           int32_t inverse, const horo_exec* exec);
+
+/* out = gate * sigmoid(gate) * up (Shazeer, arXiv 2002.05202). out may be gate or up. */
+HORO_API int32_t horo_swiglu_forward(const float* gate, const float* up, float* out, int64_t n,
+                                     const horo_exec* exec);
+
+/* With s = sigmoid(gate): dup = dout * gate * s, dgate = dout * up * s * (1 + gate * (1 - s)), both
+ * overwritten; each may be one of the inputs. */
+HORO_API int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
+                                      float* dup, int64_t n, const horo_exec* exec);
+
+/* out = gate * sigmoid(z) * up with z = sqrt(8 / pi) * (gate + 0.044715 gate^3): GEGLU (Shazeer, arXiv
+ * 2002.05202) with the tanh form of GELU (Hendrycks and Gimpel, arXiv 1606.08415), 0.5 x (1 + tanh(z / 2)) =
+ * x sigmoid(z). Relative error up to 1e-6 + 2e-7 |z|, except where the result is below the normal range. out
+ * may be gate or up. */
+HORO_API int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64_t n,
+                                    const horo_exec* exec);
+
+/* With s = sigmoid(z): dup = dout * gate * s, dgate = dout * up * s * (1 + gate * (1 - s) * dz/dgate), both
+ * overwritten; each may be one of the inputs. */
+HORO_API int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
+                                     float* dup, int64_t n, const horo_exec* exec);
+
+/* y[r,i] += bias[i]. y: (rows, dim). */
+HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec);
+
+/* dbias[i] += sum_r dy[r,i], the gradient of horo_bias_add; blocks of 64 rows in float32, the blocks in
+ * double. */
+HORO_API int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
+                                const horo_exec* exec);
+
+/* out[t] = table[ids[t]]. table: (vocab, dim), out: (tokens, dim). */
+HORO_API int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
+                                        int64_t dim, float* out, const horo_exec* exec);
+
+/* dtable[ids[t]] += dout[t], in the order of t. */
+HORO_API int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
+                                         int64_t dim, float* dtable, const horo_exec* exec);
+
+/* losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]; 0 where targets[t] < 0. With gradient != 0,
+ * logits becomes gradient_scale * (softmax(logits) - onehot(target)), 0 in ignored rows; otherwise it is only
+ * read. logits: (tokens, vocab). Exponentials of float32 after the maximum is subtracted, summed in double.
+ */
+HORO_API int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
+                                    float* losses, int32_t gradient, double gradient_scale,
+                                    const horo_exec* exec);
+
+/* out = x + y; out may be x or y. */
+HORO_API int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const horo_exec* exec);
+
+/* y += a x, a rounded to float32. */
+HORO_API int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const horo_exec* exec);
+
+/* x *= a, a rounded to float32. */
+HORO_API int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec);
+
+/* Returns the sum of squares, accumulated in double; NaN with horo_last_error() set if an argument is
+ * invalid.
+ */
+HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec);
+
+/* One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as torch.optim.AdamW computes it; step counts
+ * from 1, m and v start at zero:
+ * g = grad_scale * grad; param *= 1 - lr * weight_decay; m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2)
+ * g^2; param -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps). Scalars are combined in
+ * double, elements in float32. */
+HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
+                            double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                            double grad_scale, const horo_exec* exec);
+
+/* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
+HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,
+                                     const horo_exec* exec);
+
+/* dst = src as `to`, rounded to nearest even; NaN stays NaN, what is too large becomes infinity. */
+HORO_API int32_t horo_convert_from_f32(const float* src, int32_t to, void* dst, int64_t n,
+                                       const horo_exec* exec);
+
+/* ---- Matrix products
+ * ------------------------------------------------------------------------------------------ */
+
+/* Opens oneDNN (libdnnl.so.3) as the provider of matrix products on the CPU, for the life of the process;
+ * once one is open, further calls succeed and do nothing. HORO_UNSUPPORTED with the linker's reason on
+ * failure. */
+HORO_API int32_t horo_gemm_load(const char* path);
+
+/* Returns what computes matrix products: "onednn 3.11" (its version) or "built-in". */
+HORO_API const char* horo_gemm_provider(void);
+
+/* C = alpha op(A) op(B) + beta C, row-major. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes if
+ * trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not read. C
+ * must not overlap A or B. A and C are float32; B is stored as b_type, HORO_F32, HORO_BF16 or HORO_F16, and
+ * becomes float32 on its way to the registers: the arithmetic is float32 throughout. The provider is asked
+ * for float32 only; other types go to the built-in kernel. Cut into tiles that depend on the shape only, on
+ * our own threads: the provider starts none. */
+HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                           const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
+                           double beta, float* c, int64_t ldc, const horo_exec* exec);
+
 /* ---- Attention
  * -------------------------------------------------------------------------------------------- */
 
@@ -183,105 +340,33 @@ HORO_API int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, in
 /* Stores in *bytes the workspace of horo_low_rank_backward. */
 HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
                                          int64_t d, int64_t r, int64_t k, int64_t* bytes);
-/* ---- Transformer layers, float32, rows contiguous
- * ------------------------------------------------------------------------------------------
- * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
 
-/* out[r,i] = weight[i] * x[r,i] * rstd[r], rstd[r] = 1 / sqrt(mean_i x[r,i]^2 + eps) (Zhang and Sennrich,
- * arXiv 1910.07467). x, out: (rows, dim); rstd: rows values for the backward pass, or NULL. out may be x. */
-HORO_API int32_t horo_rmsnorm_forward(const float* x, const float* weight, double eps, int64_t rows,
-                                      int64_t dim, float* out, float* rstd, const horo_exec* exec);
-
-/* dx += rstd * w * dout - x * rstd^3 / dim * sum_i(dout_i w_i x_i); dweight += sum_r dout * x * rstd, unless
- * dweight is NULL. x is the input of the forward pass. */
-HORO_API int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* weight,
-                                       const float* rstd, int64_t rows, int64_t dim, float* dx,
-                                       float* dweight, const horo_exec* exec);
-
-/* Rotary embedding in place (Su et al., arXiv 2104.09864; pairs (i, i + D/2) as in Llama checkpoints):
- * (a, b) -> (a cos - b sin, b cos + a sin). x: token t, head h at x + t * row_stride + h * head_dim.
- * cos_sin: (position_count, head_dim), the first half of a row cosines, the second sines. inverse != 0: the
- * transpose, which is the backward pass. */
-HORO_API int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
-                           const float* cos_sin, int64_t position_count, const int32_t* positions,
-                           int32_t inverse, const horo_exec* exec);
-
-/* out = gate * sigmoid(gate) * up (Shazeer, arXiv 2002.05202). out may be gate or up. */
-HORO_API int32_t horo_swiglu_forward(const float* gate, const float* up, float* out, int64_t n,
-                                     const horo_exec* exec);
-
-/* With s = sigmoid(gate): dup = dout * gate * s, dgate = dout * up * s * (1 + gate * (1 - s)), both
- * overwritten; each may be one of the inputs. */
-HORO_API int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
-                                      float* dup, int64_t n, const horo_exec* exec);
-
-/* out[t] = table[ids[t]]. table: (vocab, dim), out: (tokens, dim). */
-HORO_API int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
-                                        int64_t dim, float* out, const horo_exec* exec);
-
-/* dtable[ids[t]] += dout[t], in the order of t. */
-HORO_API int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
-                                         int64_t dim, float* dtable, const horo_exec* exec);
-
-/* losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]; 0 where targets[t] < 0. With gradient != 0,
- * logits becomes gradient_scale * (softmax(logits) - onehot(target)), 0 in ignored rows; otherwise it is only
- * read. logits: (tokens, vocab). Exponentials of float32 after the maximum is subtracted, summed in double.
- */
-HORO_API int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
-                                    float* losses, int32_t gradient, double gradient_scale,
-                                    const horo_exec* exec);
-
-/* out = x + y; out may be x or y. */
-HORO_API int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const horo_exec* exec);
-
-/* y += a x, a rounded to float32. */
-HORO_API int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const horo_exec* exec);
-
-/* x *= a, a rounded to float32. */
-HORO_API int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec);
-
-/* Returns the sum of squares, accumulated in double; NaN with horo_last_error() set if an argument is
- * invalid.
- */
-HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec);
-
-/* One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as torch.optim.AdamW computes it; step counts
- * from 1, m and v start at zero:
- * g = grad_scale * grad; param *= 1 - lr * weight_decay; m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2)
- * g^2; param -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps). Scalars are combined in
- * double, elements in float32. */
-HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
-                            double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                            double grad_scale, const horo_exec* exec);
-
-/* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
-HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,
-                                     const horo_exec* exec);
-
-/* dst = src as `to`, rounded to nearest even; NaN stays NaN, what is too large becomes infinity. */
-HORO_API int32_t horo_convert_from_f32(const float* src, int32_t to, void* dst, int64_t n,
-                                       const horo_exec* exec);
-
-/* ---- Matrix products
+/* ---- Metric spaces: distances and Gromov's delta
  * ------------------------------------------------------------------------------------------ */
 
-/* Opens oneDNN (libdnnl.so.3) as the provider of matrix products on the CPU, for the life of the process;
- * once one is open, further calls succeed and do nothing. HORO_UNSUPPORTED with the linker's reason on
- * failure. */
-HORO_API int32_t horo_gemm_load(const char* path);
+/* out[i, j] = |x_i - x_j|, Euclidean, as float64: rows of HORO_F32 or HORO_F64, x_stride elements apart, to a
+ * contiguous (rows, rows) matrix, exactly symmetric with a zero diagonal. Sums of squared differences in
+ * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, as
+ * long as no square leaves the range of float64. NaN in a row reaches that row's and column's distances. out
+ * must not overlap x. */
+HORO_API int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x,
+                                        int64_t x_stride, double* out, const horo_exec* exec);
 
-/* Returns what computes matrix products: "onednn 3.11" (its version) or "built-in". */
-HORO_API const char* horo_gemm_provider(void);
+/* Gromov products at a base point: out[i, j] = ((d[base, i] + d[base, j]) - d[i, j]) / 2, every operation
+ * rounded to float64 in this order. distances, out: (n, n), contiguous; out may be distances. base_row: n
+ * doubles of scratch that overlap neither. */
+HORO_API int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, double* out,
+                                     double* base_row, const horo_exec* exec);
 
-/* C = alpha op(A) op(B) + beta C, row-major. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes if
- * trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not read. C
- * must not overlap A or B. A and C are float32; B is stored as b_type, HORO_F32, HORO_BF16 or HORO_F16, and
- * becomes float32 on its way to the registers: the arithmetic is float32 throughout. The provider is asked
- * for float32 only; other types go to the built-in kernel. Cut into tiles that depend on the shape only, on
- * our own threads: the provider starts none. */
-HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-                           const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
-                           double beta, float* c, int64_t ldc, const horo_exec* exec);
+/* Returns max(at_least, max_{i,j,k} min(g[i,k], g[k,j]) - g[i,j]), at least 0: Gromov's four-point constant
+ * at the base point of the products g, by the max-min product of Fournier, Ismail and Vigneron (arXiv
+ * 1210.3323); the constant over all base points is at most twice that. gromov: (n, n), contiguous, must be
+ * symmetric. The result is that of the definition to the last bit, whichever pairs (i, j) are passed over
+ * because an upper bound shows that they cannot reach it; exhaustive != 0 passes over none, for timing. Time
+ * O(n^3) at worst, O(n^2) where the bound is sharp, as it is for points in many dimensions. workspace: 2 n
+ * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. */
+HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
+                                         double* workspace, const horo_exec* exec);
 
 #ifdef __cplusplus
 }

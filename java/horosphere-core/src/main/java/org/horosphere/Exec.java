@@ -29,7 +29,7 @@ public final class Exec implements AutoCloseable {
     public static final Exec CPU = new Exec(MemorySegment.NULL);
 
     private final MemorySegment handle;
-    private boolean closed;
+    private volatile boolean closed;
 
     private Exec(MemorySegment handle) {
         this.handle = handle;
@@ -68,7 +68,7 @@ public final class Exec implements AutoCloseable {
     }
 
     /** The native handle, for the binding classes. */
-    synchronized MemorySegment handle() {
+    MemorySegment handle() {
         if (closed) {
             throw new IllegalStateException("exec: already closed");
         }

@@ -2,10 +2,14 @@ package org.horosphere;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
+import java.net.JarURLConnection;
 import java.net.URL;
+import java.net.URLConnection;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,15 +21,16 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Locale;
+import java.util.jar.JarEntry;
 
 /**
  * Finds native libraries: a directory named by the user, else the copy inside a jar, unpacked once
  * into a per-user cache.
  *
  * <p>The cache is {@code horosphere.cache.dir} (or {@code HOROSPHERE_CACHE_DIR}), else {@code
- * ~/.cache/horosphere}. A library lies there in a folder named by the hash of its contents, written
- * to a temporary file and moved into place, so that two processes or two versions never disturb
- * each other.
+ * ~/.cache/horosphere}. A library lies there in a folder named by the hash of its contents (of
+ * name, checksum and size inside a jar), written to a temporary file and moved into place, so that
+ * two processes or two versions never disturb each other.
  */
 public final class NativeLibraries {
     private NativeLibraries() {}
@@ -52,9 +57,7 @@ public final class NativeLibraries {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
             for (String resource : resources) {
-                try (InputStream in = new DigestInputStream(open(loader, resource), digest)) {
-                    in.transferTo(java.io.OutputStream.nullOutputStream());
-                }
+                identify(loader, resource, digest);
             }
             Path folder = cache().resolve(HexFormat.of().formatHex(digest.digest(), 0, 8));
             Files.createDirectories(folder);
@@ -72,7 +75,7 @@ public final class NativeLibraries {
                             + resources[0]
                             + " into "
                             + cache()
-                            + " (set -Dhorosphere.cache.dir to a writable directory): "
+                            + " (-Dhorosphere.cache.dir=DIR or HOROSPHERE_CACHE_DIR names another): "
                             + e,
                     e);
         } catch (NoSuchAlgorithmException e) {
@@ -89,16 +92,41 @@ public final class NativeLibraries {
         try {
             return SymbolLookup.libraryLookup(file, Arena.global());
         } catch (IllegalArgumentException e) {
-            System.load(
-                    file.toAbsolutePath().toString()); // throws with the dynamic linker's reason
+            try {
+                System.load(file.toAbsolutePath().toString());
+            } catch (UnsatisfiedLinkError reason) {
+                throw linkError(
+                        reason.getMessage()
+                                + " (where files may not be executed, -Dhorosphere.cache.dir=DIR or"
+                                + " HOROSPHERE_CACHE_DIR names another cache)",
+                        reason);
+            }
             throw e;
+        }
+    }
+
+    /**
+     * A jar already holds a checksum of each entry; reading 90 MB at every start would cost half a
+     * second.
+     */
+    private static void identify(ClassLoader loader, String resource, MessageDigest digest)
+            throws IOException {
+        URLConnection connection = find(loader, resource).openConnection();
+        if (connection instanceof JarURLConnection jar) {
+            JarEntry entry = jar.getJarEntry();
+            String identity = resource + " " + entry.getCrc() + " " + entry.getSize() + "\n";
+            digest.update(identity.getBytes(StandardCharsets.UTF_8));
+            return;
+        }
+        try (InputStream in = new DigestInputStream(connection.getInputStream(), digest)) {
+            in.transferTo(OutputStream.nullOutputStream());
         }
     }
 
     private static void write(ClassLoader loader, String resource, Path file) throws IOException {
         Path temporary = Files.createTempFile(file.getParent(), "unpack", ".tmp");
         try {
-            try (InputStream in = open(loader, resource)) {
+            try (InputStream in = find(loader, resource).openStream()) {
                 Files.copy(in, temporary, StandardCopyOption.REPLACE_EXISTING);
             }
             try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
@@ -112,12 +140,12 @@ public final class NativeLibraries {
         }
     }
 
-    private static InputStream open(ClassLoader loader, String resource) throws IOException {
+    private static URL find(ClassLoader loader, String resource) throws IOException {
         URL url = loader.getResource(resource);
         if (url == null) {
             throw new IOException("no such resource on the class path: " + resource);
         }
-        return url.openStream();
+        return url;
     }
 
     private static Path cache() {

@@ -223,6 +223,48 @@ class LayersTest {
         assertNear(differences(up, v -> dot(swiglu(gate, v), dout)), dup, 2e-6);
     }
 
+    private static double[] geglu(double[] gate, double[] up) {
+        double[] out = new double[gate.length];
+        for (int i = 0; i < gate.length; i++) {
+            double x = gate[i];
+            double inner = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x);
+            out[i] = 0.5 * x * (1 + Math.tanh(inner)) * up[i];
+        }
+        return out;
+    }
+
+    @Test
+    void gegluFollowsTheFormulaAndItsDerivative() {
+        int n = 61;
+        double[] gate = random(n, 8);
+        double[] up = random(n, 9);
+        double[] dout = random(n, 10);
+        gate[0] = 30;
+        gate[1] = -30;
+        MemorySegment out = zeros(n);
+        Layers.geglu_forward(floats(gate), floats(up), out, n, Exec.CPU);
+        assertNear(geglu(gate, up), out, 1e-6);
+        MemorySegment dgate = zeros(n);
+        MemorySegment dup = zeros(n);
+        Layers.geglu_backward(floats(dout), floats(gate), floats(up), dgate, dup, n, Exec.CPU);
+        assertNear(differences(gate, v -> dot(geglu(v, up), dout)), dgate, 2e-6);
+        assertNear(differences(up, v -> dot(geglu(gate, v), dout)), dup, 2e-6);
+    }
+
+    @Test
+    void biasIsAddedToEveryRowAndItsGradientIsTheirSum() {
+        MemorySegment y = floats(1, 2, 3, 4, 5, 6);
+        MemorySegment bias = floats(10, 20, 30);
+        Layers.bias_add(bias, 2, 3, y, Exec.CPU);
+        assertArrayEquals(new float[] {11, 22, 33, 14, 25, 36}, y.toArray(JAVA_FLOAT));
+        Layers.bias_grad(y, 2, 3, bias, Exec.CPU);
+        assertArrayEquals(new float[] {35, 67, 99}, bias.toArray(JAVA_FLOAT));
+        refused("bias", () -> Layers.bias_add(floats(1, 2), 2, 3, y, Exec.CPU));
+        refused("y", () -> Layers.bias_add(bias, 3, 3, y, Exec.CPU));
+        refused("y", () -> Layers.bias_add(y.asSlice(0, 12), 2, 3, y, Exec.CPU));
+        refused("dbias", () -> Layers.bias_grad(y, 2, 3, floats(1, 2), Exec.CPU));
+    }
+
     @Test
     void embeddingLooksUpAndSumsBack() {
         MemorySegment table = floats(0, 1, 10, 11, 20, 21);

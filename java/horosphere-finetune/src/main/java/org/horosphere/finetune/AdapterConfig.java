@@ -184,6 +184,24 @@ public record AdapterConfig(
                 Map.of());
     }
 
+    /** The same adapter of another base model. */
+    public AdapterConfig withBaseModel(String name) {
+        return new AdapterConfig(
+                peftType,
+                r,
+                loraAlpha,
+                loraDropout,
+                targetModules,
+                excludeModules,
+                taskType,
+                name,
+                useRslora,
+                rankPattern,
+                alphaPattern,
+                inferenceMode,
+                horosphere);
+    }
+
     /** Whether the layer at a module path is adapted. */
     public boolean adapts(String modulePath) {
         return targetModules.matches(modulePath) && !excludeModules.matches(modulePath);
@@ -351,7 +369,7 @@ public record AdapterConfig(
         json.put("task_type", taskType);
         json.put("use_dora", false);
         json.put("use_rslora", useRslora);
-        Json.write(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
+        AtomicFiles.writeJson(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
     }
 
     private static void put(ObjectNode json, String key, TargetModules modules) {

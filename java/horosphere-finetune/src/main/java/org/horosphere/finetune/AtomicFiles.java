@@ -1,15 +1,21 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.Deque;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
@@ -20,7 +26,7 @@ import java.util.UUID;
  * removed and what was there before stays.
  *
  * <p>Every method throws {@link CheckpointException} if it cannot write. Safe from any thread; of
- * two writers of one target the last wins.
+ * two writers of one file the last wins, of two of one directory one may fail.
  */
 public final class AtomicFiles {
     /** Writes a file's contents. */
@@ -39,12 +45,21 @@ public final class AtomicFiles {
 
     /** Writes {@code text} as UTF-8. */
     public static void writeString(Path file, String text) {
-        ByteBuffer bytes = StandardCharsets.UTF_8.encode(text);
+        writeBytes(file, text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Writes {@code json} indented by two, with a line break at the end. */
+    public static void writeJson(Path file, JsonNode json) {
+        writeString(file, Json.pretty(json));
+    }
+
+    static void writeBytes(Path file, byte[] bytes) {
+        ByteBuffer buffer = ByteBuffer.wrap(bytes);
         write(
                 file,
                 channel -> {
-                    while (bytes.hasRemaining()) {
-                        channel.write(bytes);
+                    while (buffer.hasRemaining()) {
+                        channel.write(buffer);
                     }
                 });
     }
@@ -96,9 +111,10 @@ public final class AtomicFiles {
             if (replaces && Files.isSameFile(target, Path.of(""))) {
                 throw new IOException("it is the working directory, which cannot be replaced");
             }
-            Files.createDirectories(target.getParent());
             Path temporary = sibling(target, ".tmp");
             Path old = sibling(target, ".old");
+            List<Path> made = createParents(target);
+            boolean complete = false;
             try {
                 Files.createDirectory(temporary);
                 writer.write(temporary);
@@ -114,8 +130,16 @@ public final class AtomicFiles {
                     }
                     throw e;
                 }
+                complete = true;
+            } catch (CheckpointException e) {
+                // the caller knows nothing of the temporary directory
+                throw new CheckpointException(
+                        e.getMessage().replace(temporary.toString(), directory.toString()), e);
             } finally {
                 delete(temporary);
+                if (!complete) {
+                    delete(made);
+                }
             }
             if (replaces) {
                 for (Path entry : list(old)) {
@@ -130,6 +154,88 @@ public final class AtomicFiles {
             force(target.getParent());
         } catch (IOException e) {
             throw failure(directory, e);
+        }
+    }
+
+    /**
+     * Tries whether {@link #replaceDirectory} could write there now; leaves nothing behind.
+     *
+     * @throws CheckpointException saying why not
+     */
+    public static void requireDirectory(Path directory) {
+        try {
+            Path target = follow(directory);
+            if (Files.exists(target) && !Files.isDirectory(target)) {
+                throw new IOException("it exists and is not a directory");
+            }
+            if (Files.exists(target) && Files.isSameFile(target, Path.of(""))) {
+                throw new IOException("it is the working directory, which cannot be replaced");
+            }
+            probe(target);
+        } catch (IOException e) {
+            throw failure(directory, e);
+        }
+    }
+
+    /**
+     * Tries whether {@link #write} could write there now, once missing parents are made; leaves
+     * nothing behind.
+     *
+     * @throws CheckpointException saying why not
+     */
+    public static void requireFile(Path file) {
+        try {
+            Path target = follow(file);
+            if (Files.exists(target) && !Files.isRegularFile(target)) {
+                throw new IOException("it exists and is not a regular file");
+            }
+            probe(target);
+        } catch (IOException e) {
+            throw failure(file, e);
+        }
+    }
+
+    private static void probe(Path target) throws IOException {
+        List<Path> made = createParents(target);
+        try {
+            Path temporary = sibling(target, ".tmp");
+            Files.createFile(temporary);
+            Files.delete(temporary);
+        } finally {
+            delete(made);
+        }
+    }
+
+    /** Makes the missing ones of a path's parents and returns them, the innermost first. */
+    private static List<Path> createParents(Path target) throws IOException {
+        Deque<Path> missing = new ArrayDeque<>();
+        for (Path p = target.getParent(); p != null && !Files.exists(p); p = p.getParent()) {
+            missing.push(p);
+        }
+        List<Path> made = new ArrayList<>();
+        try {
+            for (Path directory : missing) {
+                Files.createDirectory(directory);
+                made.add(0, directory);
+            }
+        } catch (FileAlreadyExistsException e) {
+            // another process makes the same ones; those it needs are not ours to remove
+            Files.createDirectories(target.getParent());
+        } catch (IOException e) {
+            delete(made);
+            throw e;
+        }
+        return made;
+    }
+
+    /** Removes directories as far as they are still empty. */
+    private static void delete(List<Path> directories) throws IOException {
+        for (Path directory : directories) {
+            try {
+                Files.delete(directory);
+            } catch (DirectoryNotEmptyException e) {
+                return; // somebody else uses it by now
+            }
         }
     }
 

@@ -112,6 +112,20 @@ public final class Batches {
         };
     }
 
+    /**
+     * All examples once, sorted by length so that little is padded; for measuring, where order does
+     * not matter.
+     */
+    public static List<Batch> sorted(List<Dataset.Example> examples, int batchSize) {
+        List<Dataset.Example> order = new ArrayList<>(examples);
+        order.sort(Comparator.comparingInt(example -> example.tokens().length));
+        List<Batch> batches = new ArrayList<>();
+        for (int from = 0; from < order.size(); from += batchSize) {
+            batches.add(pad(order.subList(from, Math.min(order.size(), from + batchSize))));
+        }
+        return batches;
+    }
+
     /** One batch of these examples in this order, each of at least 2 tokens. */
     public static Batch pad(List<Dataset.Example> examples) {
         int batch = examples.size();

@@ -19,7 +19,7 @@ import java.util.TreeMap;
  */
 public final class Checkpoint {
     static final String FILE = "model.safetensors";
-    private static final String INDEX = FILE + ".index.json";
+    static final String INDEX = FILE + ".index.json";
 
     private final Path directory;
     private final Map<String, TensorData> tensors = new TreeMap<>();
@@ -139,6 +139,12 @@ public final class Checkpoint {
      * @throws CheckpointException if it is missing, has another shape or holds no floats
      */
     public MemorySegment floats(String name, SegmentAllocator allocator, long... expectedShape) {
-        return tensor(name, expectedShape).floats(allocator);
+        TensorData tensor = tensor(name, expectedShape);
+        if (tensor.type().dtype() == null) {
+            throw new CheckpointException(
+                    "%s: tensor %s holds %s, expected F32, BF16, F16 or F64"
+                            .formatted(directory, name, tensor.type()));
+        }
+        return tensor.floats(allocator);
     }
 }

@@ -22,7 +22,7 @@ public final class CheckpointException extends RuntimeException {
     }
 
     /** The reason of an I/O failure in words; the JDK's own message is often only the path. */
-    static String reason(IOException e) {
+    public static String reason(IOException e) {
         if (e instanceof NoSuchFileException) {
             return "no such file or directory";
         }

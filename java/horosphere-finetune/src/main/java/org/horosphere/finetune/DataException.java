@@ -6,6 +6,15 @@ import java.nio.file.Path;
 public final class DataException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
+    /** For data that is not a file of its own; {@code message} names it. */
+    DataException(String message) {
+        super(oneLine(message));
+    }
+
+    DataException(String message, Throwable cause) {
+        super(oneLine(message), cause);
+    }
+
     DataException(Path file, String message) {
         super(file + ": " + oneLine(message));
     }

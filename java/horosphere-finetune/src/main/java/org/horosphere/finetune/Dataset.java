@@ -46,12 +46,12 @@ import java.util.regex.Pattern;
  * Loss#COMPLETION}) or everything after BOS ({@link Loss#ALL}). A record of more tokens than the
  * context window is left out and counted in {@link #dropped}: cut short it would lose its answer.
  *
- * <p><b>Plain text</b> ({@code .txt}) is split into pieces at {@code <|endoftext|>} if it holds
- * that marker, otherwise at blank lines; white space around a piece is dropped. Each piece begins
- * with BOS and gets no EOS. A piece of more tokens than the window is cut into consecutive windows,
- * each beginning with BOS again, so that every token of the piece is scored exactly once, BOS
- * never. A tokenizer without BOS has nothing to predict a piece's first token from: that token is
- * not scored, and each further window begins with the last token of the one before instead.
+ * <p><b>Plain text</b> (any other extension) is split into pieces at {@code <|endoftext|>} if it
+ * holds that marker, otherwise at blank lines; white space around a piece is dropped. Each piece
+ * begins with BOS and gets no EOS. A piece of more tokens than the window is cut into consecutive
+ * windows, each beginning with BOS again, so that every token of the piece is scored exactly once,
+ * BOS never. A tokenizer without BOS has nothing to predict a piece's first token from: that token
+ * is not scored, and each further window begins with the last token of the one before instead.
  */
 public final class Dataset {
     /** The label of a token that is not scored. */
@@ -100,7 +100,8 @@ public final class Dataset {
     }
 
     /**
-     * Loads a file by its extension: {@code .jsonl}, {@code .json} or {@code .txt}.
+     * Loads a file by its extension: records from {@code .jsonl} and {@code .json}, text from any
+     * other.
      *
      * @param context the longest example in tokens, at least 2
      * @throws DataException if the file cannot be read, is not UTF-8, is empty, has a malformed
@@ -168,11 +169,7 @@ public final class Dataset {
      * @throws DataException naming file and line
      */
     public static List<Problem> readProblems(Path file) {
-        String name = file.toString().toLowerCase(Locale.ROOT);
-        if (!name.endsWith(".json") && !name.endsWith(".jsonl")) {
-            throw new DataException(file, "expected a .jsonl, .json or .txt file");
-        }
-        return parseProblems(file, readUtf8(file), name.endsWith(".json"));
+        return parseProblems(file, readUtf8(file), hasExtension(file, ".json"));
     }
 
     /**
@@ -398,7 +395,11 @@ public final class Dataset {
     }
 
     private static boolean isText(Path file) {
-        return file.toString().toLowerCase(Locale.ROOT).endsWith(".txt");
+        return !hasExtension(file, ".jsonl") && !hasExtension(file, ".json");
+    }
+
+    private static boolean hasExtension(Path file, String extension) {
+        return file.toString().toLowerCase(Locale.ROOT).endsWith(extension);
     }
 
     private static String readUtf8(Path file) {
@@ -407,8 +408,10 @@ public final class Dataset {
             bytes = Files.readAllBytes(file);
         } catch (NoSuchFileException e) {
             throw new DataException(file, "not found");
-        } catch (IOException | OutOfMemoryError e) {
-            throw new DataException(file, "cannot be read: " + e.getMessage(), e);
+        } catch (IOException e) {
+            throw new DataException(file, "cannot be read: " + CheckpointException.reason(e), e);
+        } catch (OutOfMemoryError e) {
+            throw new DataException(file, "too large for the heap: " + e.getMessage(), e);
         }
         CharsetDecoder decoder =
                 StandardCharsets.UTF_8

@@ -75,9 +75,9 @@ final class Json {
         }
     }
 
-    static void write(Path file, JsonNode node) {
+    static String pretty(JsonNode node) {
         try {
-            AtomicFiles.writeString(file, MAPPER.writer(PRETTY).writeValueAsString(node) + "\n");
+            return MAPPER.writer(PRETTY).writeValueAsString(node) + "\n";
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(e);
         }

@@ -58,16 +58,77 @@ public record ModelConfig(
     static final String FILE = "config.json";
     private static final double DEFAULT_THETA = 10000;
 
-    /** A supported architecture. */
+    /** What the MLP's gate goes through. */
+    public enum Activation {
+        SILU("silu", Set.of("silu", "swish")),
+        /** The tanh form of GELU, which is what "gelu" means in old Gemma configurations. */
+        GELU_TANH("gelu_pytorch_tanh", Set.of("gelu_pytorch_tanh", "gelu"));
+
+        private final String spelling;
+        private final Set<String> accepted;
+
+        Activation(String spelling, Set<String> accepted) {
+            this.spelling = spelling;
+            this.accepted = accepted;
+        }
+    }
+
+    /** A supported architecture, and how it differs from Llama. */
     public enum Family {
-        LLAMA("llama", "LlamaForCausalLM");
+        LLAMA("llama", "LlamaForCausalLM", Activation.SILU, false, 0, false),
+        /** Qwen2 and Qwen2.5. */
+        QWEN2("qwen2", "Qwen2ForCausalLM", Activation.SILU, true, 0, false),
+        /** The first Gemma. */
+        GEMMA("gemma", "GemmaForCausalLM", Activation.GELU_TANH, false, 1, true);
 
         private final String modelType;
         private final String architecture;
+        private final Activation activation;
+        private final boolean qkvBias;
+        private final int normOffset;
+        private final boolean scalesEmbedding;
 
-        Family(String modelType, String architecture) {
+        Family(
+                String modelType,
+                String architecture,
+                Activation activation,
+                boolean qkvBias,
+                int normOffset,
+                boolean scalesEmbedding) {
             this.modelType = modelType;
             this.architecture = architecture;
+            this.activation = activation;
+            this.qkvBias = qkvBias;
+            this.normOffset = normOffset;
+            this.scalesEmbedding = scalesEmbedding;
+        }
+
+        /** What the MLP's gate goes through. */
+        public Activation activation() {
+            return activation;
+        }
+
+        /** Whether q_proj, k_proj and v_proj have a bias. */
+        public boolean qkvBias() {
+            return qkvBias;
+        }
+
+        /** What is added to the stored weights of every RMSNorm. */
+        public int normOffset() {
+            return normOffset;
+        }
+
+        /** Whether embeddings are multiplied by sqrt(hidden_size). */
+        public boolean scalesEmbedding() {
+            return scalesEmbedding;
+        }
+
+        private int defaultPositions() {
+            return switch (this) {
+                case LLAMA -> 2048;
+                case QWEN2 -> 32768;
+                case GEMMA -> 8192;
+            };
         }
 
         /** {@code model_type} of {@code config.json}. */
@@ -114,11 +175,67 @@ public record ModelConfig(
         eosTokenIds = List.copyOf(eosTokenIds);
     }
 
+    /** The same model in another storage. */
+    public ModelConfig withDtype(DType storage) {
+        return new ModelConfig(
+                family,
+                vocabSize,
+                hiddenSize,
+                intermediateSize,
+                layers,
+                heads,
+                kvHeads,
+                headDim,
+                maxPositionEmbeddings,
+                rmsNormEps,
+                tieWordEmbeddings,
+                rope,
+                initializerRange,
+                storage,
+                bosTokenId,
+                eosTokenIds,
+                padTokenId);
+    }
+
     private static void positive(String name, int value) {
         if (value <= 0) {
             throw new IllegalArgumentException(
                     name + " is " + value + ", expected a positive integer");
         }
+    }
+
+    /**
+     * A small Llama with tied embeddings: heads of 32, one key/value head for two query heads, the
+     * usual MLP of 8/3 the width.
+     *
+     * @param hiddenSize a multiple of 64
+     */
+    public static ModelConfig small(
+            int vocabSize, int hiddenSize, int layers, int bosId, int eosId) {
+        if (hiddenSize < 64 || hiddenSize % 64 != 0) {
+            throw new IllegalArgumentException(
+                    "hidden size: " + hiddenSize + ", expected a multiple of 64");
+        }
+        int headDim = 32;
+        int heads = hiddenSize / headDim;
+        return new ModelConfig(
+                Family.LLAMA,
+                vocabSize,
+                hiddenSize,
+                (hiddenSize * 8 / 3 + 7) / 8 * 8,
+                layers,
+                heads,
+                heads / 2,
+                headDim,
+                256,
+                1e-5,
+                true,
+                RopeConfig.of(headDim, DEFAULT_THETA),
+                0.02,
+                DType.BF16,
+                OptionalInt.of(bosId),
+                eosId < 0 ? List.of() : List.of(eosId),
+                OptionalInt.empty());
     }
 
     /**
@@ -132,16 +249,17 @@ public record ModelConfig(
         Path file = Files.isDirectory(path) ? path.resolve(FILE) : path;
         Json json = Json.read(file);
         Family family = family(json);
-        refuseUnsupported(json);
+        refuseUnsupported(json, family);
         int hidden = json.count("hidden_size");
         int heads = json.count("num_attention_heads");
-        if (!json.has("head_dim") && hidden % heads != 0) {
+        if (!json.has("head_dim") && family != Family.GEMMA && hidden % heads != 0) {
             throw json.error(
                     "hidden_size %d is no multiple of num_attention_heads %d and there is no head_dim"
                             .formatted(hidden, heads));
         }
-        int headDim = json.count("head_dim", hidden / heads);
-        int positions = json.count("max_position_embeddings", 2048);
+        boolean gemma = family == Family.GEMMA;
+        int headDim = json.count("head_dim", gemma ? 256 : hidden / heads);
+        int positions = json.count("max_position_embeddings", family.defaultPositions());
         try {
             return new ModelConfig(
                     family,
@@ -154,7 +272,7 @@ public record ModelConfig(
                     headDim,
                     positions,
                     json.number("rms_norm_eps", 1e-6),
-                    json.flag("tie_word_embeddings", false),
+                    json.flag("tie_word_embeddings", gemma),
                     rope(json, headDim, positions),
                     json.number("initializer_range", 0.02),
                     dtype(json),
@@ -194,15 +312,21 @@ public record ModelConfig(
                                         .collect(Collectors.joining(", "))));
     }
 
-    private static void refuseUnsupported(Json json) {
+    private static void refuseUnsupported(Json json, Family family) {
         for (String bias : List.of("attention_bias", "mlp_bias")) {
             if (json.flag(bias, false)) {
                 throw json.error(bias + " is true: biases are not supported");
             }
         }
-        String activation = json.string("hidden_act");
-        if (activation != null && !Set.of("silu", "swish").contains(activation)) {
-            throw json.wrong("hidden_act", "silu");
+        Activation expected = family.activation;
+        for (String key : List.of("hidden_act", "hidden_activation")) {
+            String activation = json.string(key);
+            if (activation != null && !expected.accepted.contains(activation)) {
+                throw json.wrong(key, expected.spelling);
+            }
+        }
+        if (json.flag("use_bidirectional_attention", false)) {
+            throw json.wrong("use_bidirectional_attention", "false: only causal is supported");
         }
         if (json.number("attention_dropout", 0) != 0) {
             throw json.wrong("attention_dropout", "0: dropout of attention is not supported");
@@ -210,7 +334,7 @@ public record ModelConfig(
         if (json.number("partial_rotary_factor", 1) != 1) {
             throw json.wrong("partial_rotary_factor", "1: partial rotation is not supported");
         }
-        if (json.has("sliding_window") && json.flag("use_sliding_window", true)) {
+        if (json.has("sliding_window") && json.flag("use_sliding_window", family != Family.QWEN2)) {
             throw json.wrong("sliding_window", "null: sliding windows are not supported");
         }
         JsonNode layerTypes = json.get("layer_types");
@@ -349,7 +473,7 @@ public record ModelConfig(
                             : OptionalInt.of(eosTokenIds.get(0)));
         }
         json.put("head_dim", headDim);
-        json.put("hidden_act", "silu");
+        json.put("hidden_act", family.activation.spelling);
         json.put("hidden_size", hiddenSize);
         json.put("initializer_range", initializerRange);
         json.put("intermediate_size", intermediateSize);
@@ -376,7 +500,7 @@ public record ModelConfig(
         json.put("tie_word_embeddings", tieWordEmbeddings);
         json.put("use_cache", true);
         json.put("vocab_size", vocabSize);
-        Json.write(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
+        AtomicFiles.writeJson(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
     }
 
     private static void put(ObjectNode json, String key, OptionalInt value) {

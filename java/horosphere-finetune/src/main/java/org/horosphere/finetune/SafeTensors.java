@@ -62,8 +62,13 @@ public final class SafeTensors {
      * @throws CheckpointException if the file cannot be read or is malformed in any way
      */
     public static SafeTensors open(Path file, Arena arena) {
+        return parse(file, map(file, arena));
+    }
+
+    /** Reads a file's bytes; {@code file} is only its name in messages. */
+    static SafeTensors parse(Path file, MemorySegment bytes) {
         SafeTensors result = new SafeTensors(file);
-        result.read(result.map(arena));
+        result.read(bytes);
         return result;
     }
 
@@ -90,9 +95,9 @@ public final class SafeTensors {
         return Collections.unmodifiableMap(metadata);
     }
 
-    private MemorySegment map(Arena arena) {
+    private static MemorySegment map(Path file, Arena arena) {
         if (Files.exists(file) && !Files.isRegularFile(file)) {
-            throw error("not a regular file");
+            throw new CheckpointException(file + ": not a regular file");
         }
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             return channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);

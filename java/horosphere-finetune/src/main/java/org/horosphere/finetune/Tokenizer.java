@@ -164,7 +164,7 @@ public final class Tokenizer implements AutoCloseable {
         } catch (NoSuchFileException missing) {
             return null;
         } catch (IOException e) {
-            throw new DataException(file, "cannot be read: " + e.getMessage(), e);
+            throw new DataException(file, "cannot be read: " + CheckpointException.reason(e), e);
         }
     }
 

@@ -175,6 +175,19 @@ class AdapterFilesTest {
                                     Files.writeString(temporary.resolve("half"), "");
                                     throw new IOException("No space left on device");
                                 }));
+        CheckpointException e =
+                assertThrows(
+                        CheckpointException.class,
+                        () ->
+                                AtomicFiles.replaceDirectory(
+                                        path,
+                                        Set.of(),
+                                        temporary ->
+                                                AtomicFiles.writeString(
+                                                        temporary.resolve("no/file"), "")));
+        assertEquals(
+                path.resolve("no/file") + ": cannot write: no such file or directory",
+                e.getMessage());
         assertSame(adapter(AdapterConfig.PeftType.LORA, 1), AdapterFiles.read(path));
         assertEquals(List.of("a"), list(directory));
     }

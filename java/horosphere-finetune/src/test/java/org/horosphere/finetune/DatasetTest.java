@@ -137,7 +137,6 @@ class DatasetTest {
                 Arguments.of("e.json", "[" + good, "invalid JSON"),
                 Arguments.of("e.json", "[" + good + "] 5", ":2: invalid JSON"),
                 Arguments.of("e.json", "[".repeat(100_000), ":1: "),
-                Arguments.of("e.csv", "a,b", "expected a .jsonl, .json or .txt file"),
                 Arguments.of("e.txt", " \n \n", "is empty"),
                 Arguments.of("e.txt", "<|endoftext|> <|endoftext|>", "has no text"));
     }

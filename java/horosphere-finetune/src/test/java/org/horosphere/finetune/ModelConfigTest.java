@@ -91,6 +91,41 @@ class ModelConfigTest {
     }
 
     @Test
+    void familiesHaveTheirOwnDefaultsAndSpellings() {
+        ModelConfig qwen =
+                read(
+                        """
+                        {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2",
+                         "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 176,
+                         "num_attention_heads": 4, "num_hidden_layers": 1, "vocab_size": 10,
+                         "sliding_window": 32768, "max_window_layers": 28,
+                         "use_sliding_window": false, "tie_word_embeddings": true}
+                        """);
+        assertEquals(ModelConfig.Family.QWEN2, qwen.family());
+        assertEquals(16, qwen.headDim());
+        assertEquals(32768, qwen.maxPositionEmbeddings());
+        assertTrue(qwen.family().qkvBias());
+        String gemmaJson =
+                """
+                {"architectures": ["GemmaForCausalLM"], "model_type": "gemma",
+                 "hidden_act": "gelu", "hidden_size": 64, "intermediate_size": 176,
+                 "num_attention_heads": 3, "num_key_value_heads": 1, "num_hidden_layers": 1,
+                 "vocab_size": 10}
+                """;
+        ModelConfig gemma = read(gemmaJson);
+        assertEquals(ModelConfig.Family.GEMMA, gemma.family());
+        assertEquals(256, gemma.headDim());
+        assertEquals(8192, gemma.maxPositionEmbeddings());
+        assertTrue(gemma.tieWordEmbeddings());
+        assertEquals(gemma, read(gemmaJson.replace("gelu", "gelu_pytorch_tanh")));
+        assertThrows(CheckpointException.class, () -> read(gemmaJson.replace("gelu", "silu")));
+        for (ModelConfig config : List.of(qwen, gemma)) {
+            config.write(directory);
+            assertEquals(config, ModelConfig.read(directory));
+        }
+    }
+
+    @Test
     void absentOptionsHaveTheReferencesDefaults() {
         ModelConfig config =
                 read(
@@ -120,7 +155,7 @@ class ModelConfigTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "model_type | 'mamba' | unknown architecture LlamaForCausalLM (model_type mamba); supported: LlamaForCausalLM",
+                "model_type | 'mamba' | unknown architecture LlamaForCausalLM (model_type mamba); supported: LlamaForCausalLM, Qwen2ForCausalLM, GemmaForCausalLM",
                 "architectures | ['FooForCausalLM'] | unknown architecture FooForCausalLM",
                 "architectures | ['LlamaForSequenceClassification'] | unknown architecture",
                 "architectures | 'LlamaForCausalLM' | array of one string",
@@ -131,6 +166,8 @@ class ModelConfigTest {
                 "attention_dropout | 0.1 | dropout",
                 "partial_rotary_factor | 0.5 | partial",
                 "sliding_window | 4096 | sliding windows",
+                "hidden_activation | 'gelu' | expected silu",
+                "use_bidirectional_attention | true | only causal",
                 "layer_types | ['full_attention','sliding_attention'] | sliding_attention",
                 "layer_types | 7 | expected an array",
                 "quantization_config | {'bits':4} | quantized",
@@ -226,7 +263,7 @@ class ModelConfigTest {
 
     @Test
     void goldenConfigurationsAgreeAndFrequenciesMatch() {
-        for (String model : List.of("llama3", "llama2")) {
+        for (String model : List.of("llama3", "llama2", "qwen2", "gemma")) {
             Path path = SharedData.require("golden/hf/" + model);
             ModelConfig config = ModelConfig.read(path);
             assertEquals(config, ModelConfig.read(path.resolve("config_v4.json")));
@@ -249,7 +286,7 @@ class ModelConfigTest {
                         config.hiddenSize());
             }
         }
-        for (String model : List.of("qwen2", "gemma", "gpt2", "vit")) {
+        for (String model : List.of("gpt2", "vit")) {
             Path path = SharedData.require("golden/hf/" + model);
             CheckpointException e =
                     assertThrows(CheckpointException.class, () -> ModelConfig.read(path));

@@ -1,0 +1,268 @@
+package org.horosphere.cli;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.io.Writer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.concurrent.Callable;
+import org.horosphere.DType;
+import org.horosphere.Exec;
+import org.horosphere.finetune.AdapterKind;
+import org.horosphere.finetune.ModelConfig;
+import org.horosphere.finetune.RopeConfig;
+import org.horosphere.finetune.TrainingBenchmark;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * {@code horo bench}. Kernel benchmarks are native programs that the {@code horo} script builds and
+ * runs.
+ */
+@Command(
+        name = "bench",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Measures, always as a ratio to a floor timed in the same run.",
+            "geometry, adapter, attention and layers need a checkout: they are built on first use."
+        },
+        subcommands = BenchCommand.Train.class)
+final class BenchCommand implements Runnable {
+    @picocli.CommandLine.Spec private picocli.CommandLine.Model.CommandSpec spec;
+
+    @Override
+    public void run() {
+        spec.commandLine().usage(System.out);
+    }
+
+    /** Whole training steps. */
+    @Command(
+            name = "train",
+            mixinStandardHelpOptions = true,
+            description = {
+                "Times training steps (4 x 256 tokens, rank 8 on q, k, v, up, down, random weights, float32) of LoRA, "
+                        + "HypLoRA and Coeff, interleaved.",
+                "The floor is transformers + PEFT LoRA with --peer, else the time of the step's matrix products alone "
+                        + "at the machine's own rate."
+            })
+    static final class Train implements Callable<Integer> {
+        private static final int SEQUENCES = 4;
+        private static final int LENGTH = 256;
+        private static final int VOCABULARY = 32000;
+
+        private enum Size {
+            M15(288, 6, 6, 768),
+            M110(768, 12, 12, 2048);
+
+            private final int hidden;
+            private final int layers;
+            private final int heads;
+            private final int ffn;
+
+            Size(int hidden, int layers, int heads, int ffn) {
+                this.hidden = hidden;
+                this.layers = layers;
+                this.heads = heads;
+                this.ffn = ffn;
+            }
+
+            ModelConfig config() {
+                return new ModelConfig(
+                        ModelConfig.Family.LLAMA,
+                        VOCABULARY,
+                        hidden,
+                        ffn,
+                        layers,
+                        heads,
+                        heads,
+                        hidden / heads,
+                        512,
+                        1e-5,
+                        true,
+                        RopeConfig.of(hidden / heads, 10000),
+                        0.02,
+                        DType.F32,
+                        OptionalInt.of(1),
+                        List.of(2),
+                        OptionalInt.empty());
+            }
+        }
+
+        @Option(names = "--quick", description = "Two steps of each instead of ten.")
+        private boolean quick;
+
+        @Option(
+                names = "--size",
+                paramLabel = "SIZE",
+                defaultValue = "m15",
+                description = "m15 or m110: 15 or 110 million weights (default: ${DEFAULT-VALUE}).")
+        private Size size;
+
+        @Option(
+                names = "--peer",
+                paramLabel = "PYTHON",
+                description =
+                        "A python with torch, transformers and peft: compare with bench/peers/train.py.")
+        private Path peer;
+
+        @Option(
+                names = "--peer-script",
+                paramLabel = "FILE",
+                defaultValue = "bench/peers/train.py",
+                description = "Where that script is (default: ${DEFAULT-VALUE}).")
+        private Path peerScript;
+
+        @Option(
+                names = "--threads",
+                paramLabel = "N",
+                defaultValue = "0",
+                description = "CPU threads; 0 takes all cores.")
+        private int threads;
+
+        @Option(
+                names = "--json",
+                paramLabel = "FILE",
+                description = "Write {\"results\": [...]} here.")
+        private Path json;
+
+        @Override
+        public Integer call() throws IOException {
+            Exec exec = threads == 0 ? Exec.CPU : Exec.cpu(threads);
+            List<AdapterKind> kinds =
+                    List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF);
+            List<TrainingBenchmark> runs = new ArrayList<>();
+            for (AdapterKind kind : kinds) {
+                TrainingBenchmark run =
+                        new TrainingBenchmark(size.config(), kind, SEQUENCES, LENGTH, exec);
+                run.step();
+                runs.add(run);
+            }
+            double[] best = new double[kinds.size()];
+            java.util.Arrays.fill(best, Double.POSITIVE_INFINITY);
+            double bestPeer = Double.POSITIVE_INFINITY;
+            double rate = 0;
+            try (Peer other = peer == null ? null : new Peer(exec.threads())) {
+                for (int round = 0; round < (quick ? 2 : 10); round++) {
+                    for (int i = 0; i < best.length; i++) {
+                        best[i] = Math.min(best[i], runs.get(i).step());
+                    }
+                    if (other != null) {
+                        bestPeer = Math.min(bestPeer, other.step());
+                    }
+                    rate = Math.max(rate, runs.get(0).gemmRate());
+                }
+            }
+            report(kinds, runs, best, bestPeer, rate);
+            return 0;
+        }
+
+        private void report(
+                List<AdapterKind> kinds,
+                List<TrainingBenchmark> runs,
+                double[] best,
+                double bestPeer,
+                double rate) {
+            String floor = peer == null ? "its matrix products" : "transformers + PEFT LoRA";
+            System.out.printf(
+                    Locale.ROOT,
+                    "%-16s %10s %12s   over %s%n",
+                    "train " + size,
+                    "tokens/s",
+                    "GEMM share",
+                    floor);
+            List<Map<String, Object>> results = new ArrayList<>();
+            for (int i = 0; i < best.length; i++) {
+                TrainingBenchmark run = runs.get(i);
+                double speed = run.tokens() / best[i];
+                double share = run.flops() / rate / best[i];
+                double reference =
+                        peer == null
+                                ? run.tokens() / (run.flops() / rate)
+                                : run.tokens() / bestPeer;
+                System.out.printf(
+                        Locale.ROOT,
+                        "%-16s %10.0f %11.0f%%   %.2f%n",
+                        kinds.get(i),
+                        speed,
+                        100 * share,
+                        speed / reference);
+                Map<String, Object> result = new LinkedHashMap<>();
+                result.put("bench", "train");
+                result.put("op", kinds.get(i).toString());
+                result.put("pass", "step");
+                result.put("dtype", "f32");
+                result.put("dim", size.hidden);
+                result.put("rows", run.tokens());
+                result.put("tokens_per_second", speed);
+                result.put("gemm_share", share);
+                result.put("floor", floor);
+                result.put("floor_tokens_per_second", reference);
+                result.put("ratio", speed / reference);
+                results.add(result);
+            }
+            Reports.writeJson(json, Map.of("results", results));
+        }
+
+        /** The other implementation, stepping once for every line it is sent. */
+        private final class Peer implements AutoCloseable {
+            private final Process process;
+            private final BufferedReader replies;
+            private final Writer requests;
+
+            Peer(int peerThreads) throws IOException {
+                List<String> command =
+                        new ArrayList<>(List.of(peer.toString(), peerScript.toString()));
+                for (int number :
+                        new int[] {
+                            size.hidden,
+                            size.layers,
+                            size.heads,
+                            size.ffn,
+                            SEQUENCES,
+                            LENGTH,
+                            peerThreads
+                        }) {
+                    command.add(Integer.toString(number));
+                }
+                command.addAll(List.of("f32", "0"));
+                process =
+                        new ProcessBuilder(command)
+                                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                                .start();
+                replies = process.inputReader();
+                requests = process.outputWriter();
+                System.out.println("peer: " + reply());
+            }
+
+            double step() throws IOException {
+                requests.write("\n");
+                requests.flush();
+                return Double.parseDouble(reply());
+            }
+
+            private String reply() {
+                try {
+                    String line = replies.readLine();
+                    if (line == null) {
+                        throw new IllegalArgumentException(
+                                "--peer " + peer + ": " + peerScript + " ended early");
+                    }
+                    return line;
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            }
+
+            @Override
+            public void close() {
+                process.destroy();
+            }
+        }
+    }
+}

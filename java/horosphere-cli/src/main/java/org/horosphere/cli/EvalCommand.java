@@ -1,0 +1,105 @@
+package org.horosphere.cli;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.horosphere.Exec;
+import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.Dataset;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code horo eval}. */
+@Command(
+        name = "eval",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Prints a model's loss on a file, in nats per predicted token.",
+            "Text is split into pieces on <|endoftext|> if the file has that marker, else on blank lines. Each piece "
+                    + "begins with BOS; a piece longer than the context is cut into windows that begin with BOS too.",
+            "JSONL and JSON (prompt/completion, instruction/output, question/answer) count the completion only, "
+                    + "unless --loss-on all."
+        })
+final class EvalCommand implements Callable<Integer> {
+    @Mixin private ModelOptions model;
+
+    @Option(
+            names = "--data",
+            paramLabel = "FILE",
+            description =
+                    "Records if the name ends in .jsonl or .json, else plain text (default: the embedded test set).")
+    private Path data;
+
+    @Option(
+            names = "--loss-on",
+            paramLabel = "WHAT",
+            defaultValue = "completion",
+            description =
+                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+    private Dataset.Loss lossOn;
+
+    @Option(
+            names = "--max-length",
+            paramLabel = "N",
+            description = "Context window in tokens (default: the model's).")
+    private Integer maxLength;
+
+    @Option(
+            names = "--exact-match",
+            description = "Also generate an answer to every problem and score it.")
+    private boolean exactMatch;
+
+    @Option(
+            names = "--json",
+            paramLabel = "FILE",
+            description = "Write {\"loss\", \"tokens\"} here.")
+    private Path json;
+
+    @Override
+    public Integer call() {
+        if (maxLength != null) {
+            UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
+        }
+        Outputs.requireUsable(json);
+        try (CausalLm lm = model.open(Exec.CPU)) {
+            Path file = data == null ? Defaults.testData() : data;
+            int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
+            Dataset dataset = Dataset.load(file, lm.tokenizer(), context, lossOn);
+            if (exactMatch && dataset.problems().isEmpty()) {
+                throw new UsageException(
+                        "--exact-match: " + file + " is plain text and asks nothing");
+            }
+            CausalLm.Loss loss = lm.loss(dataset.examples());
+            Map<String, Object> report = new LinkedHashMap<>();
+            report.put("loss", loss.loss());
+            report.put("tokens", loss.tokens());
+            System.out.printf(
+                    Locale.ROOT,
+                    "loss %.4f nats/token over %d tokens%n",
+                    loss.loss(),
+                    loss.tokens());
+            if (dataset.dropped() > 0) {
+                System.err.printf(
+                        "horo: %d examples longer than %d tokens were left out%n",
+                        dataset.dropped(), context);
+            }
+            if (exactMatch) {
+                CausalLm.Score score =
+                        lm.solve(dataset.problems(), Defaults.ANSWER_TOKENS, done -> {});
+                report.put("exact_match", score.accuracy());
+                report.put("problems", score.total());
+                System.out.printf(
+                        Locale.ROOT,
+                        "exact match %.1f %% (%d of %d)%n",
+                        100 * score.accuracy(),
+                        score.correct(),
+                        score.total());
+            }
+            Reports.writeJson(json, report);
+            return 0;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+package org.horosphere.cli;
+
+import org.horosphere.Horosphere;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+
+/**
+ * The {@code horo} command. Exit codes: 0 done, 1 failed, 2 wrong usage, each of the two with one
+ * line on standard error; 130 (128 + the signal's number) stopped by Ctrl-C, with what was trained
+ * so far saved.
+ */
+@Command(
+        name = "horo",
+        description =
+                "Hyperbolic adapters for Llama, Qwen2 and Gemma checkpoints, on native kernels.",
+        mixinStandardHelpOptions = true,
+        versionProvider = Main.Version.class,
+        synopsisSubcommandLabel = "COMMAND",
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {
+            "0:done",
+            "1:failed, for the reason on standard error",
+            "2:wrong usage",
+            "130:stopped by Ctrl-C; what was trained so far is saved"
+        },
+        subcommands = {
+            FinetuneCommand.class,
+            EvalCommand.class,
+            GenerateCommand.class,
+            PretrainCommand.class,
+            InspectCommand.class,
+            BenchCommand.class,
+            VerifyCommand.class,
+            EmbedCommand.class,
+            MergeCommand.class,
+            CommandLine.HelpCommand.class
+        })
+public final class Main implements Runnable {
+    private static final int FAILED = 1;
+    private static final int WRONG_USAGE = 2;
+
+    /** As a shell reports a process that Ctrl-C ended. */
+    static final int INTERRUPTED = 130;
+
+    @Option(
+            names = "--debug",
+            scope = ScopeType.INHERIT,
+            description = "Print the stack trace of a failure.")
+    private boolean debug;
+
+    @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
+
+    /** Versions of what is loaded. */
+    static final class Version implements IVersionProvider {
+        @Override
+        public String[] getVersion() {
+            return new String[] {
+                "horo " + Horosphere.version(),
+                "native library " + Horosphere.libraryFile() + " (" + Horosphere.cpuIsa() + ")",
+                "Java " + System.getProperty("java.version")
+            };
+        }
+    }
+
+    private Main() {}
+
+    public static void main(String[] arguments) {
+        System.exit(run(arguments));
+    }
+
+    /** Runs a command line and returns its exit code. */
+    static int run(String... arguments) {
+        Main main = new Main();
+        CommandLine line = new CommandLine(main);
+        line.setCaseInsensitiveEnumValuesAllowed(true);
+        line.setExpandAtFiles(false); // a prompt may begin with @
+        line.setParameterExceptionHandler(
+                (failure, rest) -> {
+                    String command = failure.getCommandLine().getCommandSpec().qualifiedName();
+                    System.err.println(
+                            "horo: "
+                                    + Failures.oneLine(failure.getMessage())
+                                    + "; see "
+                                    + command
+                                    + " --help");
+                    return WRONG_USAGE;
+                });
+        line.setExecutionExceptionHandler((failure, command, result) -> main.report(failure));
+        int code;
+        try {
+            code = line.execute(arguments);
+        } catch (LinkageError | OutOfMemoryError e) {
+            code = main.report(e);
+        }
+        if (code == 0 && System.out.checkError()) {
+            System.err.println("horo: cannot write to standard output");
+            return FAILED;
+        }
+        return code;
+    }
+
+    private int report(Throwable failure) {
+        Throwable cause = Failures.cause(failure);
+        boolean expected = Failures.isExpected(cause);
+        System.out.flush();
+        System.err.println("horo: " + (expected ? "" : "internal error: ") + Failures.line(cause));
+        if (debug || !expected) {
+            failure.printStackTrace(System.err);
+        }
+        return cause instanceof UsageException ? WRONG_USAGE : FAILED;
+    }
+
+    @Override
+    public void run() {
+        throw new CommandLine.ParameterException(
+                spec.commandLine(), "expected a command: finetune, eval, generate or pretrain");
+    }
+}

@@ -1,0 +1,44 @@
+package org.horosphere.cli;
+
+import java.nio.file.Path;
+import org.horosphere.Exec;
+import org.horosphere.finetune.CausalLm;
+import picocli.CommandLine.Option;
+
+/** Which model, and which adapter on it. */
+final class ModelOptions {
+    @Option(
+            names = "--model",
+            paramLabel = "DIR",
+            description = "Hugging Face model directory (default: the embedded model).")
+    private Path directory;
+
+    @Option(
+            names = "--adapter",
+            paramLabel = "DIR",
+            description = "PEFT adapter directory to put on the model.")
+    private Path adapter;
+
+    boolean isGiven() {
+        return directory != null || adapter != null;
+    }
+
+    /** For a report. */
+    String name() {
+        return (directory == null ? "embedded model" : directory.toString())
+                + (adapter == null ? "" : " with " + adapter);
+    }
+
+    CausalLm open(Exec exec) {
+        CausalLm lm = CausalLm.open(directory == null ? Defaults.model() : directory, exec);
+        try {
+            if (adapter != null) {
+                lm.loadAdapter(adapter);
+            }
+            return lm;
+        } catch (RuntimeException e) {
+            lm.close();
+            throw e;
+        }
+    }
+}

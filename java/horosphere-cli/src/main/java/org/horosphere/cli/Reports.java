@@ -1,0 +1,36 @@
+package org.horosphere.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import org.horosphere.finetune.AtomicFiles;
+
+/** Machine-readable results. */
+final class Reports {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private Reports() {}
+
+    /**
+     * Writes a report, whole or not at all, and makes missing parents; does nothing if no file was
+     * asked for.
+     */
+    static void writeJson(Path file, Map<String, ?> report) {
+        if (file == null) {
+            return;
+        }
+        try {
+            Files.createDirectories(file.toAbsolutePath().normalize().getParent());
+            AtomicFiles.writeString(
+                    file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException(e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

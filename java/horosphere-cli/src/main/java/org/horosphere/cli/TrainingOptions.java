@@ -1,0 +1,91 @@
+package org.horosphere.cli;
+
+import org.horosphere.Exec;
+import org.horosphere.finetune.TrainOptions;
+import picocli.CommandLine.Option;
+
+/** What fine-tuning and pre-training have in common. */
+final class TrainingOptions {
+    private static final int MAX_BATCH = 1 << 20;
+    private static final int MAX_THREADS = 1024;
+
+    @Option(names = "--steps", paramLabel = "N", description = "Optimiser steps.")
+    private Integer steps;
+
+    @Option(names = "--batch-size", paramLabel = "N", description = "Sequences per micro-batch.")
+    private Integer batchSize;
+
+    @Option(
+            names = "--accumulate",
+            paramLabel = "N",
+            defaultValue = "1",
+            description = "Micro-batches per step (default: ${DEFAULT-VALUE}).")
+    private int accumulation;
+
+    @Option(names = "--lr", paramLabel = "X", description = "Peak learning rate.")
+    private Double learningRate;
+
+    @Option(names = "--warmup", paramLabel = "N", description = "Warm-up steps.")
+    private Integer warmup;
+
+    @Option(
+            names = "--weight-decay",
+            paramLabel = "X",
+            defaultValue = "0",
+            description = "AdamW's weight decay (default: ${DEFAULT-VALUE}).")
+    private double weightDecay;
+
+    @Option(
+            names = "--clip",
+            paramLabel = "X",
+            defaultValue = "1",
+            description = "Largest global gradient norm (default: ${DEFAULT-VALUE}).")
+    private double clip;
+
+    @Option(names = "--eval-every", paramLabel = "N", description = "Steps between validations.")
+    private Integer evaluateEvery;
+
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            defaultValue = "1",
+            description =
+                    "Seed of initialisation, shuffling and dropout (default: ${DEFAULT-VALUE}).")
+    private long seed;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "CPU threads; 0 takes all cores. Results do not depend on it.")
+    private int threads;
+
+    TrainOptions with(int defaultSteps, int defaultBatch, double defaultRate, int defaultEvery) {
+        int count = steps == null ? defaultSteps : steps;
+        UsageException.require("--batch-size", batchSize == null ? 1 : batchSize, 1, MAX_BATCH);
+        UsageException.require("--accumulate", accumulation, 1, MAX_BATCH);
+        return UsageException.check(
+                () ->
+                        new TrainOptions(
+                                count,
+                                batchSize == null ? defaultBatch : batchSize,
+                                accumulation,
+                                learningRate == null ? defaultRate : learningRate,
+                                warmup == null ? Math.min(100, count / 10) : warmup,
+                                weightDecay,
+                                clip,
+                                evaluateEvery == null
+                                        ? Math.max(1, Math.min(defaultEvery, count))
+                                        : evaluateEvery,
+                                seed));
+    }
+
+    long seed() {
+        return seed;
+    }
+
+    Exec exec() {
+        UsageException.require("--threads", threads, 0, MAX_THREADS);
+        return threads == 0 ? Exec.CPU : Exec.cpu(threads);
+    }
+}

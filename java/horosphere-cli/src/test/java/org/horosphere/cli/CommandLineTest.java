@@ -1,0 +1,611 @@
+package org.horosphere.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.horosphere.DType;
+import org.horosphere.finetune.ModelWriter;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+
+/** The commands in this process: what they print, return and leave on disk. */
+class CommandLineTest {
+    @TempDir static Path models;
+    private static Path model;
+    private static Path data;
+
+    @TempDir Path dir;
+    private Path output;
+
+    @BeforeAll
+    static void makeModel() throws IOException {
+        model = TinyModel.write(models.resolve("model"));
+        data = TinyModel.records(models.resolve("data.jsonl"), 30);
+    }
+
+    @BeforeEach
+    void nameOutput() {
+        output = dir.resolve("made/adapter");
+    }
+
+    private static String[] join(String[] first, String... second) {
+        return Stream.concat(Arrays.stream(first), Arrays.stream(second)).toArray(String[]::new);
+    }
+
+    private String[] finetune(Path modelDirectory, Path file, String... more) {
+        return join(
+                new String[] {
+                    "finetune",
+                    "--model",
+                    modelDirectory.toString(),
+                    "--data",
+                    file.toString(),
+                    "--output",
+                    output.toString(),
+                    "--steps",
+                    "2",
+                    "--batch-size",
+                    "4"
+                },
+                more);
+    }
+
+    private static String[] eval(Path modelDirectory, Path file, String... more) {
+        return join(
+                new String[] {
+                    "eval", "--model", modelDirectory.toString(), "--data", file.toString()
+                },
+                more);
+    }
+
+    private static String[] generate(Path modelDirectory, String prompt, String... more) {
+        return join(
+                new String[] {"generate", "--model", modelDirectory.toString(), "--prompt", prompt},
+                more);
+    }
+
+    /** Fails with this code and one line that holds these words, and leaves nothing new on disk. */
+    private void assertFails(int code, String words, String... arguments) throws IOException {
+        Set<Path> before = files();
+        Result result = Result.of(arguments);
+        assertEquals(code, result.code(), result.err());
+        assertTrue(result.err().matches("horo: [^\n]+\n"), () -> "not one line: " + result.err());
+        assertTrue(result.err().contains(words), result.err());
+        assertEquals(before, files());
+    }
+
+    private Set<Path> files() throws IOException {
+        try (Stream<Path> here = Files.walk(dir);
+                Stream<Path> there = Files.walk(models)) {
+            return Stream.concat(here, there).collect(Collectors.toCollection(TreeSet::new));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"lora", "hyplora", "coeff", "lora+coeff", "hyplora+coeff"})
+    void trainsSavesEvaluatesAndGenerates(String kind) throws IOException {
+        Path json = dir.resolve("results/run.json");
+        Result trained =
+                Result.of(finetune(model, data, "--adapter", kind, "--json", json.toString()));
+        assertEquals(0, trained.code(), trained.err());
+        assertEquals("", trained.err());
+        for (String word :
+                List.of("step 1/2", "loss", "lr", "tok/s", "left", "held out", "exact match")) {
+            assertTrue(trained.out().contains(word), word);
+        }
+        assertEquals(
+                Set.of("adapter_config.json", "adapter_model.safetensors"),
+                Set.of(output.toFile().list()));
+        JsonNode report = new ObjectMapper().readTree(json.toFile());
+        assertEquals(kind, report.get("adapter").asText());
+
+        Path lossFile = dir.resolve("loss.json");
+        Result evaluated =
+                Result.of(
+                        eval(
+                                model,
+                                data,
+                                "--adapter",
+                                output.toString(),
+                                "--json",
+                                lossFile.toString()));
+        assertEquals(0, evaluated.code(), evaluated.err());
+        JsonNode loss = new ObjectMapper().readTree(lossFile.toFile());
+        assertEquals(Set.of("loss", "tokens"), Set.copyOf(names(loss)));
+        assertTrue(Math.abs(loss.get("loss").asDouble() - Math.log(TinyModel.VOCAB)) < 1);
+
+        Result generated =
+                Result.of(
+                        generate(
+                                model,
+                                "Tom",
+                                "--adapter",
+                                output.toString(),
+                                "--max-new-tokens",
+                                "3"));
+        assertEquals(0, generated.code(), generated.err());
+        assertTrue(generated.out().startsWith("Tom"));
+    }
+
+    private static List<String> names(JsonNode object) {
+        return object.properties().stream().map(e -> e.getKey()).toList();
+    }
+
+    @Test
+    void generatesTheSameTwiceAndNothingIfNothingIsWanted() {
+        Result once = Result.of(generate(model, "Tom has", "--max-new-tokens", "8"));
+        assertEquals(once, Result.of(generate(model, "Tom has", "--max-new-tokens", "8")));
+        assertEquals(
+                new Result(0, "Tom has", ""),
+                Result.of(generate(model, "Tom has", "--max-new-tokens", "0")));
+        assertEquals(0, Result.of(generate(model, "", "--max-new-tokens", "1")).code());
+        assertEquals(
+                0,
+                Result.of(generate(model, "1", "--max-new-tokens", "2147483647")).code(),
+                "the context ends the text");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"--temperature 2 --top-k 50 --top-p 0.9 --seed 3", "--beams 3"})
+    void samplesAndSearchesTheSameTwice(String how) {
+        String[] options = ("--max-new-tokens 8 " + how).split(" ");
+        Result once = Result.of(generate(model, "Tom has", options));
+        assertEquals(0, once.code(), once.err());
+        assertEquals(once, Result.of(generate(model, "Tom has", options)));
+    }
+
+    private double loss(Path modelDirectory, String... more) throws IOException {
+        Path json = dir.resolve("loss.json");
+        Result result =
+                Result.of(join(eval(modelDirectory, data, "--json", json.toString()), more));
+        assertEquals(0, result.code(), result.err());
+        return new ObjectMapper().readTree(json.toFile()).get("loss").doubleValue();
+    }
+
+    private String[] merge(Path to, String... more) {
+        return join(
+                new String[] {
+                    "merge",
+                    "--model",
+                    model.toString(),
+                    "--adapter",
+                    output.toString(),
+                    "--output",
+                    to.toString()
+                },
+                more);
+    }
+
+    @Test
+    void aMergedModelHasTheLossOfItsAdapter() throws IOException {
+        assertEquals(
+                0, Result.of(finetune(model, data, "--adapter", "lora", "--lr", "0.1")).code());
+        Path merged = dir.resolve("merged");
+        Result result = Result.of(merge(merged));
+        assertEquals(0, result.code(), result.err());
+        double adapted = loss(model, "--adapter", output.toString());
+        assertTrue(Math.abs(adapted - loss(model)) > 1e-3);
+        assertEquals(adapted, loss(merged), 1e-5);
+        assertEquals(0, Result.of(merge(merged, "--overwrite", "--dtype", "bf16")).code());
+        assertEquals(adapted, loss(merged), 0.05);
+        assertFails(1, "--overwrite", merge(merged));
+    }
+
+    @Test
+    void hyploraMergesOnlyIfToldTo() throws IOException {
+        assertEquals(0, Result.of(finetune(model, data, "--adapter", "hyplora")).code());
+        Path merged = dir.resolve("merged");
+        assertFails(1, "cannot be merged exactly", merge(merged));
+        Result result = Result.of(merge(merged, "--approximate", "--data", data.toString()));
+        assertEquals(0, result.code(), result.err());
+        assertTrue(result.out().contains("bound"), result.out());
+        assertEquals(loss(model, "--adapter", output.toString()), loss(merged), 0.05);
+    }
+
+    @Test
+    void aPromptMayLookLikeAFileOfArguments() throws IOException {
+        Path file = Files.writeString(dir.resolve("p"), "--help");
+        Result result = Result.of(generate(model, "@" + file, "--max-new-tokens", "0"));
+        assertEquals("@" + file, result.out());
+    }
+
+    @Test
+    void anyOtherExtensionIsPlainText() throws IOException {
+        Path file = Files.writeString(dir.resolve("notes.md"), "one two three\n\nfour five");
+        Result result = Result.of(eval(model, file));
+        assertEquals(0, result.code(), result.err());
+        assertFails(2, "plain text", eval(model, file, "--exact-match"));
+    }
+
+    @Test
+    void pretrains() {
+        Result result =
+                Result.of(
+                        "pretrain",
+                        "--output",
+                        output.toString(),
+                        "--hidden",
+                        "64",
+                        "--layers",
+                        "1",
+                        "--length",
+                        "16",
+                        "--steps",
+                        "1",
+                        "--batch-size",
+                        "2");
+        assertEquals(0, result.code(), result.err());
+        assertEquals(0, Result.of(generate(output, "Tom", "--max-new-tokens", "2")).code());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"finetune", "eval", "generate", "pretrain", "merge", "verify"})
+    void helpNamesEveryOption(String command) {
+        Result result = Result.of(command, "--help");
+        assertEquals(0, result.code());
+        assertEquals("", result.err());
+        Set<String> missing = new TreeSet<>();
+        new CommandLine(Main.class)
+                .getSubcommands()
+                .get(command)
+                .getCommandSpec()
+                .optionsMap()
+                .keySet()
+                .forEach(
+                        name -> {
+                            if (!result.out().contains(name)) {
+                                missing.add(name);
+                            }
+                        });
+        assertEquals(Set.of(), missing);
+        assertEquals(result.out(), Result.of("help", command).out());
+    }
+
+    @Test
+    void helpAndVersion() {
+        assertTrue(Result.of("--help").out().contains("finetune"));
+        Result version = Result.of("--version");
+        assertEquals(0, version.code());
+        assertTrue(version.out().startsWith("horo "));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "''; expected a command",
+                "fly; fly",
+                "finetune --colour red; --colour",
+                "finetune --steps; --steps",
+                "finetune --steps many; many",
+                "finetune --steps -1; -1",
+                "finetune --steps 0; steps",
+                "finetune --steps 99999999999; 99999999999",
+                "finetune --batch-size 0; --batch-size",
+                "finetune --batch-size 2147483647; --batch-size",
+                "finetune --accumulate -1; --accumulate",
+                "finetune --lr -1; learning rate",
+                "finetune --lr NaN; learning rate",
+                "finetune --lr 0; learning rate",
+                "finetune --warmup -1; warm-up",
+                "finetune --weight-decay -1; weight decay",
+                "finetune --weight-decay Infinity; weight decay",
+                "finetune --clip 0; clip",
+                "finetune --eval-every 0; evaluate",
+                "finetune --threads -1; --threads",
+                "finetune --threads 100000; --threads",
+                "finetune --rank 0; rank",
+                "finetune --rank 100000; rank",
+                "finetune --alpha -1; alpha",
+                "finetune --curvature 0; curvature",
+                "finetune --coeff-dropout 1; dropout",
+                "finetune --max-length 1; --max-length",
+                "finetune --max-length -7; --max-length",
+                "finetune --adapter magic; magic",
+                "finetune --loss-on prompt; prompt",
+                "finetune --seed 1 --seed 2; --seed",
+                "eval --max-length 0; --max-length",
+                "eval nonsense; nonsense",
+                "generate; --prompt",
+                "generate --prompt x --max-new-tokens -1; --max-new-tokens",
+                "generate --prompt x --temperature -1; temperature",
+                "generate --prompt x --top-k -1; top-k",
+                "generate --prompt x --top-p 0; top-p",
+                "generate --prompt x --beams 0; beams",
+                "generate --prompt x --beams 2 --top-k 3; beams",
+                "merge --output x; --adapter",
+                "merge --adapter x; --output",
+                "merge --adapter x --output y --dtype f64; --dtype",
+                "merge --adapter x --output y --data z; --data",
+                "pretrain; --output",
+                "pretrain --output x --hidden 65; hidden",
+                "pretrain --output x --hidden 2147483647; --hidden",
+                "pretrain --output x --layers 0; --layers",
+                "pretrain --output x --length 100000; --length",
+            })
+    void refusesWrongUsage(String line, String words) throws IOException {
+        assertFails(2, words, line.isEmpty() ? new String[0] : line.split(" "));
+    }
+
+    @Test
+    void refusesTargetsThatAreNoLayers() throws IOException {
+        assertFails(1, "'nose'", finetune(model, data, "--targets", "q_proj,nose"));
+    }
+
+    private Path copy() throws IOException {
+        Path copy = Files.createDirectory(dir.resolve("copy"));
+        try (Stream<Path> all = Files.list(model)) {
+            for (Path file : all.toList()) {
+                Files.copy(file, copy.resolve(file.getFileName()));
+            }
+        }
+        return copy;
+    }
+
+    private void assertRefused(Path bad, String words) throws IOException {
+        assertFails(1, words, finetune(bad, data));
+        assertFails(1, words, eval(bad, data));
+        assertFails(1, words, generate(bad, "x"));
+    }
+
+    @Test
+    void refusesAMissingModel() throws IOException {
+        assertRefused(dir.resolve("none"), "none");
+        assertRefused(data, "data.jsonl");
+        assertRefused(Files.createDirectory(dir.resolve("empty")), "config.json");
+        Path copy = copy();
+        Files.delete(copy.resolve("model.safetensors"));
+        assertRefused(copy, "model.safetensors");
+    }
+
+    @Test
+    void refusesATruncatedCheckpoint() throws IOException {
+        Path copy = copy();
+        Path weights = copy.resolve("model.safetensors");
+        byte[] whole = Files.readAllBytes(weights);
+        for (int length : new int[] {0, 4, 100, whole.length / 2, whole.length - 1}) {
+            Files.write(weights, Arrays.copyOf(whole, length));
+            assertRefused(copy, "model.safetensors");
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "LlamaForCausalLM; MambaForCausalLM; unknown architecture",
+                "\"vocab_size\": 512; \"vocab_size\": 2147483648; vocab_size",
+                "\"vocab_size\": 512; \"vocab_size\": 2147483647; embed_tokens",
+                "\"vocab_size\": 512; \"vocab_size\": 500; embed_tokens",
+                "\"num_hidden_layers\": 1; \"num_hidden_layers\": 2000000000; model.layers.1",
+                "\"hidden_size\": 64; \"hidden_size\": -64; hidden_size",
+                "\"hidden_size\": 64; \"hidden_size\": 128; shape",
+                "{; ; config.json",
+            })
+    void refusesAWrongConfiguration(String from, String to, String words) throws IOException {
+        Path copy = copy();
+        Path config = copy.resolve("config.json");
+        String text = Files.readString(config);
+        assertTrue(text.contains(from), text);
+        Files.writeString(config, text.replace(from, to == null ? "" : to));
+        assertRefused(copy, words);
+    }
+
+    @Test
+    void refusesAWrongDtype() throws IOException {
+        Path copy = copy();
+        Path weights = copy.resolve("model.safetensors");
+        byte[] bytes = Files.readAllBytes(weights);
+        String header = new String(bytes, java.nio.charset.StandardCharsets.ISO_8859_1);
+        for (String dtype : List.of("I32", "X32")) {
+            Files.write(
+                    weights,
+                    header.replaceFirst("\"F32\"", "\"" + dtype + "\"")
+                            .getBytes(java.nio.charset.StandardCharsets.ISO_8859_1));
+            assertRefused(copy, dtype);
+        }
+    }
+
+    @Test
+    void refusesAModelLargerThanTheMemory() throws IOException {
+        Path copy = copy();
+        int vocab = Integer.MAX_VALUE;
+        Path config = copy.resolve("config.json");
+        Files.writeString(
+                config, Files.readString(config).replace("size\": 512", "size\": " + vocab));
+        TinyModel.writeHollow(copy.resolve("model.safetensors"), vocab);
+        assertRefused(copy, "GiB as float32, this machine has ");
+    }
+
+    @Test
+    void refusesAWrongTokenizer() throws IOException {
+        Path copy = copy();
+        Path tokenizer = copy.resolve("tokenizer.json");
+        String good = Files.readString(tokenizer);
+        Files.writeString(tokenizer, good.replaceFirst("\"BPE\"", "\"Telepathy\""));
+        assertRefused(copy, "tokenizer");
+        Files.writeString(tokenizer, "{}");
+        assertRefused(copy, "tokenizer.json");
+        Files.writeString(tokenizer, good.substring(0, good.length() / 2));
+        assertRefused(copy, "tokenizer.json");
+        Files.delete(tokenizer);
+        assertRefused(copy, "tokenizer.json");
+    }
+
+    @Test
+    void refusesATokenizerWithMoreTokensThanTheModel() throws IOException {
+        Path small = dir.resolve("small");
+        var config = org.horosphere.finetune.ModelConfig.small(400, 64, 1, 0, 1);
+        ModelWriter.write(
+                small,
+                config,
+                new org.horosphere.finetune.Pretraining(config, 1, org.horosphere.Exec.CPU)
+                        .weights(),
+                DType.F32,
+                Defaults.tokenizer());
+        assertRefused(small, "512 tokens, the model 400");
+    }
+
+    @ParameterizedTest
+    @ValueSource(floats = {Float.NaN, Float.POSITIVE_INFINITY})
+    void refusesWeightsThatAreNoNumbers(float poison) throws IOException {
+        Path bad = TinyModel.writeWith(dir.resolve("bad"), poison);
+        assertRefused(bad, "has NaN or infinite values");
+    }
+
+    @Test
+    void refusesWeightsWhoseProductsOverflow() throws IOException {
+        Path bad = TinyModel.writeWith(dir.resolve("bad"), 3e38f);
+        Result result = Result.of(eval(bad, data));
+        assertTrue(result.code() == 0 || result.err().matches("horo: [^\n]+\n"), result.err());
+    }
+
+    @Test
+    void aTokenizerWithoutABeginningNeedsAPrompt() throws IOException {
+        Path copy = copy();
+        Files.writeString(
+                copy.resolve("tokenizer_config.json"),
+                "{\"bos_token\": null, \"eos_token\": null}");
+        assertFails(1, "empty", generate(copy, ""));
+        assertEquals(0, Result.of(generate(copy, "Tom", "--max-new-tokens", "2")).code());
+        assertEquals(0, Result.of(eval(copy, data)).code());
+        Path one = Files.writeString(dir.resolve("one.txt"), "1");
+        assertFails(1, "no token to score", eval(copy, one));
+    }
+
+    @Test
+    void refusesAPromptLongerThanTheContext() throws IOException {
+        assertFails(1, "prompt: ", generate(model, "1".repeat(TinyModel.CONTEXT)));
+        assertFails(1, "prompt: ", generate(model, "1".repeat(100_000)));
+        String longest = "1".repeat(TinyModel.CONTEXT - 2);
+        assertEquals(0, Result.of(generate(model, longest)).code());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "a.txt; ''; is empty",
+                "a.jsonl; ''; is empty",
+                "a.json; []; no record",
+                "a.json; [; a.json",
+                "a.jsonl; {}; :1: missing field",
+                "a.jsonl; nonsense; :1: invalid JSON",
+            })
+    void refusesBadData(String name, String text, String words) throws IOException {
+        Path file = Files.writeString(dir.resolve(name), text);
+        assertFails(1, words, finetune(model, file));
+        assertFails(1, words, eval(model, file));
+        assertFails(1, words, finetune(model, data, "--test", file.toString()));
+    }
+
+    @Test
+    void refusesDataThatIsNoText() throws IOException {
+        assertFails(1, "not found", eval(model, dir.resolve("none.txt")));
+        assertFails(1, "directory", eval(model, dir));
+        Path binary = Files.write(dir.resolve("b.bin"), new byte[] {(byte) 0xff, 1, 2});
+        assertFails(1, "not UTF-8", finetune(model, binary));
+    }
+
+    @Test
+    void refusesTooFewExamples() throws IOException {
+        for (int count : new int[] {1, 2}) {
+            Path few = TinyModel.records(dir.resolve("few.jsonl"), count);
+            assertFails(1, "too few", finetune(model, few));
+            assertEquals(0, Result.of(eval(model, few)).code());
+        }
+        assertEquals(
+                0,
+                Result.of(finetune(model, TinyModel.records(dir.resolve("three.jsonl"), 3)))
+                        .code());
+    }
+
+    @Test
+    void evaluatesASingleToken() throws IOException {
+        Path one = Files.writeString(dir.resolve("one.txt"), "1");
+        Result result = Result.of(eval(model, one));
+        assertTrue(result.out().contains("over 1 tokens"), result.out() + result.err());
+        assertFails(1, "too few", finetune(model, one));
+    }
+
+    @Test
+    void refusesRecordsThatDoNotFit() throws IOException {
+        assertFails(1, "fits 4 tokens", eval(model, data, "--max-length", "4"));
+        assertFails(1, "fits 4 tokens", finetune(model, data, "--max-length", "4"));
+    }
+
+    @Test
+    void refusesAnOutputThatCannotBeWritten() throws IOException {
+        Path file = Files.writeString(dir.resolve("file"), "");
+        for (Path bad :
+                List.of(
+                        file,
+                        file.resolve("below"),
+                        Path.of("/proc/horo/adapter"),
+                        Path.of("/"),
+                        dir.resolve("x".repeat(300)),
+                        dir.resolve("parent/" + "x".repeat(250)))) {
+            output = bad;
+            assertFails(1, bad.toString(), finetune(model, data));
+        }
+        output = Files.createDirectory(dir.resolve("full"));
+        Files.writeString(output.resolve("precious"), "");
+        assertFails(1, "--overwrite", finetune(model, data));
+    }
+
+    @Test
+    void refusesAReportThatCannotBeWritten() throws IOException {
+        for (Path bad : List.of(dir, data.resolve("r.json"), Path.of("/proc/horo/r.json"))) {
+            assertFails(1, bad.toString(), eval(model, data, "--json", bad.toString()));
+            assertFails(1, bad.toString(), finetune(model, data, "--json", bad.toString()));
+        }
+    }
+
+    @Test
+    void trainingThatExplodesSavesNothing() throws IOException {
+        assertFails(
+                1,
+                "lower learning rate",
+                finetune(model, data, "--lr", "1e38", "--clip", "Infinity"));
+    }
+
+    @Test
+    void refusesAnAdapterOfAnotherModel() throws IOException {
+        Path wide = TinyModel.write(dir.resolve("wide"), 128);
+        assertEquals(0, Result.of(finetune(wide, data, "--adapter", "hyplora+coeff")).code());
+        assertFails(1, "does not fit", eval(model, data, "--adapter", output.toString()));
+        assertFails(1, "does not fit", generate(model, "x", "--adapter", output.toString()));
+        assertFails(1, "adapter_config.json", eval(model, data, "--adapter", dir.toString()));
+        Path weights = output.resolve("adapter_model.safetensors");
+        byte[] whole = Files.readAllBytes(weights);
+        Files.write(weights, Arrays.copyOf(whole, whole.length - 1));
+        assertFails(
+                1, "adapter_model.safetensors", eval(wide, data, "--adapter", output.toString()));
+    }
+
+    @Test
+    void debugShowsWhere() {
+        Result result = Result.of(join(eval(dir.resolve("none"), data), "--debug"));
+        assertEquals(1, result.code());
+        assertTrue(result.err().contains("CheckpointException"), result.err());
+        assertFalse(Result.of(eval(dir.resolve("none"), data)).err().contains("Exception"));
+    }
+}

@@ -1,0 +1,185 @@
+package org.horosphere.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.BufferedReader;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The command as a process: signals, a full disk, a cache it cannot write. */
+class ProcessTest {
+    private static final String WITHOUT_END = "1000000";
+
+    @TempDir static Path models;
+    private static Path model;
+    private static Path data;
+
+    @TempDir Path dir;
+
+    @BeforeAll
+    static void makeModel() throws IOException {
+        model = TinyModel.write(models.resolve("model"));
+        data = TinyModel.records(models.resolve("data.jsonl"), 30);
+    }
+
+    private List<String> java(List<String> options, String... arguments) {
+        List<String> line = new ArrayList<>();
+        line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        line.addAll(List.of("--enable-native-access=ALL-UNNAMED", "-XX:-UsePerfData", "-cp"));
+        line.add(System.getProperty("java.class.path"));
+        line.addAll(options);
+        line.add(Main.class.getName());
+        line.addAll(List.of(arguments));
+        return line;
+    }
+
+    private String[] finetune(String steps, String... more) {
+        List<String> line =
+                new ArrayList<>(
+                        List.of(
+                                "finetune",
+                                "--model",
+                                model.toString(),
+                                "--data",
+                                data.toString(),
+                                "--output",
+                                dir.resolve("out/adapter").toString(),
+                                "--steps",
+                                steps,
+                                "--eval-every",
+                                "5"));
+        line.addAll(List.of(more));
+        return line.toArray(String[]::new);
+    }
+
+    private String[] generate() {
+        return new String[] {
+            "generate", "--model", model.toString(), "--prompt", "Tom", "--max-new-tokens", "2"
+        };
+    }
+
+    private ProcessBuilder process(List<String> line) {
+        return new ProcessBuilder(line)
+                .directory(dir.toFile())
+                .redirectError(models.resolve("err").toFile());
+    }
+
+    private String complaint() throws IOException {
+        return Files.readString(models.resolve("err"));
+    }
+
+    private void assertFails(String words, List<String> line)
+            throws IOException, InterruptedException {
+        Process process = process(line).redirectOutput(new File("/dev/null")).start();
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(1, process.exitValue(), complaint());
+        assertTrue(complaint().matches("horo: [^\n]+\n"), complaint());
+        assertTrue(complaint().contains(words), complaint());
+        assertEquals(List.of(), List.of(dir.toFile().list()));
+    }
+
+    private List<String> in(String shell, List<String> line) {
+        List<String> all = new ArrayList<>(List.of("bash", "-c", shell, "bash"));
+        all.addAll(line);
+        return all;
+    }
+
+    /** Starts training without an end and waits for its first step. */
+    private Process train() throws IOException {
+        // the test's own process may ignore SIGINT, as background jobs do, and pass that on
+        List<String> line = new ArrayList<>(List.of("env", "--default-signal=INT"));
+        line.addAll(java(List.of(), finetune(WITHOUT_END)));
+        Process process = process(line).start();
+        BufferedReader out = process.inputReader();
+        for (String read = out.readLine(); ; read = out.readLine()) {
+            assertTrue(read != null, "ended: " + complaint());
+            if (read.startsWith("step 1/")) {
+                return process;
+            }
+        }
+    }
+
+    private static void signal(Process process, String signal)
+            throws IOException, InterruptedException {
+        assertEquals(
+                0,
+                new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid()))
+                        .start()
+                        .waitFor());
+    }
+
+    @Test
+    void ctrlCSavesWhatWasTrained() throws Exception {
+        Process process = train();
+        signal(process, "INT");
+        String rest = String.join("\n", process.inputReader().lines().toList());
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(Main.INTERRUPTED, process.exitValue(), complaint());
+        assertTrue(rest.contains("stopped after step"), rest);
+        assertTrue(complaint().matches("horo: stopping [^\n]+\n"), complaint());
+        Path adapter = dir.resolve("out/adapter");
+        assertEquals(List.of("adapter"), List.of(dir.resolve("out").toFile().list()));
+        Result evaluated =
+                Result.of(
+                        "eval",
+                        "--model",
+                        model.toString(),
+                        "--adapter",
+                        adapter.toString(),
+                        "--data",
+                        data.toString());
+        assertEquals(0, evaluated.code(), evaluated.err());
+    }
+
+    @Test
+    void aKilledRunLeavesNothing() throws Exception {
+        Process process = train();
+        signal(process, "KILL");
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(128 + 9, process.exitValue());
+        assertEquals(List.of(), List.of(dir.toFile().list()));
+    }
+
+    @Test
+    void aFullDiskLeavesNothing() throws Exception {
+        // a limit on the size of files: the write fails as it does on a full disk
+        assertFails(
+                "cannot write: ", in("ulimit -f 4; exec \"$@\"", java(List.of(), finetune("1"))));
+    }
+
+    @Test
+    void aFullStandardOutputIsAFailure() throws Exception {
+        assertFails("standard output", in("exec \"$@\" >/dev/full", java(List.of(), generate())));
+    }
+
+    @Test
+    void aCacheThatCannotBeWrittenIsOneLine() throws Exception {
+        assertFails(
+                "-Dhorosphere.cache.dir",
+                java(List.of("-Dhorosphere.cache.dir=/proc/horo"), generate()));
+        assertFails(
+                "-Dhorosphere.cache.dir",
+                java(List.of("-Dhorosphere.cache.dir=/proc/horo"), "--version"));
+    }
+
+    @Test
+    void anotherCacheIsUsed() throws Exception {
+        Path cache = dir.resolve("cache");
+        Process process =
+                process(java(List.of("-Dhorosphere.cache.dir=" + cache), generate())).start();
+        assertTrue(process.inputReader().readLine().startsWith("Tom"), complaint());
+        assertEquals(0, process.waitFor());
+        assertEquals("", complaint());
+        assertFalse(List.of(cache.toFile().list()).isEmpty());
+    }
+}

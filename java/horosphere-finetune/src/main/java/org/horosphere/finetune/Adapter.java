@@ -1,0 +1,282 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.TreeMap;
+
+/**
+ * A trainable adapter on a frozen model: low-rank branches of linear layers, mixing coefficients of
+ * attention maps, or both. Freshly attached it leaves the model's output as it is.
+ */
+public final class Adapter implements Trainables {
+    static final String LINEAR_LAYERS =
+            "this model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
+
+    private final Llama model;
+    private final AdapterKind kind;
+    private final AdapterConfig config;
+    private final double coeffDropout;
+    private final Parameters parameters = new Parameters();
+    private final long seed;
+
+    /** What each coefficient of a layer is multiplied by in this step: 0, or 1/(1-p). */
+    private final Map<Integer, float[]> masks = new TreeMap<>();
+
+    private Adapter(
+            Llama model, AdapterKind kind, AdapterConfig config, double coeffDropout, long seed) {
+        this.model = model;
+        this.kind = kind;
+        this.config = config;
+        this.coeffDropout = coeffDropout;
+        this.seed = seed;
+        int branches = 0;
+        for (Llama.Layer layer : model.layers()) {
+            for (Linear linear : layer.linears()) {
+                if (kind.isLowRank() && config.adapts(linear.path())) {
+                    linear.attach(
+                            new LowRankBranch(
+                                    parameters,
+                                    linear.path(),
+                                    linear.in(),
+                                    linear.out(),
+                                    config.rank(linear.path()),
+                                    config.scaling(linear.path()),
+                                    kind.isHyperbolic()));
+                    branches++;
+                }
+            }
+            if (kind.mixesHeads()) {
+                int heads = model.config().heads();
+                layer.coeffAlpha =
+                        parameters.add(layer.attentionPath() + ".coeff_alpha", heads, heads);
+            }
+        }
+        if (kind.isLowRank() && branches == 0) {
+            throw new IllegalArgumentException(
+                    "targets: "
+                            + config.targetModules()
+                            + " match no linear layer; "
+                            + LINEAR_LAYERS);
+        }
+        parameters.allocate();
+        useAllCoefficients();
+    }
+
+    static Adapter create(Llama model, AdapterOptions options, long seed) {
+        AdapterConfig config =
+                AdapterConfig.of(
+                        options.kind().peftType(),
+                        options.rank(),
+                        options.alpha(),
+                        0,
+                        TargetModules.of(options.targets()),
+                        null);
+        Adapter adapter = new Adapter(model, options.kind(), config, options.coeffDropout(), seed);
+        SplittableRandom random = new SplittableRandom(seed);
+        adapter.branches()
+                .values()
+                .forEach(b -> b.initialise(random.split(), options.curvatureRadius()));
+        return adapter;
+    }
+
+    static Adapter load(Llama model, Path directory) {
+        AdapterFiles files = AdapterFiles.read(directory);
+        Adapter adapter;
+        try {
+            adapter = new Adapter(model, AdapterKind.of(files), files.config(), 0, 0);
+        } catch (IllegalArgumentException e) {
+            throw misfit(directory, e.getMessage());
+        }
+        Map<String, LowRankBranch> branches = adapter.branches();
+        for (String path : files.lowRank().keySet()) {
+            if (!branches.containsKey(path)) {
+                throw misfit(directory, "it has weights for " + path + ", the model has no such");
+            }
+        }
+        for (String path : branches.keySet()) {
+            if (!files.lowRank().containsKey(path)) {
+                throw misfit(directory, "it has no weights for " + path);
+            }
+        }
+        branches.forEach(
+                (path, branch) -> {
+                    LowRank from = files.lowRank().get(path);
+                    if (!branch.accepts(from)) {
+                        throw misfit(
+                                directory,
+                                "%s is for %d to %d features, the model's has %d to %d"
+                                        .formatted(
+                                                path,
+                                                from.in(),
+                                                from.out(),
+                                                branch.in(),
+                                                branch.out()));
+                    }
+                    branch.set(from.a(), from.b(), from.K(), from.s());
+                });
+        for (Llama.Layer layer : model.layers()) {
+            float[] alpha = files.coeffAlpha().get(layer.index);
+            if (layer.coeffAlpha != null) {
+                if (alpha == null || alpha.length != layer.coeffAlpha.size()) {
+                    throw misfit(
+                            directory, "coeff_alpha of layer " + layer.index + " does not fit");
+                }
+                Buffers.set(layer.coeffAlpha.value(), alpha);
+            }
+        }
+        if (!files.coeffAlpha().keySet().stream().allMatch(i -> i < model.layers().size())) {
+            throw misfit(directory, "it mixes layers " + files.coeffAlpha().keySet());
+        }
+        return adapter;
+    }
+
+    private static CheckpointException misfit(Path directory, String what) {
+        return new CheckpointException(directory + ": the adapter does not fit the model: " + what);
+    }
+
+    void save(Path directory, String baseModel) {
+        Map<String, LowRank> lowRank = new TreeMap<>();
+        branches().forEach((path, branch) -> lowRank.put(path, branch.toFile()));
+        Map<Integer, float[]> alphas = new TreeMap<>();
+        for (Llama.Layer layer : model.layers()) {
+            if (layer.coeffAlpha != null) {
+                alphas.put(
+                        layer.index,
+                        Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size()));
+            }
+        }
+        new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas).write(directory);
+    }
+
+    /** The low-rank branches by module path. */
+    Map<String, LowRankBranch> branches() {
+        Map<String, LowRankBranch> branches = new TreeMap<>();
+        for (Llama.Layer layer : model.layers()) {
+            for (Linear linear : layer.linears()) {
+                if (linear.branch() != null) {
+                    branches.put(linear.path(), linear.branch());
+                }
+            }
+        }
+        return branches;
+    }
+
+    @Override
+    public Parameters parameters() {
+        return parameters;
+    }
+
+    boolean isFinite() {
+        for (float x : parameters.snapshot()) {
+            if (!Float.isFinite(x)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** How many numbers are trained. */
+    public long parameterCount() {
+        return parameters.size();
+    }
+
+    @Override
+    public void beginStep(int step) {
+        if (coeffDropout == 0) {
+            return;
+        }
+        for (Llama.Layer layer : model.layers()) {
+            if (layer.coeffAlpha != null) {
+                // one stream per layer and step: a resumed run draws what an uninterrupted one
+                // would
+                SplittableRandom random =
+                        new SplittableRandom(seed * 31 + layer.index + 1_000_003L * step);
+                float[] mask = new float[Math.toIntExact(layer.coeffAlpha.size())];
+                float[] kept = Buffers.toArray(layer.coeffAlpha.value(), mask.length);
+                for (int i = 0; i < mask.length; i++) {
+                    mask[i] =
+                            random.nextDouble() < coeffDropout
+                                    ? 0
+                                    : (float) (1 / (1 - coeffDropout));
+                    kept[i] *= mask[i];
+                }
+                masks.put(layer.index, mask);
+                layer.alphaInUse = Buffers.floats(mask.length);
+                Buffers.set(layer.alphaInUse, kept);
+            }
+        }
+    }
+
+    @Override
+    public void endStep() {
+        for (Llama.Layer layer : model.layers()) {
+            float[] mask = masks.remove(layer.index);
+            if (mask != null) {
+                MemorySegment grad = layer.coeffAlpha.grad();
+                for (int i = 0; i < mask.length; i++) {
+                    float g = grad.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+                    grad.setAtIndex(ValueLayout.JAVA_FLOAT, i, g * mask[i]);
+                }
+            }
+        }
+        useAllCoefficients();
+    }
+
+    private void useAllCoefficients() {
+        for (Llama.Layer layer : model.layers()) {
+            layer.alphaInUse = layer.coeffAlpha == null ? null : layer.coeffAlpha.value();
+        }
+    }
+
+    /** What was learned, a line each: the range of K and of the mixing coefficients. */
+    public List<String> summary() {
+        List<String> lines = new ArrayList<>();
+        if (kind.isHyperbolic()) {
+            double[] k =
+                    branches().values().stream()
+                            .mapToDouble(LowRankBranch::curvatureRadius)
+                            .sorted()
+                            .toArray();
+            double[] s =
+                    branches().values().stream()
+                            .mapToDouble(LowRankBranch::inputScale)
+                            .sorted()
+                            .toArray();
+            lines.add(
+                    String.format(
+                            Locale.ROOT,
+                            "%-28s K %.3f .. %.3f, s %.2f .. %.2f",
+                            "curvature -1/K",
+                            k[0],
+                            k[k.length - 1],
+                            s[0],
+                            s[s.length - 1]));
+        }
+        if (kind.mixesHeads()) {
+            double largest = 0;
+            double squares = 0;
+            long count = 0;
+            for (Llama.Layer layer : model.layers()) {
+                for (float x : Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size())) {
+                    largest = Math.max(largest, Math.abs(x));
+                    squares += x * x;
+                    count++;
+                }
+            }
+            lines.add(
+                    String.format(
+                            Locale.ROOT,
+                            "%-28s rms %.3f, largest %.3f",
+                            "mixing coefficients",
+                            Math.sqrt(squares / count),
+                            largest));
+        }
+        return lines;
+    }
+}

@@ -1,0 +1,308 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.function.IntConsumer;
+import org.horosphere.Exec;
+
+/**
+ * A causal language model with its tokenizer and at most one adapter: open, adapt, train, evaluate,
+ * generate.
+ *
+ * <p>Base weights stay frozen. Not for use by several threads at once.
+ */
+public final class CausalLm implements AutoCloseable {
+    private static final int EVALUATION_BATCH = 8;
+
+    private final Tokenizer tokenizer;
+    private final Llama model;
+    private final Path directory;
+    private Adapter adapter;
+
+    private CausalLm(Tokenizer tokenizer, Llama model, Path directory) {
+        this.tokenizer = tokenizer;
+        this.model = model;
+        this.directory = directory;
+    }
+
+    /**
+     * Opens a Hugging Face model directory: {@code config.json}, {@code tokenizer.json}, {@code
+     * model.safetensors} or its shards. Float32 weights stay mapped.
+     *
+     * @throws CheckpointException if the checkpoint is missing, damaged or of an unknown
+     *     architecture
+     * @throws DataException if the tokenizer is missing, unsupported or has more tokens than the
+     *     model
+     */
+    public static CausalLm open(Path directory, Exec exec) {
+        OneDnn.ensureLoaded();
+        Llama model = Llama.load(directory, exec);
+        ModelConfig config = model.config();
+        Tokenizer tokenizer = Tokenizer.open(directory);
+        if (tokenizer.vocabSize() > config.vocabSize()) {
+            tokenizer.close();
+            throw new DataException(
+                    directory.resolve("tokenizer.json"),
+                    "has " + tokenizer.vocabSize() + " tokens, the model " + config.vocabSize());
+        }
+        return new CausalLm(tokenizer, model, directory);
+    }
+
+    public Tokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    /** The longest sequence the model takes, in tokens. */
+    public int maxLength() {
+        return model.config().maxPositionEmbeddings();
+    }
+
+    /** The width of the residual stream. */
+    public int hiddenSize() {
+        return model.config().hiddenSize();
+    }
+
+    /** The number of transformer blocks. */
+    public int blocks() {
+        return model.config().layers();
+    }
+
+    /** A row of the input embedding table, as a copy. */
+    public float[] embedding(int token) {
+        if (token < 0 || token >= model.config().vocabSize()) {
+            throw new IllegalArgumentException(
+                    "token: " + token + ", expected 0.." + (model.config().vocabSize() - 1));
+        }
+        int d = model.config().hiddenSize();
+        return Buffers.toArray(Buffers.slice(model.embeddings(), (long) token * d, d), d);
+    }
+
+    /**
+     * Runs the model on one sequence and shows the observer what flows through it.
+     *
+     * @param tokens 1 to {@link #maxLength} token ids
+     * @throws IllegalArgumentException if there are none or too many, or an id is unknown
+     */
+    public void forward(int[] tokens, ForwardObserver observer) {
+        if (tokens.length == 0) {
+            throw new IllegalArgumentException("tokens: none, expected at least one");
+        }
+        model.forward(tokens, observer);
+    }
+
+    Llama model() {
+        return model;
+    }
+
+    /**
+     * Attaches a fresh adapter; the model's output does not change until it is trained.
+     *
+     * @throws IllegalStateException if there is one already
+     */
+    public Adapter attach(AdapterOptions options, long seed) {
+        requireNoAdapter();
+        adapter = Adapter.create(model, options, seed);
+        return adapter;
+    }
+
+    /**
+     * Checks that each of these names means a linear layer of this model, before any work is done.
+     *
+     * @throws IllegalArgumentException naming the first that does not, and the names there are
+     */
+    public void requireTargets(Set<String> names) {
+        for (String name : names) {
+            TargetModules target = TargetModules.of(name);
+            if (model.layers().stream()
+                    .flatMap(layer -> layer.linears().stream())
+                    .noneMatch(linear -> target.matches(linear.path()))) {
+                throw new IllegalArgumentException(
+                        "targets: '" + name + "' is no linear layer; " + Adapter.LINEAR_LAYERS);
+            }
+        }
+    }
+
+    /**
+     * Loads an adapter from a PEFT directory.
+     *
+     * @throws CheckpointException if it is missing, damaged, or does not fit this model
+     * @throws IllegalStateException if there is one already
+     */
+    public Adapter loadAdapter(Path adapterDirectory) {
+        requireNoAdapter();
+        adapter = Adapter.load(model, adapterDirectory);
+        return adapter;
+    }
+
+    private void requireNoAdapter() {
+        if (adapter != null) {
+            throw new IllegalStateException("adapter: this model has one already");
+        }
+    }
+
+    /** Saves the adapter as a PEFT directory, atomically. */
+    public void saveAdapter(Path target) {
+        adapter.save(target, directory.toString());
+    }
+
+    /** A trainer for the attached adapter. */
+    public Trainer trainer(TrainOptions options) {
+        if (adapter == null) {
+            throw new IllegalStateException("adapter: attach one before training");
+        }
+        return new Trainer(model, adapter, options);
+    }
+
+    /**
+     * The loss on these examples.
+     *
+     * @param loss mean nats per predicted token
+     * @param tokens predicted tokens
+     */
+    public record Loss(double loss, long tokens) {}
+
+    /**
+     * The mean loss in nats per predicted token.
+     *
+     * @throws CheckpointException if a weight is NaN or infinite
+     * @throws TrainingException if the loss is not finite although the weights are
+     */
+    public Loss loss(List<Dataset.Example> examples) {
+        long tokens = 0;
+        List<Batches.Batch> batches = Batches.sorted(examples, EVALUATION_BATCH);
+        for (Batches.Batch batch : batches) {
+            tokens += batch.targetCount();
+        }
+        double loss = Trainer.meanLoss(model, batches);
+        if (!Double.isFinite(loss)) {
+            throw notFinite("the loss is " + loss);
+        }
+        return new Loss(loss, tokens);
+    }
+
+    private RuntimeException notFinite(String what) {
+        if (adapter != null && !adapter.isFinite()) {
+            return new CheckpointException("the adapter has NaN or infinite values");
+        }
+        String culprit = model.firstNotFinite();
+        return culprit != null
+                ? new CheckpointException(
+                        directory + ": tensor " + culprit + " has NaN or infinite values")
+                : new TrainingException(what + ": a value is too large for float32");
+    }
+
+    /**
+     * Continues a prompt until a stop token or the limit; the prompt's own tokens are not returned.
+     * The model's context also ends the text.
+     *
+     * @throws IllegalArgumentException if the prompt is empty or fills the model's context
+     * @throws CheckpointException if a weight is NaN or infinite
+     */
+    public int[] generate(int[] prompt, GenerateOptions options) {
+        if (prompt.length == 0) {
+            throw new IllegalArgumentException(
+                    "prompt: empty, and this tokenizer has no token that begins a text");
+        }
+        Decoding decoding =
+                new Decoding(model, this::isStop, () -> notFinite("a logit is not finite"));
+        return decoding.generate(prompt, options);
+    }
+
+    /** Continues a prompt greedily. */
+    public int[] generate(int[] prompt, int maxNewTokens) {
+        return generate(prompt, GenerateOptions.greedy(maxNewTokens));
+    }
+
+    /** The text that follows a prompt, decoded greedily. */
+    public String generate(String prompt, int maxNewTokens) {
+        return generate(prompt, GenerateOptions.greedy(maxNewTokens));
+    }
+
+    /** The text that follows a prompt. */
+    public String generate(String prompt, GenerateOptions options) {
+        int[] ids = withBos(prompt);
+        int[] produced = generate(ids, options);
+        // decoded together with the prompt: some tokenizers treat the first token of a text
+        // specially
+        int[] all = Arrays.copyOf(ids, ids.length + produced.length);
+        System.arraycopy(produced, 0, all, ids.length, produced.length);
+        String head = tokenizer.decode(ids, true);
+        String whole = tokenizer.decode(all, true);
+        return whole.startsWith(head)
+                ? whole.substring(head.length())
+                : tokenizer.decode(produced, true);
+    }
+
+    /**
+     * How many problems are answered exactly.
+     *
+     * @param correct problems whose final number is right
+     * @param total problems asked
+     * @param outputs what the model wrote, in order
+     */
+    public record Score(int correct, int total, List<String> outputs) {
+        public double accuracy() {
+            return total == 0 ? Double.NaN : (double) correct / total;
+        }
+    }
+
+    /** Asks every problem and compares the final number. */
+    public Score solve(List<Dataset.Problem> problems, int maxNewTokens, IntConsumer progress) {
+        List<String> outputs = new ArrayList<>();
+        int correct = 0;
+        for (Dataset.Problem problem : problems) {
+            String output = generate(problem.prompt(), maxNewTokens);
+            outputs.add(output);
+            if (Evaluation.exactMatch(output, problem.answer())) {
+                correct++;
+            }
+            progress.accept(outputs.size());
+        }
+        return new Score(correct, problems.size(), outputs);
+    }
+
+    private int[] withBos(String text) {
+        int[] ids = tokenizer.encode(text);
+        if (tokenizer.bosId() < 0) {
+            return ids;
+        }
+        int[] all = new int[ids.length + 1];
+        all[0] = tokenizer.bosId();
+        System.arraycopy(ids, 0, all, 1, ids.length);
+        return all;
+    }
+
+    /** BOS also stops: models trained on BOS-separated texts never learned another end. */
+    private boolean isStop(int token) {
+        return token == tokenizer.bosId()
+                || token == tokenizer.eosId()
+                || model.config().eosTokenIds().contains(token);
+    }
+
+    /** The index of the largest logit, the first of equals; -1 if one is NaN or all are -inf. */
+    static int argmax(MemorySegment logits, int vocab) {
+        int best = -1;
+        float bestValue = Float.NEGATIVE_INFINITY;
+        for (int i = 0; i < vocab; i++) {
+            float value = logits.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            if (Float.isNaN(value)) {
+                return -1;
+            }
+            if (value > bestValue) {
+                bestValue = value;
+                best = i;
+            }
+        }
+        return best;
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+    }
+}

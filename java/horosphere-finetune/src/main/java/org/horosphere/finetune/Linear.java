@@ -1,0 +1,117 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import org.horosphere.Exec;
+import org.horosphere.Gemm;
+import org.horosphere.Layers;
+
+/**
+ * A linear layer y = x Wᵀ + b, W (out, in), with an optional bias and an optional trainable
+ * low-rank branch.
+ */
+final class Linear {
+    private final String path;
+    private final Tensor weight;
+    private final Tensor bias;
+    private final int in;
+    private final int out;
+    private LowRankBranch branch;
+    private ForwardObserver observer;
+
+    /**
+     * @param path the module path as PEFT names it, e.g. {@code model.layers.0.self_attn.q_proj}
+     * @param bias (out), or null for none
+     */
+    Linear(String path, Tensor weight, Tensor bias) {
+        this.path = path;
+        this.weight = weight;
+        this.bias = bias;
+        this.out = Math.toIntExact(weight.shape()[0]);
+        this.in = Math.toIntExact(weight.shape()[1]);
+    }
+
+    String path() {
+        return path;
+    }
+
+    Tensor weight() {
+        return weight;
+    }
+
+    int in() {
+        return in;
+    }
+
+    int out() {
+        return out;
+    }
+
+    LowRankBranch branch() {
+        return branch;
+    }
+
+    void attach(LowRankBranch newBranch) {
+        branch = newBranch;
+    }
+
+    /** Null for nobody. */
+    void observe(ForwardObserver newObserver) {
+        observer = newObserver;
+    }
+
+    /** y (tokens, out) = x (tokens, in) Wᵀ + b + branch(x). */
+    void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
+        if (observer != null) {
+            observer.linearInput(path, x, tokens, in);
+        }
+        Gemm.sgemm(false, true, tokens, out, in, 1, x, in, weight.value(), in, 0, y, out, exec);
+        if (bias != null) {
+            Layers.bias_add(bias.value(), tokens, out, y, exec);
+        }
+        if (branch != null) {
+            branch.forward(x, tokens, y, exec);
+        }
+    }
+
+    /**
+     * Gradients of x, W, b and the branch.
+     *
+     * @param dx dx = beta dx + dy W + ...; {@link MemorySegment#NULL} if nobody needs it
+     * @param beta 0 overwrites dx, 1 adds to it
+     */
+    void backward(
+            MemorySegment x,
+            MemorySegment dy,
+            long tokens,
+            MemorySegment dx,
+            float beta,
+            Exec exec) {
+        boolean wanted = dx.address() != 0;
+        if (wanted) {
+            Gemm.sgemm(
+                    false,
+                    false,
+                    tokens,
+                    in,
+                    out,
+                    1,
+                    dy,
+                    out,
+                    weight.value(),
+                    in,
+                    beta,
+                    dx,
+                    in,
+                    exec);
+        }
+        if (weight.isTrainable()) {
+            Gemm.sgemm(true, false, out, in, tokens, 1, dy, out, x, in, 1, weight.grad(), in, exec);
+        }
+        if (bias != null && bias.isTrainable()) {
+            Layers.bias_grad(dy, tokens, out, bias.grad(), exec);
+        }
+        if (branch != null) {
+            branch.backward(x, dy, tokens, dx, exec);
+        }
+    }
+}

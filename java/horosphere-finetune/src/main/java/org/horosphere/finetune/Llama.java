@@ -1,0 +1,823 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.horosphere.Attention;
+import org.horosphere.DType;
+import org.horosphere.Exec;
+import org.horosphere.Gemm;
+import org.horosphere.Layers;
+
+/**
+ * A decoder of the Llama kind: forward, loss and backward, composed of native kernels on float32
+ * memory. What differs between families is data of {@link ModelConfig.Family}.
+ *
+ * <p>One instance does one thing at a time; activations are kept between {@link #forward} and
+ * {@link #backward}. Base weights are frozen (mapped from the checkpoint) or, for pre-training,
+ * trainable.
+ */
+final class Llama {
+    /**
+     * Logits are made for this many numbers at a time, so that a large vocabulary needs little
+     * memory.
+     */
+    private static final long LOGIT_BLOCK = 1 << 22;
+
+    private final ModelConfig config;
+    private final float rmsNormEps;
+    private final float embeddingScale;
+    private final Exec exec;
+    private final Tensor embedding;
+    private final Tensor finalNorm;
+    private final Tensor head;
+    private final List<Layer> layers = new ArrayList<>();
+    private MemorySegment rotary = MemorySegment.NULL;
+    private int rotaryPositions;
+
+    private long capacity;
+    private int batch;
+    private int length;
+    private long tokens;
+    private MemorySegment ids;
+    private MemorySegment positions;
+    private MemorySegment finalInput;
+    private MemorySegment finalRstd;
+    private MemorySegment finalOutput;
+    private MemorySegment residualGrad;
+    private MemorySegment finalOutputGrad;
+    private MemorySegment targets;
+    private MemorySegment losses;
+    private MemorySegment packed;
+    private MemorySegment packedGrad;
+    private MemorySegment logits = Buffers.floats(0);
+    private final Temporaries temporaries = new Temporaries();
+
+    /** Scratch shared by all layers; nothing here outlives one layer's pass. */
+    private static final class Temporaries {
+        MemorySegment wide;
+        MemorySegment hidden;
+        MemorySegment query;
+        MemorySegment key;
+        MemorySegment value;
+        MemorySegment mixed;
+        MemorySegment ffnA;
+        MemorySegment ffnB;
+        MemorySegment ffnC;
+        MemorySegment attention = Buffers.floats(0);
+    }
+
+    /**
+     * One transformer block: weights, and what its backward pass needs of the last forward pass.
+     */
+    final class Layer {
+        final int index;
+        final Tensor inputNorm;
+        final Tensor postNorm;
+        final Linear q;
+        final Linear k;
+        final Linear v;
+        final Linear o;
+        final Linear gate;
+        final Linear up;
+        final Linear down;
+
+        /** Residual mixing coefficients (heads, heads), or null. */
+        Tensor coeffAlpha;
+
+        /**
+         * What attention reads: coeffAlpha itself, or a copy with dropped entries during training.
+         */
+        MemorySegment alphaInUse;
+
+        private MemorySegment input;
+        private MemorySegment inputRstd;
+        private MemorySegment normed;
+        private MemorySegment query;
+        private MemorySegment key;
+        private MemorySegment value;
+        private MemorySegment lse;
+        private MemorySegment context;
+        private MemorySegment middle;
+        private MemorySegment middleRstd;
+        private MemorySegment middleNormed;
+        private MemorySegment gated;
+        private MemorySegment upped;
+        private MemorySegment active;
+
+        Layer(int index, WeightSource source) {
+            this.index = index;
+            String prefix = "model.layers." + index + ".";
+            int d = config.hiddenSize();
+            int queryWidth = config.heads() * config.headDim();
+            int keyWidth = config.kvHeads() * config.headDim();
+            inputNorm = source.tensor(prefix + "input_layernorm.weight", d);
+            boolean bias = config.family().qkvBias();
+            q = linear(source, prefix + "self_attn.q_proj", queryWidth, d, bias);
+            k = linear(source, prefix + "self_attn.k_proj", keyWidth, d, bias);
+            v = linear(source, prefix + "self_attn.v_proj", keyWidth, d, bias);
+            o = linear(source, prefix + "self_attn.o_proj", d, queryWidth, false);
+            postNorm = source.tensor(prefix + "post_attention_layernorm.weight", d);
+            int wide = config.intermediateSize();
+            gate = linear(source, prefix + "mlp.gate_proj", wide, d, false);
+            up = linear(source, prefix + "mlp.up_proj", wide, d, false);
+            down = linear(source, prefix + "mlp.down_proj", d, wide, false);
+        }
+
+        /** The attention's module path. */
+        String attentionPath() {
+            return "model.layers." + index + ".self_attn";
+        }
+
+        List<Linear> linears() {
+            return List.of(q, k, v, o, gate, up, down);
+        }
+
+        void allocate(long count) {
+            int d = config.hiddenSize();
+            long queryWidth = (long) config.heads() * config.headDim();
+            long keyWidth = (long) config.kvHeads() * config.headDim();
+            input = Buffers.floats(count * d);
+            inputRstd = Buffers.floats(count);
+            normed = Buffers.floats(count * d);
+            query = Buffers.floats(count * queryWidth);
+            key = Buffers.floats(count * keyWidth);
+            value = Buffers.floats(count * keyWidth);
+            lse = Buffers.floats(count * config.heads());
+            context = Buffers.floats(count * queryWidth);
+            middle = Buffers.floats(count * d);
+            middleRstd = Buffers.floats(count);
+            middleNormed = Buffers.floats(count * d);
+            gated = Buffers.floats(count * config.intermediateSize());
+            upped = Buffers.floats(count * config.intermediateSize());
+            active = Buffers.floats(count * config.intermediateSize());
+        }
+
+        /** Reads {@code input}, writes the block's output. */
+        void forward(MemorySegment output) {
+            int d = config.hiddenSize();
+            Layers.rmsnorm_forward(
+                    input, inputNorm.value(), rmsNormEps, tokens, d, normed, inputRstd, exec);
+            q.forward(normed, tokens, query, exec);
+            k.forward(normed, tokens, key, exec);
+            v.forward(normed, tokens, value, exec);
+            rotate(query, config.heads(), tokens, positions, false);
+            rotate(key, config.kvHeads(), tokens, positions, false);
+            attend();
+            o.forward(context, tokens, middle, exec);
+            Layers.add(input, middle, middle, tokens * d, exec);
+            feedForward(tokens, output);
+        }
+
+        private void feedForward(long count, MemorySegment output) {
+            int d = config.hiddenSize();
+            Layers.rmsnorm_forward(
+                    middle, postNorm.value(), rmsNormEps, count, d, middleNormed, middleRstd, exec);
+            gate.forward(middleNormed, count, gated, exec);
+            up.forward(middleNormed, count, upped, exec);
+            long n = count * config.intermediateSize();
+            switch (config.family().activation()) {
+                case SILU -> Layers.swiglu_forward(gated, upped, active, n, exec);
+                case GELU_TANH -> Layers.geglu_forward(gated, upped, active, n, exec);
+            }
+            down.forward(active, count, output, exec);
+            Layers.add(middle, output, output, count * d, exec);
+        }
+
+        private void attend() {
+            Attention shape = shape(batch, length, length);
+            MemorySegment workspace = workspace(shape, alphaInUse != null, false);
+            Attention.forward(
+                    exec, shape, query, key, value, alphaInUse, null, context, lse, workspace);
+        }
+
+        /**
+         * Turns the gradient of the block's output into that of its input, in place.
+         *
+         * @param wantInput false in the lowest block when nothing below it is trained
+         */
+        void backward(MemorySegment grad, boolean wantInput) {
+            int d = config.hiddenSize();
+            long n = tokens * config.intermediateSize();
+            down.backward(active, grad, tokens, temporaries.ffnA, 0, exec);
+            MemorySegment dactive = temporaries.ffnA;
+            MemorySegment dgate = temporaries.ffnB;
+            MemorySegment dup = temporaries.ffnC;
+            switch (config.family().activation()) {
+                case SILU -> Layers.swiglu_backward(dactive, gated, upped, dgate, dup, n, exec);
+                case GELU_TANH -> Layers.geglu_backward(dactive, gated, upped, dgate, dup, n, exec);
+            }
+            gate.backward(middleNormed, dgate, tokens, temporaries.hidden, 0, exec);
+            up.backward(middleNormed, dup, tokens, temporaries.hidden, 1, exec);
+            Layers.rmsnorm_backward(
+                    temporaries.hidden,
+                    middle,
+                    postNorm.value(),
+                    middleRstd,
+                    tokens,
+                    d,
+                    grad,
+                    postNorm.grad(),
+                    exec);
+
+            o.backward(context, grad, tokens, temporaries.mixed, 0, exec);
+            Attention shape = shape(batch, length, length);
+            Attention.backward(
+                    exec,
+                    shape,
+                    query,
+                    key,
+                    value,
+                    alphaInUse,
+                    null,
+                    lse,
+                    temporaries.mixed,
+                    temporaries.query,
+                    temporaries.key,
+                    temporaries.value,
+                    coeffAlpha == null ? null : coeffAlpha.grad(),
+                    workspace(shape, alphaInUse != null, true));
+            rotate(temporaries.query, config.heads(), tokens, positions, true);
+            rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
+            MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
+            q.backward(normed, temporaries.query, tokens, into, 0, exec);
+            k.backward(normed, temporaries.key, tokens, into, 1, exec);
+            v.backward(normed, temporaries.value, tokens, into, 1, exec);
+            if (wantInput) {
+                Layers.rmsnorm_backward(
+                        temporaries.hidden,
+                        input,
+                        inputNorm.value(),
+                        inputRstd,
+                        tokens,
+                        d,
+                        grad,
+                        inputNorm.grad(),
+                        exec);
+            }
+        }
+    }
+
+    /**
+     * Where weights come from: a checkpoint (frozen) or an initialiser (trainable). Weights of
+     * norms are those that multiply, the family's offset included.
+     */
+    interface WeightSource {
+        Tensor tensor(String name, long... shape);
+    }
+
+    Llama(ModelConfig config, WeightSource source, Exec exec) {
+        this.config = config;
+        this.rmsNormEps = (float) config.rmsNormEps();
+        this.embeddingScale =
+                config.family().scalesEmbedding() ? (float) Math.sqrt(config.hiddenSize()) : 1;
+        this.exec = exec;
+        embedding =
+                source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
+        for (int i = 0; i < config.layers(); i++) {
+            layers.add(new Layer(i, source));
+        }
+        finalNorm = source.tensor("model.norm.weight", config.hiddenSize());
+        head =
+                config.tieWordEmbeddings()
+                        ? embedding
+                        : source.tensor("lm_head.weight", config.vocabSize(), config.hiddenSize());
+    }
+
+    /** A frozen model from a Hugging Face directory; float32 weights stay mapped. */
+    static Llama load(Path directory, Exec exec) {
+        ModelConfig config = ModelConfig.read(directory);
+        Arena arena = Arena.ofAuto();
+        Checkpoint checkpoint = Checkpoint.open(directory, arena);
+        requireMemory(directory, config, checkpoint);
+        return new Llama(
+                config,
+                (name, shape) -> {
+                    MemorySegment values = checkpoint.floats(name, arena, shape);
+                    int offset = isNorm(name) ? config.family().normOffset() : 0;
+                    return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
+                },
+                exec);
+    }
+
+    /**
+     * Weights that are not float32 become so in memory: said before hours of swapping, not after.
+     */
+    private static void requireMemory(Path directory, ModelConfig config, Checkpoint checkpoint) {
+        long[] bytes = {0};
+        new Llama(
+                config,
+                (name, shape) -> {
+                    TensorData tensor = checkpoint.tensor(name, shape);
+                    bytes[0] +=
+                            tensor.type() == TensorType.F32 ? 0 : tensor.elements() * Float.BYTES;
+                    return Tensor.frozen(name, MemorySegment.NULL, shape);
+                },
+                Exec.CPU);
+        long there = Memory.physicalBytes();
+        if (bytes[0] > there) {
+            throw new CheckpointException(
+                    "%s: its weights take %s as float32, this machine has %s of memory"
+                            .formatted(directory, Memory.text(bytes[0]), Memory.text(there)));
+        }
+    }
+
+    /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
+    String firstNotFinite() {
+        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm, head));
+        for (Layer layer : layers) {
+            all.add(layer.inputNorm);
+            all.add(layer.postNorm);
+            layer.linears().forEach(linear -> all.add(linear.weight()));
+        }
+        for (Tensor tensor : all) {
+            for (long i = 0; i < tensor.size(); i++) {
+                if (!Float.isFinite(
+                        tensor.value().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i))) {
+                    return tensor.name();
+                }
+            }
+        }
+        return null;
+    }
+
+    private static Linear linear(
+            WeightSource source, String path, long out, long in, boolean bias) {
+        return new Linear(
+                path,
+                source.tensor(path + ".weight", out, in),
+                bias ? source.tensor(path + ".bias", out) : null);
+    }
+
+    /** Whether this is the weight of an RMSNorm. */
+    static boolean isNorm(String name) {
+        return name.endsWith("norm.weight");
+    }
+
+    private static MemorySegment plus(MemorySegment values, int offset) {
+        long n = values.byteSize() / Float.BYTES;
+        MemorySegment sums = Buffers.floats(n);
+        for (long i = 0; i < n; i++) {
+            float x = values.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            sums.setAtIndex(ValueLayout.JAVA_FLOAT, i, x + offset);
+        }
+        return sums;
+    }
+
+    ModelConfig config() {
+        return config;
+    }
+
+    Exec exec() {
+        return exec;
+    }
+
+    List<Layer> layers() {
+        return layers;
+    }
+
+    /** Runs the model on (batch, length) token ids, keeping what backward needs. */
+    void forward(int newBatch, int newLength, int[] tokenIds) {
+        if (newLength > config.maxPositionEmbeddings()) {
+            throw new IllegalArgumentException(
+                    "length: "
+                            + newLength
+                            + " tokens, the model has positions for "
+                            + config.maxPositionEmbeddings());
+        }
+        batch = newBatch;
+        length = newLength;
+        tokens = (long) newBatch * newLength;
+        reserve(tokens);
+        reserveRotary(length);
+        Buffers.set(ids, tokenIds);
+        for (int i = 0; i < tokens; i++) {
+            positions.setAtIndex(ValueLayout.JAVA_INT, i, i % length);
+        }
+        int d = config.hiddenSize();
+        MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
+        embed(first);
+        for (Layer layer : layers) {
+            layer.forward(
+                    layer.index + 1 < layers.size()
+                            ? layers.get(layer.index + 1).input
+                            : finalInput);
+        }
+        Layers.rmsnorm_forward(
+                finalInput, finalNorm.value(), rmsNormEps, tokens, d, finalOutput, finalRstd, exec);
+    }
+
+    private void embed(MemorySegment output) {
+        int d = config.hiddenSize();
+        Layers.embedding_forward(
+                ids, embedding.value(), tokens, config.vocabSize(), d, output, exec);
+        if (embeddingScale != 1) {
+            Layers.scale(embeddingScale, output, tokens * d, exec);
+        }
+    }
+
+    /**
+     * The summed loss of the last forward pass, in nats.
+     *
+     * @param nextTokens (batch, length): the token each position is to predict, negative where
+     *     there is none
+     * @param gradientScale what each token's loss is multiplied by before {@link #backward}; NaN
+     *     for no gradient
+     */
+    double loss(int[] nextTokens, float gradientScale) {
+        boolean training = !Float.isNaN(gradientScale);
+        int d = config.hiddenSize();
+        int vocab = config.vocabSize();
+        int[] rows = new int[Math.toIntExact(tokens)];
+        int count = 0;
+        for (int i = 0; i < tokens; i++) {
+            if (nextTokens[i] >= 0) {
+                rows[count++] = i;
+            }
+        }
+        if (training) {
+            finalOutputGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
+        }
+        int block = (int) Math.max(1, Math.min(LOGIT_BLOCK / vocab, tokens));
+        logits = Buffers.atLeast(logits, (long) block * vocab * Float.BYTES);
+        double sum = 0;
+        for (int from = 0; from < count; from += block) {
+            int n = Math.min(block, count - from);
+            for (int i = 0; i < n; i++) {
+                Buffers.copyFloats(finalOutput, (long) rows[from + i] * d, packed, (long) i * d, d);
+                targets.setAtIndex(ValueLayout.JAVA_INT, i, nextTokens[rows[from + i]]);
+            }
+            Gemm.sgemm(
+                    false,
+                    true,
+                    n,
+                    vocab,
+                    d,
+                    1,
+                    packed,
+                    d,
+                    head.value(),
+                    d,
+                    0,
+                    logits,
+                    vocab,
+                    exec);
+            Layers.cross_entropy(
+                    logits,
+                    targets,
+                    n,
+                    vocab,
+                    losses,
+                    training,
+                    training ? gradientScale : 0,
+                    exec);
+            for (int i = 0; i < n; i++) {
+                sum += losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            }
+            if (training) {
+                Gemm.sgemm(
+                        false,
+                        false,
+                        n,
+                        d,
+                        vocab,
+                        1,
+                        logits,
+                        vocab,
+                        head.value(),
+                        d,
+                        0,
+                        packedGrad,
+                        d,
+                        exec);
+                if (head.isTrainable()) {
+                    Gemm.sgemm(
+                            true,
+                            false,
+                            vocab,
+                            d,
+                            n,
+                            1,
+                            logits,
+                            vocab,
+                            packed,
+                            d,
+                            1,
+                            head.grad(),
+                            d,
+                            exec);
+                }
+                for (int i = 0; i < n; i++) {
+                    Buffers.copyFloats(
+                            packedGrad,
+                            (long) i * d,
+                            finalOutputGrad,
+                            (long) rows[from + i] * d,
+                            d);
+                }
+            }
+        }
+        return sum;
+    }
+
+    /** Told the gradient of the loss by a hidden state, counted as in {@link #hidden}. */
+    interface HiddenGradients {
+        void at(int index, float[] grad);
+    }
+
+    /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
+    void backward() {
+        backward(null);
+    }
+
+    /**
+     * The same.
+     *
+     * @param watcher told the gradients of the final norm's output and of the blocks', last one
+     *     first; or null
+     */
+    void backward(HiddenGradients watcher) {
+        int d = config.hiddenSize();
+        if (watcher != null) {
+            watcher.at(layers.size() + 1, Buffers.toArray(finalOutputGrad, tokens * d));
+        }
+        residualGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
+        Layers.rmsnorm_backward(
+                finalOutputGrad,
+                finalInput,
+                finalNorm.value(),
+                finalRstd,
+                tokens,
+                d,
+                residualGrad,
+                finalNorm.grad(),
+                exec);
+        for (int i = layers.size() - 1; i >= 0; i--) {
+            if (watcher != null) {
+                watcher.at(i + 1, Buffers.toArray(residualGrad, tokens * d));
+            }
+            layers.get(i).backward(residualGrad, i > 0 || embedding.isTrainable());
+        }
+        if (embedding.isTrainable()) {
+            if (embeddingScale != 1) {
+                Layers.scale(embeddingScale, residualGrad, tokens * d, exec);
+            }
+            Layers.embedding_backward(
+                    ids, residualGrad, tokens, config.vocabSize(), d, embedding.grad(), exec);
+        }
+    }
+
+    /** The logits of all positions of the last forward pass, (batch * length, vocab). */
+    float[] allLogits() {
+        MemorySegment result = Buffers.floats(tokens * config.vocabSize());
+        logits(finalOutput, tokens, result);
+        return Buffers.toArray(result, tokens * config.vocabSize());
+    }
+
+    private void logits(MemorySegment normed, long count, MemorySegment result) {
+        int d = config.hiddenSize();
+        Gemm.sgemm(
+                false,
+                true,
+                count,
+                config.vocabSize(),
+                d,
+                1,
+                normed,
+                d,
+                head.value(),
+                d,
+                0,
+                result,
+                config.vocabSize(),
+                exec);
+    }
+
+    /**
+     * A hidden state of the last forward pass, (batch * length, hidden): the input of a block;
+     * after the last one what the final norm reads, and then what it writes.
+     */
+    float[] hidden(int index) {
+        return Buffers.toArray(hiddenMemory(index), tokens * config.hiddenSize());
+    }
+
+    private MemorySegment hiddenMemory(int index) {
+        MemorySegment last = index == layers.size() ? finalInput : finalOutput;
+        return index < layers.size() ? layers.get(index).input : last;
+    }
+
+    /** Runs the model on one sequence and shows the observer what flows through it. */
+    void forward(int[] tokenIds, ForwardObserver observer) {
+        List<Linear> linears = layers.stream().flatMap(layer -> layer.linears().stream()).toList();
+        linears.forEach(linear -> linear.observe(observer));
+        try {
+            forward(1, tokenIds.length, tokenIds);
+        } finally {
+            linears.forEach(linear -> linear.observe(null));
+        }
+        for (int block = 0; block <= layers.size(); block++) {
+            observer.hidden(block, hiddenMemory(block), tokens, config.hiddenSize());
+        }
+    }
+
+    /** The input embeddings, (vocab, hidden). */
+    MemorySegment embeddings() {
+        return embedding.value();
+    }
+
+    /** Keys and values of the tokens decoded so far. */
+    final class Cache {
+        private final int limit;
+        private final List<MemorySegment> keys = new ArrayList<>();
+        private final List<MemorySegment> values = new ArrayList<>();
+        private final MemorySegment logitRow = Buffers.floats(config.vocabSize());
+        private int used;
+
+        Cache(int limit) {
+            this.limit = Math.min(limit, config.maxPositionEmbeddings());
+            long width = (long) config.kvHeads() * config.headDim();
+            for (int i = 0; i < layers.size(); i++) {
+                keys.add(Buffers.floats(this.limit * width));
+                values.add(Buffers.floats(this.limit * width));
+            }
+        }
+
+        int used() {
+            return used;
+        }
+
+        int limit() {
+            return limit;
+        }
+
+        /** Becomes a copy of another cache of this model with the same limit. */
+        void copyFrom(Cache other) {
+            long count = (long) other.used * config.kvHeads() * config.headDim();
+            for (int i = 0; i < keys.size(); i++) {
+                Buffers.copyFloats(other.keys.get(i), 0, keys.get(i), 0, count);
+                Buffers.copyFloats(other.values.get(i), 0, values.get(i), 0, count);
+            }
+            used = other.used;
+        }
+    }
+
+    Cache cache(int limit) {
+        return new Cache(limit);
+    }
+
+    /**
+     * Appends tokens to a cached sequence and returns the logits after the last one.
+     *
+     * @return (vocab) floats, valid until the next call with this cache
+     */
+    MemorySegment extend(Cache cache, int[] next) {
+        int count = next.length;
+        if (cache.used + count > cache.limit) {
+            throw new IllegalArgumentException(
+                    "tokens: " + (cache.used + count) + ", the cache holds " + cache.limit);
+        }
+        batch = 1;
+        length = count;
+        tokens = count;
+        reserve(tokens);
+        reserveRotary(cache.used + count);
+        Buffers.set(ids, next);
+        for (int i = 0; i < count; i++) {
+            positions.setAtIndex(ValueLayout.JAVA_INT, i, cache.used + i);
+        }
+        int d = config.hiddenSize();
+        long width = (long) config.kvHeads() * config.headDim();
+        int total = cache.used + count;
+        Attention shape = shape(1, count, total);
+        embed(layers.get(0).input);
+        for (Layer layer : layers) {
+            Layers.rmsnorm_forward(
+                    layer.input,
+                    layer.inputNorm.value(),
+                    rmsNormEps,
+                    tokens,
+                    d,
+                    layer.normed,
+                    layer.inputRstd,
+                    exec);
+            MemorySegment newKeys =
+                    Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
+            MemorySegment newValues =
+                    Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
+            layer.q.forward(layer.normed, tokens, layer.query, exec);
+            layer.k.forward(layer.normed, tokens, newKeys, exec);
+            layer.v.forward(layer.normed, tokens, newValues, exec);
+            rotate(layer.query, config.heads(), tokens, positions, false);
+            rotate(newKeys, config.kvHeads(), tokens, positions, false);
+            Attention.forward(
+                    exec,
+                    shape,
+                    layer.query,
+                    cache.keys.get(layer.index),
+                    cache.values.get(layer.index),
+                    layer.alphaInUse,
+                    null,
+                    layer.context,
+                    null,
+                    workspace(shape, layer.alphaInUse != null, false));
+            layer.o.forward(layer.context, tokens, layer.middle, exec);
+            Layers.add(layer.input, layer.middle, layer.middle, tokens * d, exec);
+            layer.feedForward(
+                    tokens,
+                    layer.index + 1 < layers.size()
+                            ? layers.get(layer.index + 1).input
+                            : finalInput);
+        }
+        MemorySegment last = Buffers.slice(finalInput, (long) (count - 1) * d, d);
+        Layers.rmsnorm_forward(
+                last, finalNorm.value(), rmsNormEps, 1, d, finalOutput, finalRstd, exec);
+        logits(finalOutput, 1, cache.logitRow);
+        cache.used = total;
+        return cache.logitRow;
+    }
+
+    private Attention shape(int sequences, int queries, int keys) {
+        return Attention.tokenMajor(
+                DType.F32,
+                sequences,
+                config.heads(),
+                config.kvHeads(),
+                queries,
+                keys,
+                config.headDim(),
+                true);
+    }
+
+    private MemorySegment workspace(Attention shape, boolean mixed, boolean backward) {
+        temporaries.attention =
+                Buffers.atLeast(temporaries.attention, shape.workspaceBytes(exec, mixed, backward));
+        return temporaries.attention;
+    }
+
+    private void rotate(MemorySegment x, int heads, long count, MemorySegment at, boolean inverse) {
+        Layers.rope(
+                x,
+                count,
+                (long) heads * config.headDim(),
+                heads,
+                config.headDim(),
+                rotary,
+                at,
+                inverse,
+                exec);
+    }
+
+    /** The table is grown to the positions in use: a model may claim 131,072 of them. */
+    private void reserveRotary(int count) {
+        if (count <= rotaryPositions) {
+            return;
+        }
+        rotaryPositions =
+                Math.min(config.maxPositionEmbeddings(), Math.max(count, 2 * rotaryPositions));
+        int half = config.headDim() / 2;
+        float[] inverseFrequency = config.rope().inv_freq();
+        rotary = Buffers.floats((long) rotaryPositions * config.headDim());
+        for (int position = 0; position < rotaryPositions; position++) {
+            for (int i = 0; i < half; i++) {
+                // the angle is rounded to float32 first, as the reference implementation does
+                float angle = position * inverseFrequency[i];
+                long row = (long) position * config.headDim();
+                rotary.setAtIndex(ValueLayout.JAVA_FLOAT, row + i, (float) Math.cos(angle));
+                rotary.setAtIndex(ValueLayout.JAVA_FLOAT, row + half + i, (float) Math.sin(angle));
+            }
+        }
+    }
+
+    private void reserve(long count) {
+        if (count <= capacity) {
+            return;
+        }
+        int d = config.hiddenSize();
+        long queryWidth = (long) config.heads() * config.headDim();
+        long keyWidth = (long) config.kvHeads() * config.headDim();
+        ids = Buffers.ints(count);
+        positions = Buffers.ints(count);
+        targets = Buffers.ints(count);
+        losses = Buffers.floats(count);
+        finalInput = Buffers.floats(count * d);
+        finalRstd = Buffers.floats(count);
+        finalOutput = Buffers.floats(count * d);
+        finalOutputGrad = Buffers.floats(count * d);
+        residualGrad = Buffers.floats(count * d);
+        packed = Buffers.floats(count * d);
+        packedGrad = Buffers.floats(count * d);
+        temporaries.hidden = Buffers.floats(count * d);
+        temporaries.query = Buffers.floats(count * queryWidth);
+        temporaries.key = Buffers.floats(count * keyWidth);
+        temporaries.value = Buffers.floats(count * keyWidth);
+        temporaries.mixed = Buffers.floats(count * queryWidth);
+        temporaries.ffnA = Buffers.floats(count * config.intermediateSize());
+        temporaries.ffnB = Buffers.floats(count * config.intermediateSize());
+        temporaries.ffnC = Buffers.floats(count * config.intermediateSize());
+        layers.forEach(layer -> layer.allocate(count));
+        capacity = count;
+    }
+}

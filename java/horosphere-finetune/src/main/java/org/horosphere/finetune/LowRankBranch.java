@@ -1,0 +1,216 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.SplittableRandom;
+import org.horosphere.DType;
+import org.horosphere.Exec;
+import org.horosphere.LowRankAdapter;
+
+/**
+ * The trainable low-rank branch of one linear layer: LoRA, or HypLoRA = LoRA times one gain per
+ * token.
+ *
+ * <p>HypLoRA's curvature K and input scale s are trained as ln K and ln s, so they stay positive at
+ * any step size.
+ */
+final class LowRankBranch {
+    private final Tensor a;
+    private final Tensor b;
+    private final Tensor logK;
+    private final Tensor logS;
+    private final int in;
+    private final int out;
+    private final int rank;
+    private final LowRankAdapter shape;
+    private final MemorySegment gram;
+    private final MemorySegment scalarGrads = Buffers.doubles(2);
+    private MemorySegment p;
+    private MemorySegment gain;
+    private MemorySegment norm;
+    private MemorySegment image;
+    private MemorySegment workspace = Buffers.floats(0);
+    private long capacity;
+
+    /**
+     * @param scaling alpha/r. HypLoRA's output is also multiplied by sqrt(in), which undoes the
+     *     initial division of its input by s = sqrt(in): K → ∞ is then LoRA at the same scaling,
+     *     and both start with comparable steps
+     */
+    LowRankBranch(
+            Parameters parameters,
+            String path,
+            int in,
+            int out,
+            int rank,
+            double scaling,
+            boolean hyperbolic) {
+        this.in = in;
+        this.out = out;
+        this.rank = rank;
+        shape =
+                new LowRankAdapter(
+                        DType.F32,
+                        hyperbolic ? LowRankAdapter.Kind.HYPLORA : LowRankAdapter.Kind.LORA,
+                        in,
+                        rank,
+                        out,
+                        hyperbolic ? scaling * Math.sqrt(in) : scaling);
+        a = parameters.add(path + ".lora_A.weight", rank, in);
+        b = parameters.add(path + ".lora_B.weight", out, rank);
+        logK = hyperbolic ? parameters.add(path + ".hyplora_K", 1) : null;
+        logS = hyperbolic ? parameters.add(path + ".hyplora_s", 1) : null;
+        gram = Buffers.doubles((long) rank * rank);
+    }
+
+    int rank() {
+        return rank;
+    }
+
+    boolean isHyperbolic() {
+        return logK != null;
+    }
+
+    /** The curvature is -1/K; infinite for LoRA. */
+    double curvatureRadius() {
+        return isHyperbolic()
+                ? Math.exp(logK.value().get(ValueLayout.JAVA_FLOAT, 0))
+                : Double.POSITIVE_INFINITY;
+    }
+
+    double inputScale() {
+        return isHyperbolic() ? Math.exp(logS.value().get(ValueLayout.JAVA_FLOAT, 0)) : 1;
+    }
+
+    /** A uniform in ±1/sqrt(in), B zero, s = sqrt(in): the model starts as the base model. */
+    void initialise(SplittableRandom random, double curvatureRadius) {
+        float[] values = new float[Math.toIntExact(a.size())];
+        double bound = 1 / Math.sqrt(in);
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) random.nextDouble(-bound, bound);
+        }
+        set(values, new float[Math.toIntExact(b.size())], curvatureRadius, Math.sqrt(in));
+    }
+
+    void set(float[] newA, float[] newB, double curvatureRadius, double inputScale) {
+        Buffers.set(a.value(), newA);
+        Buffers.set(b.value(), newB);
+        if (isHyperbolic()) {
+            logK.value().set(ValueLayout.JAVA_FLOAT, 0, (float) Math.log(curvatureRadius));
+            logS.value().set(ValueLayout.JAVA_FLOAT, 0, (float) Math.log(inputScale));
+        }
+    }
+
+    int in() {
+        return in;
+    }
+
+    int out() {
+        return out;
+    }
+
+    boolean accepts(LowRank file) {
+        return file.in() == in && file.out() == out && file.r() == rank;
+    }
+
+    LowRank toFile() {
+        float[] valuesA = Buffers.toArray(a.value(), a.size());
+        float[] valuesB = Buffers.toArray(b.value(), b.size());
+        return isHyperbolic()
+                ? new LowRank(
+                        rank,
+                        in,
+                        out,
+                        valuesA,
+                        valuesB,
+                        (float) curvatureRadius(),
+                        (float) inputScale())
+                : new LowRank(rank, in, out, valuesA, valuesB);
+    }
+
+    /** Adds the branch's output to y, keeping what backward needs. */
+    void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
+        if (tokens > capacity) {
+            p = Buffers.floats(tokens * rank);
+            gain = Buffers.doubles(tokens);
+            norm = Buffers.doubles(tokens);
+            image = Buffers.doubles(tokens);
+            capacity = tokens;
+        }
+        if (isHyperbolic()) {
+            LowRankAdapter.gram(exec, shape, b.value(), gram);
+        }
+        LowRankAdapter.forward(
+                exec,
+                shape,
+                tokens,
+                x,
+                in,
+                a.value(),
+                b.value(),
+                gram,
+                curvatureRadius(),
+                inputScale(),
+                y,
+                out,
+                p,
+                gain,
+                norm,
+                image);
+    }
+
+    /** HypLoRA's gain of a token of the last forward pass. */
+    double gain(long token) {
+        return gain.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** |x| of a token of HypLoRA's last forward pass. */
+    double inputNorm(long token) {
+        return norm.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** |BAx| of a token of HypLoRA's last forward pass. */
+    double imageNorm(long token) {
+        return image.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+    }
+
+    /** Adds to the gradients of A, B, K, s and, unless dx is NULL, of x. */
+    void backward(MemorySegment x, MemorySegment dy, long tokens, MemorySegment dx, Exec exec) {
+        workspace = Buffers.atLeast(workspace, shape.workspaceBytes(exec, tokens));
+        scalarGrads.fill((byte) 0);
+        double curvatureRadius = curvatureRadius();
+        double inputScale = inputScale();
+        LowRankAdapter.backward(
+                exec,
+                shape,
+                tokens,
+                x,
+                in,
+                a.value(),
+                b.value(),
+                gram,
+                curvatureRadius,
+                inputScale,
+                dy,
+                out,
+                p,
+                norm,
+                image,
+                dx.address() == 0 ? null : dx,
+                in,
+                a.grad(),
+                b.grad(),
+                scalarGrads.asSlice(0, Double.BYTES),
+                scalarGrads.asSlice(Double.BYTES, Double.BYTES),
+                workspace);
+        if (isHyperbolic()) {
+            accumulate(logK, curvatureRadius * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 0));
+            accumulate(logS, inputScale * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 1));
+        }
+    }
+
+    private static void accumulate(Tensor scalar, double gradient) {
+        float sum = (float) (scalar.grad().get(ValueLayout.JAVA_FLOAT, 0) + gradient);
+        scalar.grad().set(ValueLayout.JAVA_FLOAT, 0, sum);
+    }
+}

@@ -1,0 +1,336 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import org.horosphere.DType;
+import org.horosphere.Exec;
+import org.horosphere.Gemm;
+
+/**
+ * Puts an adapter into the weights of its model, where mathematics allows it:
+ *
+ * <ul>
+ *   <li>LoRA: W + scaling B A, always;
+ *   <li>mixing coefficients: into o_proj, if every coefficient but those between heads that share
+ *       their values is zero. Then {@code Y = Σ_i P_i V Σ_h (I + alpha)_hi W_O^h};
+ *   <li>HypLoRA: never exactly, as its gain differs from token to token. On request with each
+ *       module's mean gain over given data.
+ * </ul>
+ */
+public final class Merger {
+    private static final int BATCH = 8;
+
+    private final Path adapterDirectory;
+    private final ModelConfig config;
+    private final Checkpoint checkpoint;
+    private final AdapterFiles files;
+    private final Map<String, Double> meanGains;
+    private final Exec exec;
+
+    /**
+     * How one HypLoRA module's gain varied over the data.
+     *
+     * @param module the module's path
+     * @param meanGain what was merged in its place
+     * @param measured the largest relative difference of a token's gain from the mean, which is
+     *     that of the branch's output
+     * @param bound what the gain's closed form bounds it by: {@code |σ/mean - 1| + σ a²/(6 mean)}
+     *     with {@code σ = √K sinh(t)/|x|}, {@code t = |x|/(s√K)} and {@code a = σ|BAx|/√K}
+     */
+    public record Gain(String module, double meanGain, double measured, double bound) {}
+
+    /**
+     * What an approximate merge costs.
+     *
+     * @param gains every HypLoRA module, by path
+     * @param adapterLoss loss on the data with the adapter, nats per token
+     * @param mergedLoss loss on the data of the merged model
+     */
+    public record Approximation(List<Gain> gains, double adapterLoss, double mergedLoss) {}
+
+    private Merger(
+            Path adapterDirectory,
+            ModelConfig config,
+            Checkpoint checkpoint,
+            AdapterFiles files,
+            Map<String, Double> meanGains,
+            Exec exec) {
+        this.adapterDirectory = adapterDirectory;
+        this.config = config;
+        this.checkpoint = checkpoint;
+        this.files = files;
+        this.meanGains = meanGains;
+        this.exec = exec;
+    }
+
+    /**
+     * Writes the merged model.
+     *
+     * @param model a model directory
+     * @param adapter a PEFT directory
+     * @param output replaced as a whole, see {@link ModelWriter#write}
+     * @param storage {@link DType#F32}, or {@link DType#BF16} for rounding to nearest even
+     * @throws CheckpointException if the adapter does not fit the model, or cannot be merged
+     *     exactly, with the reason; nothing is written then
+     */
+    public static void merge(Path model, Path adapter, Path output, DType storage, Exec exec) {
+        AdapterFiles files = AdapterFiles.read(adapter);
+        if (files.config().peftType().hyperbolic()) {
+            throw new CheckpointException(
+                    adapter
+                            + ": cannot be merged exactly: HypLoRA multiplies each token's update by"
+                            + " a gain of its own, which no fixed weight does");
+        }
+        OneDnn.ensureLoaded();
+        Adapter.load(Llama.load(model, exec), adapter);
+        write(model, adapter, files, Map.of(), output, storage, exec);
+    }
+
+    /**
+     * Writes the merged model with each HypLoRA module's gain replaced by its mean over the data's
+     * tokens.
+     *
+     * @param examples at least one, each with a target
+     * @return how far that is from the adapter
+     * @throws CheckpointException as in {@link #merge}; an adapter without HypLoRA is merged
+     *     exactly instead
+     */
+    public static Approximation approximate(
+            Path model,
+            Path adapter,
+            Path output,
+            DType storage,
+            List<Dataset.Example> examples,
+            Exec exec) {
+        AdapterFiles files = AdapterFiles.read(adapter);
+        if (!files.config().peftType().hyperbolic()) {
+            throw new CheckpointException(adapter + ": has no HypLoRA, it can be merged exactly");
+        }
+        OneDnn.ensureLoaded();
+        Llama adapted = Llama.load(model, exec);
+        Map<String, LowRankBranch> branches = Adapter.load(adapted, adapter).branches();
+        List<Batches.Batch> batches = Batches.sorted(examples, BATCH);
+        Map<String, GainStatistics> statistics = new TreeMap<>();
+        double loss = measure(adapted, branches, batches, statistics);
+        Map<String, Double> means = new HashMap<>();
+        statistics.forEach((path, gains) -> means.put(path, gains.mean()));
+        write(model, adapter, files, means, output, storage, exec);
+        return new Approximation(
+                statistics.entrySet().stream().map(e -> e.getValue().gain(e.getKey())).toList(),
+                loss,
+                Trainer.meanLoss(Llama.load(output, exec), batches));
+    }
+
+    /** Gains and their linear bound, of every token of one module. */
+    private static final class GainStatistics {
+        private double[] gains = new double[1024];
+        private double[] sigmas = new double[1024];
+        private double[] curved = new double[1024];
+        private int count;
+
+        void add(double gain, double sigma, double a) {
+            if (count == gains.length) {
+                gains = Arrays.copyOf(gains, 2 * count);
+                sigmas = Arrays.copyOf(sigmas, 2 * count);
+                curved = Arrays.copyOf(curved, 2 * count);
+            }
+            gains[count] = gain;
+            sigmas[count] = sigma;
+            curved[count++] = sigma * a * a / 6;
+        }
+
+        double mean() {
+            return Arrays.stream(gains, 0, count).average().orElse(Double.NaN);
+        }
+
+        Gain gain(String module) {
+            double mean = mean();
+            double measured = 0;
+            double bound = 0;
+            for (int i = 0; i < count; i++) {
+                measured = Math.max(measured, Math.abs(gains[i] - mean) / mean);
+                bound = Math.max(bound, (Math.abs(sigmas[i] - mean) + curved[i]) / mean);
+            }
+            return new Gain(module, mean, measured, bound);
+        }
+    }
+
+    private static double measure(
+            Llama model,
+            Map<String, LowRankBranch> branches,
+            List<Batches.Batch> batches,
+            Map<String, GainStatistics> statistics) {
+        double sum = 0;
+        long targets = 0;
+        for (Batches.Batch batch : batches) {
+            model.forward(batch.batch(), batch.length(), batch.tokens());
+            sum += model.loss(batch.targets(), Float.NaN);
+            targets += batch.targetCount();
+            branches.forEach(
+                    (path, branch) -> {
+                        GainStatistics gains =
+                                statistics.computeIfAbsent(path, p -> new GainStatistics());
+                        double q = Math.sqrt(branch.curvatureRadius());
+                        double s = branch.inputScale();
+                        for (int i = 0; i < batch.tokens().length; i++) {
+                            if (i % batch.length() < batch.lengths()[i / batch.length()]) {
+                                double n = branch.inputNorm(i);
+                                double sigma = n == 0 ? 1 / s : q * Math.sinh(n / (s * q)) / n;
+                                gains.add(branch.gain(i), sigma, sigma * branch.imageNorm(i) / q);
+                            }
+                        }
+                    });
+        }
+        return sum / targets;
+    }
+
+    private static void write(
+            Path model,
+            Path adapter,
+            AdapterFiles files,
+            Map<String, Double> meanGains,
+            Path output,
+            DType storage,
+            Exec exec) {
+        ModelConfig config = ModelConfig.read(model);
+        Map<String, long[]> shapes = new LinkedHashMap<>();
+        new Llama(
+                config,
+                (name, shape) -> {
+                    shapes.put(name, shape);
+                    return Tensor.frozen(name, MemorySegment.NULL, shape);
+                },
+                exec);
+        try (Arena arena = Arena.ofShared()) {
+            Checkpoint checkpoint = Checkpoint.open(model, arena);
+            Merger merger = new Merger(adapter, config, checkpoint, files, meanGains, exec);
+            merger.requireFoldable();
+            List<ModelWriter.Weight> weights =
+                    shapes.entrySet().stream()
+                            .map(
+                                    e ->
+                                            new ModelWriter.Weight(
+                                                    e.getKey(),
+                                                    e.getValue(),
+                                                    () -> merger.weight(e.getKey(), e.getValue())))
+                            .toList();
+            ModelWriter.writeWeights(output, config, weights, storage, model);
+        }
+    }
+
+    private int group() {
+        return config.heads() / config.kvHeads();
+    }
+
+    private void requireFoldable() {
+        int heads = config.heads();
+        files.coeffAlpha()
+                .forEach(
+                        (layer, alpha) -> {
+                            int worst = -1;
+                            for (int i = 0; i < alpha.length; i++) {
+                                boolean shared = i / heads / group() == i % heads / group();
+                                if (!shared
+                                        && alpha[i] != 0
+                                        && (worst < 0
+                                                || Math.abs(alpha[i]) > Math.abs(alpha[worst]))) {
+                                    worst = i;
+                                }
+                            }
+                            if (worst >= 0) {
+                                throw new CheckpointException(
+                                        ("%s: cannot be merged exactly: layer %d gives head %d %s of"
+                                                        + " the attention map of head %d, which reads"
+                                                        + " other values; only coefficients between"
+                                                        + " heads that share a key/value head (here"
+                                                        + " groups of %d) fold into o_proj")
+                                                .formatted(
+                                                        adapterDirectory,
+                                                        layer,
+                                                        worst / heads,
+                                                        alpha[worst],
+                                                        worst % heads,
+                                                        group()));
+                            }
+                        });
+    }
+
+    /** A tensor of the merged model, float32. */
+    private MemorySegment weight(String name, long[] shape) {
+        MemorySegment base = checkpoint.floats(name, Arena.ofAuto(), shape);
+        String path = name.substring(0, name.lastIndexOf('.'));
+        LowRank lowRank = name.endsWith(".weight") ? files.lowRank().get(path) : null;
+        float[] alpha =
+                files.coeffAlpha().entrySet().stream()
+                        .filter(e -> name.equals(outputProjection(e.getKey())))
+                        .map(Map.Entry::getValue)
+                        .findAny()
+                        .orElse(null);
+        if (lowRank == null && alpha == null) {
+            return base;
+        }
+        MemorySegment merged = Buffers.floats(base.byteSize() / Float.BYTES);
+        MemorySegment.copy(base, 0, merged, 0, base.byteSize());
+        if (lowRank != null) {
+            add(lowRank, scaling(path, lowRank), merged);
+        }
+        if (alpha != null) {
+            fold(alpha, shape, merged);
+        }
+        return merged;
+    }
+
+    private static String outputProjection(int layer) {
+        return "model.layers." + layer + ".self_attn.o_proj.weight";
+    }
+
+    private double scaling(String path, LowRank matrices) {
+        double scaling = files.config().scaling(path);
+        return matrices.hyperbolic()
+                ? scaling
+                        * Math.sqrt(matrices.in())
+                        * Objects.requireNonNull(meanGains.get(path), path)
+                : scaling;
+    }
+
+    private void add(LowRank m, double scaling, MemorySegment weight) {
+        MemorySegment a = Buffers.floats(m.a().length);
+        MemorySegment b = Buffers.floats(m.b().length);
+        Buffers.set(a, m.a());
+        Buffers.set(b, m.b());
+        Gemm.sgemm(
+                false, false, m.out(), m.in(), m.r(), scaling, b, m.r(), a, m.in(), 1, weight,
+                m.in(), exec);
+    }
+
+    /** Block i of the columns becomes Σ_h (I + alpha)_hi times block h, summed in float64. */
+    private void fold(float[] alpha, long[] shape, MemorySegment weight) {
+        int heads = config.heads();
+        int width = config.headDim();
+        int columns = heads * width;
+        float[] row = new float[columns];
+        for (long r = 0; r < shape[0]; r++) {
+            MemorySegment at = Buffers.slice(weight, r * columns, columns);
+            MemorySegment.copy(at, ValueLayout.JAVA_FLOAT, 0, row, 0, columns);
+            for (int i = 0; i < heads; i++) {
+                int first = i / group() * group();
+                for (int c = 0; c < width; c++) {
+                    double sum = row[i * width + c];
+                    for (int h = first; h < first + group(); h++) {
+                        sum += (double) alpha[h * heads + i] * row[h * width + c];
+                    }
+                    at.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * width + c, (float) sum);
+                }
+            }
+        }
+    }
+}

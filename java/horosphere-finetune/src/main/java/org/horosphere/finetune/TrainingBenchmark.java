@@ -1,0 +1,113 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.SplittableRandom;
+import org.horosphere.Exec;
+import org.horosphere.Gemm;
+
+/**
+ * Times whole training steps of an adapter on a model of random weights, and the matrix products
+ * they cannot avoid.
+ */
+public final class TrainingBenchmark {
+    private final ModelConfig config;
+    private final Exec exec;
+    private final Llama model;
+    private final Adapter adapter;
+    private final Batches.Batch batch;
+    private long step;
+
+    /**
+     * @param kind what is trained, on the papers' target layers with rank 8
+     * @param sequences per step
+     * @param length tokens per sequence
+     */
+    public TrainingBenchmark(
+            ModelConfig config, AdapterKind kind, int sequences, int length, Exec exec) {
+        OneDnn.ensureLoaded();
+        this.config = config;
+        this.exec = exec;
+        SplittableRandom random = new SplittableRandom(1);
+        model =
+                new Llama(
+                        config,
+                        (name, shape) -> {
+                            Tensor tensor = Tensor.trainable(name, shape);
+                            MemorySegment value = Buffers.floats(tensor.size());
+                            for (long i = 0; i < tensor.size(); i++) {
+                                float x =
+                                        shape.length == 1
+                                                ? 1
+                                                : 0.02f * (float) random.nextGaussian();
+                                value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
+                            }
+                            return Tensor.frozen(name, value, shape);
+                        },
+                        exec);
+        adapter = Adapter.create(model, AdapterOptions.of(kind), 1);
+        int[] tokens = random.ints((long) sequences * length, 0, config.vocabSize()).toArray();
+        int[] targets = random.ints((long) sequences * length, 0, config.vocabSize()).toArray();
+        int[] lengths = new int[sequences];
+        Arrays.fill(lengths, length);
+        batch = new Batches.Batch(sequences, length, tokens, targets, lengths, tokens.length);
+    }
+
+    /** Takes one optimiser step and returns its wall-clock seconds. */
+    public double step() {
+        long started = System.nanoTime();
+        Parameters parameters = adapter.parameters();
+        parameters.clearGradients();
+        adapter.beginStep((int) step);
+        model.forward(batch.batch(), batch.length(), batch.tokens());
+        model.loss(batch.targets(), 1f / batch.targetCount());
+        model.backward();
+        adapter.endStep();
+        double norm = parameters.gradientNorm(exec);
+        parameters.adamw(1e-4f, 0, ++step, (float) Math.min(1, 1 / norm), exec);
+        return (System.nanoTime() - started) / 1e9;
+    }
+
+    /** Tokens of one step. */
+    public long tokens() {
+        return batch.targetCount();
+    }
+
+    /**
+     * Floating-point operations of the products with frozen weights in one step: forward, and
+     * backward to the inputs.
+     */
+    public double flops() {
+        double d = config.hiddenSize();
+        double q = (double) config.heads() * config.headDim();
+        double kv = (double) config.kvHeads() * config.headDim();
+        double attention = d * q + 2 * d * kv + q * d;
+        double mlp = 3 * d * config.intermediateSize();
+        double all = config.layers() * (attention + mlp) + d * config.vocabSize();
+        double notNeeded = d * q + 2 * d * kv; // nothing below the lowest layer is trained
+        return 2 * tokens() * (2 * all - notNeeded);
+    }
+
+    /**
+     * The machine's rate at one of the model's own products, in floating-point operations per
+     * second: best of several.
+     */
+    public double gemmRate() {
+        long m = tokens();
+        long n = config.intermediateSize();
+        long k = config.hiddenSize();
+        MemorySegment x = Buffers.floats(m * k);
+        MemorySegment w = Buffers.floats(n * k);
+        MemorySegment y = Buffers.floats(m * n);
+        x.fill((byte) 1);
+        w.fill((byte) 1);
+        double best = Double.POSITIVE_INFINITY;
+        for (int i = 0; i < 10; i++) {
+            long started = System.nanoTime();
+            Gemm.sgemm(false, true, m, n, k, 1, x, k, w, k, 0, y, n, exec);
+            best = Math.min(best, (System.nanoTime() - started) / 1e9);
+        }
+        return 2.0 * m * n * k / best;
+    }
+}

@@ -1,0 +1,84 @@
+// The vocabulary of the solve step, for V = double and for GCC vectors of doubles.
+#pragma once
+#include <cstdint>
+
+#if defined(__AVX2__) && !defined(__CUDACC__)
+#include <immintrin.h>
+#endif
+
+#if defined(__CUDACC__)
+#define HORO_HD __host__ __device__ inline __attribute__((always_inline))
+#else
+#define HORO_HD inline __attribute__((always_inline))
+#endif
+
+namespace horo {
+
+// A choice of the same width, and the bits of a number as an integer.
+template <class V>
+struct Mask {
+    using type = decltype(V{} < V{});
+    using integer = type;
+};
+template <>
+struct Mask<double> {
+    using type = bool;
+    using integer = int64_t;
+};
+
+template <class V>
+HORO_HD V choose(typename Mask<V>::type mask, V yes, V no) {
+    return mask ? yes : no;
+}
+
+template <class V>
+HORO_HD typename Mask<V>::integer bits(V x) {
+    typename Mask<V>::integer i;
+    __builtin_memcpy(&i, &x, sizeof i);
+    return i;
+}
+
+template <class V>
+HORO_HD V from_bits(typename Mask<V>::integer i) {
+    V x;
+    __builtin_memcpy(&x, &i, sizeof x);
+    return x;
+}
+
+template <class V>
+HORO_HD V square_root(V x) {
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 64) return (V)_mm512_maskz_sqrt_pd(0xff, (__m512d)x);
+#endif
+#if defined(__AVX2__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 32) return (V)_mm256_sqrt_pd((__m256d)x);
+#endif
+    if constexpr (sizeof(V) == 8) {
+        return __builtin_sqrt(x);
+    } else {
+        for (unsigned i = 0; i < sizeof(V) / sizeof(double); ++i) x[i] = __builtin_sqrt(x[i]);
+        return x;
+    }
+}
+
+#if defined(__FMA__) || defined(__CUDA_ARCH__)
+#define HORO_HAS_FMA 1
+// a b - c with one rounding; spelled out where its exactness is the point.
+template <class V>
+HORO_HD V fused_subtract(V a, V b, V c) {
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 64) return (V)_mm512_fmsub_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#endif
+#if defined(__AVX2__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 32) return (V)_mm256_fmsub_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#endif
+    if constexpr (sizeof(V) == 8) {
+        return __builtin_fma(a, b, -c);
+    } else {
+        for (unsigned i = 0; i < sizeof(V) / sizeof(double); ++i) a[i] = __builtin_fma(a[i], b[i], -c[i]);
+        return a;
+    }
+}
+#endif
+
+}  // namespace horo

@@ -1,0 +1,173 @@
+// Branch-free double functions for the solve step, written on arithmetic, comparison and bit operations only,
+// so that they run on a vector of rows on the CPU and on one row per thread on a GPU. Each states its range
+// and error; NaN in gives NaN out. The family asinh(z)/z, tanh(t)/t is taken as a function of the square of
+// its argument: analytic at zero, hence no 0/0 and right derivatives there.
+#pragma once
+#include "geometry/lanes.h"
+
+namespace horo {
+
+// An unevaluated pair: the value is hi + lo.
+template <class V>
+struct Sum {
+    V hi, lo;
+};
+
+// ---- Exact products and sums
+
+// a b = hi + lo exactly, barring overflow and underflow (Dekker without a fused multiply-add).
+template <class V>
+HORO_HD Sum<V> two_product(V a, V b) {
+    const V hi = a * b;
+#if defined(HORO_HAS_FMA)
+    return {hi, fused_subtract(a, b, hi)};
+#else
+    const V as = a * 134217729.0, bs = b * 134217729.0;
+    const V ah = as - (as - a), bh = bs - (bs - b);
+    const V al = a - ah, bl = b - bh;
+    return {hi, ((ah * bh - hi) + ah * bl + al * bh) + al * bl};
+#endif
+}
+
+// a + b = hi + lo exactly.
+template <class V>
+HORO_HD Sum<V> two_sum(V a, V b) {
+    const V hi = a + b;
+    const V t = hi - a;
+    return {hi, (a - (hi - t)) + (b - t)};
+}
+
+// ---- Polynomials, lowest coefficient first
+
+template <class V>
+HORO_HD V polynomial(V, double a) {
+    return V{} + a;
+}
+template <class V, class... Rest>
+HORO_HD V polynomial(V x, double a, Rest... rest) {
+    return a + x * polynomial(x, rest...);
+}
+
+// ---- Functions
+
+// e^x for x <= 0, below -708 as e^-708. Relative error <= 1.5 ulp.
+template <class V>
+HORO_HD V exp_negative(V x) {
+    x = choose<V>(x < -708.0, V{} - 708.0, x);
+    const double shifter = 6755399441055744.0;  // 1.5 2^52: adding it rounds to an integer
+    const V shifted = x * 1.4426950408889634 + shifter;
+    const V n = shifted - shifter;
+    const V r = (x - n * 0x1.62e42fefa0000p-1) - n * 0x1.cf79abc9e3b3ap-40;
+    const V p =
+        polynomial(r, 0x1.0000000000001p-1, 0x1.5555555555556p-3, 0x1.5555555553d37p-5, 0x1.11111111109a6p-7,
+                   0x1.6c16c1789d1d7p-10, 0x1.a01a01a7cebcdp-13, 0x1.a019b8ca26fcfp-16, 0x1.71de0d85293b8p-19,
+                   0x1.2891d4ffbb0f9p-22, 0x1.af390ba7e6f47p-26);
+    return (1.0 + (r + r * r * p)) * from_bits<V>((bits(shifted) << 52) + (int64_t(1023) << 52));
+}
+
+// ln x for x >= 1 (finite). Relative error <= 2 ulp from x = 1.5 on.
+template <class V>
+HORO_HD V log_large(V x) {
+    const auto i = bits(x);
+    const auto shifted = i - 0x3fe6a09e667f3bcd;  // so that the mantissa lies in [sqrt(1/2), sqrt(2))
+    const V n = from_bits<V>((shifted >> 52) + 0x4330000000000000) - 4503599627370496.0;
+    const V m = from_bits<V>(i - (shifted & ~((int64_t(1) << 52) - 1)));
+    const V f = (m - 1.0) / (m + 1.0);
+    const V s = f * f;
+    const V p =
+        polynomial(s, 0x1.5555555555558p-2, 0x1.9999999995273p-3, 0x1.2492492dfd86cp-3, 0x1.c71c62d5e53e0p-4,
+                   0x1.7462b91b8df65p-4, 0x1.39fdcceb4bb45p-4, 0x1.2b5f68a50d903p-4);
+    const V low = n * 0x1.cf79abc9e3b3ap-40 + 2.0 * f * s * p;
+    return choose<V>(x < __builtin_inf(), n * 0x1.62e42fefa0000p-1 + (2.0 * f + low), x);
+}
+
+// What the inverse hyperbolic functions need at w = z^2 >= 0.
+template <class V>
+struct AsinhParts {
+    V root;        // sqrt(1 + w)
+    V ratio;       // asinh(z) / z, 1 at zero
+    V difference;  // (ratio - 1/root) / w, 1/3 at zero: d ratio/dw = -difference/2
+};
+
+// Relative error <= 4 ulp in ratio, <= 16 ulp in difference, for 0 <= w <= 1e300.
+// With u = z/(1+sqrt(1+w)): asinh z = 2 artanh u, artanh(u)/u = 1 + q P(q), q = u^2; no term of the sums
+// cancels.
+template <class V>
+HORO_HD AsinhParts<V> asinh_parts(V w) {
+    const V s = square_root(1.0 + w);
+    const V z = square_root(w);
+    const V h = 1.0 / (1.0 + s);
+    const V q = w * h * h;
+    const V p =
+        polynomial(q, 0x1.5555555555555p-2, 0x1.9999999999b83p-3, 0x1.249249247132cp-3, 0x1.c71c71e30f52cp-4,
+                   0x1.745d1131295dcp-4, 0x1.3b147857d5f61p-4, 0x1.1100ff31b8a8ep-4, 0x1.e3941f42dbedbp-5,
+                   0x1.a0061a81e9667p-5, 0x1.ddc0eba379c68p-5, 0x1.6812199646725p-8, 0x1.c66c4793a6649p-4);
+    const V near_ratio = 2.0 * h * (1.0 + q * p);
+    const V g = 2.0 * h;  // 1 - q
+    const V near_difference = g * g * g * (1.0 + p * (1.0 + q)) / (4.0 * (1.0 + q));
+    const auto far = w > 1.0;
+    const V far_ratio = log_large(choose<V>(far, z + s, V{} + 2.0)) / choose<V>(far, z, V{} + 1.0);
+    const V far_difference = (far_ratio - 1.0 / s) / choose<V>(far, w, V{} + 1.0);
+    return {s, choose<V>(far, far_ratio, near_ratio), choose<V>(far, far_difference, near_difference)};
+}
+
+// (sinh(y)/y - 1) / y^2 at w = y^2 in [0, 4]; relative error <= 1 ulp.
+template <class V>
+HORO_HD V sinh_series(V w) {
+    return polynomial(w, 0x1.5555555555555p-3, 0x1.1111111111110p-7, 0x1.a01a01a01a1aep-13,
+                      0x1.71de3a555c421p-19, 0x1.ae645689bb04cp-26, 0x1.61245d7a2331ep-33,
+                      0x1.ae80d51c27f67p-41, 0x1.94c84002588cfp-49, 0x1.3c8f304ad4164p-57);
+}
+
+// What the hyperbolic tangent needs at w = t^2 >= 0.
+template <class V>
+struct TanhParts {
+    V ratio;       // tanh(t) / t, 1 at zero
+    V sech2;       // 1 / cosh(t)^2; not below 1e-307
+    V difference;  // (ratio - sech2) / w, 2/3 at zero: d ratio/dw = -difference/2
+};
+
+// Relative error <= 4 ulp in ratio, <= 4 ulp + 2 ulp per unit of t in sech2, <= 8 ulp in difference.
+// Half-angle forms on y = 2t, no term of the sums cancels: ratio = 2 (sinh(y)/y) / (1 + cosh y), and so on.
+template <class V>
+HORO_HD TanhParts<V> tanh_parts(V w) {
+    const V t = square_root(w);
+    const V y2 = 4.0 * w;
+    const V q = sinh_series(y2);
+    const V r = 1.0 + y2 * q;  // sinh(y) / y
+    const V d = 2.0 / (1.0 + square_root(1.0 + y2 * r * r));
+    const auto far = w > 1.0;
+    const V e = exp_negative(-2.0 * choose<V>(far, t, V{} + 1.0));
+    const V i = 1.0 / (1.0 + e);
+    const V far_ratio = (1.0 - e) * i / choose<V>(far, t, V{} + 1.0);
+    const V far_sech2 = 4.0 * e * i * i;
+    const V far_difference = (far_ratio - far_sech2) / choose<V>(far, w, V{} + 1.0);
+    return {choose<V>(far, far_ratio, r * d), choose<V>(far, far_sech2, d),
+            choose<V>(far, far_difference, 4.0 * q * d)};
+}
+
+// What the hyperbolic sine needs at w = y^2 >= 0.
+template <class V>
+struct SinhParts {
+    V cosh;        // cosh(y)
+    V ratio;       // sinh(y) / y, 1 at zero: d cosh/dw = ratio/2
+    V difference;  // (cosh - ratio) / w, 1/3 at zero: d ratio/dw = difference/2
+};
+
+// Relative error <= 4 ulp + 2 ulp per unit of y, for y <= 708 (beyond: as at 708).
+template <class V>
+HORO_HD SinhParts<V> sinh_parts(V w) {
+    const V q = sinh_series(w);
+    const V near_ratio = 1.0 + w * q;
+    const V near_cosh = square_root(1.0 + w * near_ratio * near_ratio);
+    const V near_difference = near_ratio * near_ratio / (1.0 + near_cosh) - q;
+    const auto far = w > 4.0;
+    const V y = square_root(choose<V>(far, w, V{} + 4.0));
+    const V e = exp_negative(-y), i = 1.0 / e;
+    const V far_cosh = 0.5 * (i + e), far_ratio = 0.5 * (i - e) / y;
+    const V far_difference = (far_cosh - far_ratio) / (y * y);
+    return {choose<V>(far, far_cosh, near_cosh), choose<V>(far, far_ratio, near_ratio),
+            choose<V>(far, far_difference, near_difference)};
+}
+
+}  // namespace horo

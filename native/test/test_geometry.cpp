@@ -1,0 +1,731 @@
+// Every row operation through the C ABI. Values and gradients against the textbook definitions in quad
+// precision; layout, aliasing, threading and NaN against the operation itself, bit for bit, so a new
+// operation is tested for those by being there.
+#include <quadmath.h>
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "horosphere/horo.h"
+
+namespace {
+
+using Quad = __float128;
+using Row = std::vector<Quad>;
+
+// ---- The operations as the library describes them
+
+struct Operand {
+    std::string name, kind;
+    int64_t width(int64_t dim) const { return kind == "row" ? dim : kind == "ambient" ? dim + 1 : 1; }
+};
+
+struct Operation {
+    int32_t id;
+    std::string name;
+    std::vector<Operand> in, out;
+    std::vector<std::string> params;
+    bool vjp() const { return name.size() > 4 && name.compare(name.size() - 4, 4, ".vjp") == 0; }
+};
+
+std::vector<std::string> words(const std::string& text) {
+    std::vector<std::string> result(1);
+    for (char c : text)
+        if (c == ' ')
+            result.emplace_back();
+        else
+            result.back() += c;
+    for (size_t i = 0; i < result.size();)
+        if (result[i].empty())
+            result.erase(result.begin() + i);
+        else
+            ++i;
+    return result;
+}
+
+Operation describe(int32_t id) {
+    Operation op{id, horo_op_name(id), {}, {}, {}};
+    const std::string s = horo_op_signature(id);
+    const size_t semicolon = s.find(';'), arrow = s.find("->");
+    const auto operands = [](const std::string& text) {
+        std::vector<Operand> result;
+        for (const std::string& w : words(text))
+            result.push_back({w.substr(0, w.find(':')), w.substr(w.find(':') + 1)});
+        return result;
+    };
+    op.in = operands(s.substr(0, semicolon));
+    op.params = words(s.substr(semicolon + 1, arrow - semicolon - 1));
+    op.out = operands(s.substr(arrow + 2));
+    return op;
+}
+
+// What the second parameter is, where there is one (the eps of projx).
+constexpr double second = 0.25;
+
+// ---- Textbook definitions
+
+Quad dot(const Row& a, const Row& b) {
+    Quad s = 0;
+    for (size_t i = 0; i < a.size(); ++i) s += a[i] * b[i];
+    return s;
+}
+
+Row times(Quad k, Row a) {
+    for (Quad& v : a) v *= k;
+    return a;
+}
+
+Row mobius_add(Quad c, const Row& x, const Row& y) {
+    const Quad xx = dot(x, x), yy = dot(y, y), xy = dot(x, y), d = 1 + 2 * c * xy + c * c * xx * yy;
+    Row out(x.size());
+    for (size_t i = 0; i < x.size(); ++i)
+        out[i] = ((1 + 2 * c * xy + c * yy) * x[i] + (1 - c * xx) * y[i]) / d;
+    return out;
+}
+
+Row expmap0(Quad c, const Row& v) {
+    const Quad n = sqrtq(c * dot(v, v));
+    return n == 0 ? v : times(tanhq(n) / n, v);
+}
+
+Row logmap0(Quad c, const Row& x) {
+    const Quad n = sqrtq(c * dot(x, x));
+    return n == 0 ? x : times(atanhq(n) / n, x);
+}
+
+Quad lambda(Quad c, const Row& x) { return 2 / (1 - c * dot(x, x)); }
+
+Row logmap(Quad c, const Row& x, const Row& y) {
+    return times(2 / lambda(c, x), logmap0(c, mobius_add(c, times(-1, x), y)));
+}
+
+// By its definition, a composition of additions; linear in v, so v may be made short enough to lie in the
+// ball.
+Row gyration(Quad c, const Row& x, const Row& y, Row v) {
+    const Quad size = sqrtq(c * dot(v, v));
+    if (size == 0) return v;
+    const Quad scale = Quad(0.5) / size;
+    v = times(scale, v);
+    const Row left = times(-1, mobius_add(c, x, y)), right = mobius_add(c, x, mobius_add(c, y, v));
+    return times(1 / scale, mobius_add(c, left, right));
+}
+
+// Lorentz vectors: time first, recomputed from the space part.
+Row point(Quad k, Row x) {
+    x[0] = 0;
+    x[0] = sqrtq(k + dot(x, x));
+    return x;
+}
+
+Quad inner(const Row& x, const Row& y) { return dot(x, y) - 2 * x[0] * y[0]; }
+
+Row tangent(const Row& x, Row v) {
+    v[0] = 0;
+    v[0] = dot(x, v) / x[0];
+    return v;
+}
+
+Row plus(Row a, Quad k, const Row& b) {
+    for (size_t i = 0; i < a.size(); ++i) a[i] += k * b[i];
+    return a;
+}
+
+// sinh^2(d/2) = |x - y|_L^2 / (4K): unlike arcosh, good for close points (in quad, and not far out)
+Quad sinh_half_square(Quad k, const Row& x, const Row& y) {
+    const Row d = plus(y, -1, x);
+    return fmaxq(inner(d, d), 0) / (4 * k);
+}
+
+Quad lorentz_dist(Quad k, const Row& x, const Row& y) {
+    return 2 * sqrtq(k) * asinhq(sqrtq(sinh_half_square(k, x, y)));
+}
+
+Row lorentz_logmap(Quad k, const Row& x, const Row& y) {
+    const Quad s = sinh_half_square(k, x, y);
+    return times(s == 0 ? 1 : asinhq(sqrtq(s)) / sqrtq(s * (1 + s)), plus(plus(y, -1, x), -2 * s, x));
+}
+
+Row lorentz_expmap(Quad k, const Row& x, const Row& v) {
+    const Quad n = sqrtq(fmaxq(inner(v, v), 0) / k);
+    return n == 0 ? plus(x, 1, v) : plus(times(coshq(n), x), sinhq(n) / n, v);
+}
+
+Row proju(Quad k, const Row& x, const Row& u) { return plus(u, inner(x, u) / k, x); }
+
+Row origin(Quad k, size_t width) {
+    Row o(width, 0);
+    o[0] = sqrtq(k);
+    return o;
+}
+
+Row with_time(const Row& v) {
+    Row w(1, 0);
+    w.insert(w.end(), v.begin(), v.end());
+    return w;
+}
+
+using Reference = std::function<Row(const std::vector<Row>& in, const std::vector<Quad>& param)>;
+
+const std::map<std::string, Reference>& references() {
+    static const std::map<std::string, Reference> table = {
+        {"poincare.mobius_add", [](auto& in, auto& p) { return mobius_add(p[0], in[0], in[1]); }},
+        {"poincare.expmap",
+         [](auto& in, auto& p) {
+             return mobius_add(p[0], in[0], expmap0(p[0], times(lambda(p[0], in[0]) / 2, in[1])));
+         }},
+        {"poincare.logmap", [](auto& in, auto& p) { return logmap(p[0], in[0], in[1]); }},
+        {"poincare.expmap0", [](auto& in, auto& p) { return expmap0(p[0], in[0]); }},
+        {"poincare.logmap0", [](auto& in, auto& p) { return logmap0(p[0], in[0]); }},
+        {"poincare.dist",
+         [](auto& in, auto& p) {
+             const Row w = mobius_add(p[0], times(-1, in[0]), in[1]);
+             return Row{2 / sqrtq(p[0]) * atanhq(sqrtq(p[0] * dot(w, w)))};
+         }},
+        {"poincare.egrad2rgrad",
+         [](auto& in, auto& p) { return times(1 / (lambda(p[0], in[0]) * lambda(p[0], in[0])), in[1]); }},
+        {"poincare.dist0",
+         [](auto& in, auto& p) { return Row{2 / sqrtq(p[0]) * atanhq(sqrtq(p[0] * dot(in[0], in[0])))}; }},
+        {"poincare.mobius_scalar_mul",
+         [](auto& in, auto& p) { return expmap0(p[0], times(in[0][0], logmap0(p[0], in[1]))); }},
+        {"poincare.gyration", [](auto& in, auto& p) { return gyration(p[0], in[0], in[1], in[2]); }},
+        {"poincare.ptransp",
+         [](auto& in, auto& p) {
+             return times(lambda(p[0], in[0]) / lambda(p[0], in[1]),
+                          gyration(p[0], in[1], times(-1, in[0]), in[2]));
+         }},
+        {"poincare.geodesic",
+         [](auto& in, auto& p) {
+             const Row w = mobius_add(p[0], times(-1, in[1]), in[2]);
+             return mobius_add(p[0], in[1], expmap0(p[0], times(in[0][0], logmap0(p[0], w))));
+         }},
+        {"poincare.projx",
+         [](auto& in, auto& p) {
+             const Quad n = sqrtq(p[0] * dot(in[0], in[0]));
+             return n > 1 - p[1] ? times((1 - p[1]) / n, in[0]) : in[0];
+         }},
+        {"poincare.to_lorentz",
+         [](auto& in, auto& p) {
+             const Quad s = p[0] * dot(in[0], in[0]);
+             Row out = with_time(times(2 / (1 - s), in[0]));
+             out[0] = (1 + s) / (1 - s) / sqrtq(p[0]);
+             return out;
+         }},
+        {"lorentz.dist",
+         [](auto& in, auto& p) { return Row{lorentz_dist(p[0], point(p[0], in[0]), point(p[0], in[1]))}; }},
+        {"lorentz.dist0",
+         [](auto& in, auto& p) {
+             return Row{lorentz_dist(p[0], origin(p[0], in[0].size()), point(p[0], in[0]))};
+         }},
+        {"lorentz.expmap",
+         [](auto& in, auto& p) {
+             const Row x = point(p[0], in[0]);
+             return lorentz_expmap(p[0], x, tangent(x, in[1]));
+         }},
+        {"lorentz.expmap0",
+         [](auto& in, auto& p) {
+             return lorentz_expmap(p[0], origin(p[0], in[0].size() + 1), with_time(in[0]));
+         }},
+        {"lorentz.logmap",
+         [](auto& in, auto& p) { return lorentz_logmap(p[0], point(p[0], in[0]), point(p[0], in[1])); }},
+        {"lorentz.logmap0",
+         [](auto& in, auto& p) {
+             const Row v = lorentz_logmap(p[0], origin(p[0], in[0].size()), point(p[0], in[0]));
+             return Row(v.begin() + 1, v.end());
+         }},
+        {"lorentz.ptransp",
+         [](auto& in, auto& p) {
+             const Row x = point(p[0], in[0]), y = point(p[0], in[1]), v = tangent(x, in[2]);
+             return plus(v, inner(y, v) / (p[0] - inner(x, y)), plus(x, 1, y));
+         }},
+        {"lorentz.proju", [](auto& in, auto& p) { return proju(p[0], point(p[0], in[0]), in[1]); }},
+        {"lorentz.egrad2rgrad",
+         [](auto& in, auto& p) {
+             Row g = in[1];
+             g[0] = -g[0];
+             return proju(p[0], point(p[0], in[0]), g);
+         }},
+        {"lorentz.inner", [](auto& in, auto&) { return Row{inner(in[0], in[1])}; }},
+        {"lorentz.projx", [](auto& in, auto& p) { return point(p[0], in[0]); }},
+        {"lorentz.to_poincare",
+         [](auto& in, auto& p) {
+             const Row x = point(p[0], in[0]);
+             const Row out = times(sqrtq(p[0]) / (sqrtq(p[0]) + x[0]), x);
+             return Row(out.begin() + 1, out.end());
+         }},
+    };
+    return table;
+}
+
+// ---- Inputs: by the names of the signature x and y are points, v and u tangent vectors, all else arbitrary.
+
+template <class T>
+std::vector<std::vector<T>> inputs(const Operation& op, int64_t rows, int64_t dim, double c, uint32_t seed) {
+    static const double radii[] = {0.3, 0.9, 0.99, 0, 0.999, 1e-30, 0.6, 1e-6, 0.9999};
+    static const double lengths[] = {0.5, 2, 1e-6, 0, 5, 1e-30, 1};
+    std::mt19937 random(seed);
+    std::normal_distribution<double> normal;
+    std::vector<std::vector<T>> result;
+    for (const Operand& operand : op.in) result.emplace_back(rows * operand.width(dim));
+    size_t x = 0;  // which input is x
+    while (x + 1 < op.in.size() && op.in[x].name != "x") ++x;
+    for (int64_t row = 0; row < rows; ++row) {
+        double gap = 1;
+        for (size_t i = 0; i < op.in.size(); ++i) {
+            const int64_t width = op.in[i].width(dim);
+            T* p = result[i].data() + row * width;
+            std::vector<double> v(width);
+            double norm = 0;
+            for (double& value : v) {
+                value = normal(random);
+                norm += value * value;
+            }
+            norm = std::sqrt(norm);
+            const std::string& name = op.in[i].name;
+            if (op.in[i].kind == "ambient" && (name == "x" || name == "y")) {
+                static const double distances[] = {0.5, 3, 1e-6, 0, 5, 1e-30, 1};
+                v[0] = 0;
+                norm = std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 0.0));
+                const double r = std::sinh(distances[(row + 2 * i) % 7]) * std::sqrt(c);
+                for (int64_t j = 1; j < width; ++j) p[j] = static_cast<T>(v[j] / norm * r);
+                if (name == "y" && row % 9 > 5)
+                    for (int64_t j = 1; j < width; ++j)
+                        p[j] = static_cast<T>(result[x][row * width + j] * (row % 9 == 6   ? 1
+                                                                            : row % 9 == 7 ? -1
+                                                                                           : 0.999));
+                double square = 0;
+                for (int64_t j = 1; j < width; ++j) square += double{p[j]} * p[j];
+                p[0] = static_cast<T>(std::sqrt(c + square));
+            } else if (name == "x" || name == "y") {
+                const double r = radii[(row + 2 * i) % 9];
+                for (int64_t j = 0; j < width; ++j) p[j] = static_cast<T>(v[j] / norm * r / std::sqrt(c));
+                if (name == "x") gap = 1 - r * r;
+                if (name == "y" && row % 7 > 3)  // the same, the opposite, a close point
+                    for (int64_t j = 0; j < width; ++j)
+                        p[j] = static_cast<T>(result[x][row * width + j] * (row % 7 == 4   ? 1
+                                                                            : row % 7 == 5 ? -1
+                                                                                           : 0.999));
+            } else if (name == "t") {
+                p[0] = static_cast<T>(0.5 + std::atan(v[0]) / 3.2);  // in (0, 1)
+            } else if (name == "v") {
+                const double r = lengths[(row + i) % 7] * gap / std::sqrt(c);
+                for (int64_t j = 0; j < width; ++j) p[j] = static_cast<T>(v[j] / norm * r);
+            } else {
+                for (int64_t j = 0; j < width; ++j) p[j] = static_cast<T>(v[j]);
+            }
+        }
+    }
+    return result;
+}
+
+// ---- Calls
+
+// A batch of rows in a buffer of its own, with canaries around and between the rows.
+template <class T>
+struct Batch {
+    std::vector<T> memory;
+    int64_t rows, width, stride, offset;
+    static constexpr double canary = 12345.0;
+
+    Batch(int64_t rows_, int64_t width_, int64_t pad, int64_t offset_)
+        : memory(offset_ + rows_ * (width_ + pad) + 8, T(canary)),
+          rows(rows_),
+          width(width_),
+          stride(width_ + pad),
+          offset(offset_) {}
+    T* data() { return memory.data() + offset; }
+    void set(const std::vector<T>& values) {
+        for (int64_t r = 0; r < rows; ++r) std::copy_n(values.data() + r * width, width, data() + r * stride);
+    }
+    std::vector<T> get() {
+        std::vector<T> values(rows * width);
+        for (int64_t r = 0; r < rows; ++r) std::copy_n(data() + r * stride, width, values.data() + r * width);
+        return values;
+    }
+    bool intact() {
+        for (int64_t i = 0; i < static_cast<int64_t>(memory.size()); ++i) {
+            const int64_t at = i - offset;
+            const bool inside = at >= 0 && at < rows * stride && at % stride < width;
+            if (!inside && memory[i] != T(canary)) return false;
+        }
+        return true;
+    }
+};
+
+struct Layout {
+    int64_t pad = 0, offset = 0;
+    int broadcast = -1;        // input that repeats its first row
+    int from = -1, into = -1;  // output `into` lies in input `from`
+    int only = -1;             // the one output asked for
+    const horo_exec* exec = nullptr;
+};
+
+template <class T>
+std::vector<std::vector<T>> run(const Operation& op, int64_t rows, int64_t dim, double c,
+                                const std::vector<std::vector<T>>& in, const Layout& layout = {}) {
+    std::vector<Batch<T>> x, y;
+    const void* ip[4] = {};
+    void* op_[4] = {};
+    int64_t is[4] = {}, os[4] = {};
+    for (size_t i = 0; i < op.in.size(); ++i) {
+        x.emplace_back(rows, op.in[i].width(dim), layout.pad, layout.offset);
+        x.back().set(in[i]);
+    }
+    for (size_t j = 0; j < op.out.size(); ++j)
+        y.emplace_back(rows, op.out[j].width(dim), layout.pad, layout.offset);
+    for (size_t i = 0; i < x.size(); ++i) {
+        ip[i] = x[i].data();
+        is[i] = static_cast<int>(i) == layout.broadcast ? 0 : x[i].stride;
+    }
+    for (size_t j = 0; j < y.size(); ++j) {
+        if (layout.only >= 0 && static_cast<int>(j) != layout.only) continue;
+        op_[j] = static_cast<int>(j) == layout.into ? x[layout.from].data() : y[j].data();
+        os[j] = y[j].stride;
+    }
+    const int32_t status = horo_row_op(op.id, sizeof(T) == 4 ? HORO_F32 : HORO_F64, rows, dim, ip[0], is[0],
+                                       ip[1], is[1], ip[2], is[2], ip[3], is[3], op_[0], os[0], op_[1], os[1],
+                                       op_[2], os[2], op_[3], os[3], c, second, 0, 0, 0, 0, layout.exec);
+    CHECK(status == HORO_OK, "%s: %s", op.name.c_str(), horo_last_error());
+    std::vector<std::vector<T>> result;
+    for (size_t i = 0; i < x.size(); ++i) {
+        CHECK(x[i].intact(), "%s wrote around input %zu", op.name.c_str(), i);
+        if (static_cast<int>(i) != layout.from && rows)
+            CHECK(std::memcmp(x[i].get().data(), in[i].data(), in[i].size() * sizeof(T)) == 0,
+                  "%s changed input %zu", op.name.c_str(), i);
+    }
+    for (size_t j = 0; j < y.size(); ++j) {
+        CHECK(y[j].intact(), "%s wrote around output %zu, dim %lld", op.name.c_str(), j, (long long)dim);
+        result.push_back(static_cast<int>(j) == layout.into ? x[layout.from].get() : y[j].get());
+    }
+    return result;
+}
+
+template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) {
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+// ---- Tests
+
+// Every layout gives the bits of the plain one.
+template <class T>
+void layouts(const Operation& op, int64_t rows, int64_t dim, const horo_exec* one, const horo_exec* three) {
+    const double c = 1.5;
+    const char* name = op.name.c_str();
+    const auto in = inputs<T>(op, rows, dim, c, 7);
+    Layout layout;
+    layout.exec = one;
+    const auto plain = run<T>(op, rows, dim, c, in, layout);
+    const auto check = [&](const char* what, const std::vector<std::vector<T>>& got) {
+        for (size_t j = 0; j < plain.size(); ++j)
+            CHECK(same(got[j], plain[j]), "%s: %s, output %zu, rows %lld, dim %lld", name, what, j,
+                  (long long)rows, (long long)dim);
+    };
+    layout.exec = three;
+    check("three threads", run<T>(op, rows, dim, c, in, layout));
+    layout = {};
+    layout.pad = 3;
+    layout.offset = 1;
+    check("strided and unaligned", run<T>(op, rows, dim, c, in, layout));
+    for (size_t i = 0; i < op.in.size(); ++i) {
+        for (size_t j = 0; j < op.out.size(); ++j) {
+            if (op.in[i].kind != op.out[j].kind) continue;
+            layout = {};
+            layout.from = static_cast<int>(i);
+            layout.into = static_cast<int>(j);
+            check("in place", run<T>(op, rows, dim, c, in, layout));
+        }
+        if (rows == 0) continue;
+        auto repeated = in;
+        for (int64_t r = 1, w = op.in[i].width(dim); r < rows; ++r)
+            std::copy_n(in[i].data(), w, repeated[i].data() + r * w);
+        const auto want = run<T>(op, rows, dim, c, repeated);
+        layout = {};
+        layout.broadcast = static_cast<int>(i);
+        const auto got = run<T>(op, rows, dim, c, repeated, layout);
+        for (size_t j = 0; j < want.size(); ++j)
+            CHECK(same(got[j], want[j]), "%s: input %zu repeated", name, i);
+        if (rows > 1) {  // NaN stays in its row
+            const int64_t w = op.in[i].width(dim), bad = rows / 2;
+            auto poisoned = in;
+            poisoned[i][bad * w] = std::numeric_limits<T>::quiet_NaN();
+            auto result = run<T>(op, rows, dim, c, poisoned);
+            for (size_t j = 0; j < result.size(); ++j) {
+                const int64_t v = op.out[j].width(dim);
+                std::copy_n(plain[j].data() + bad * v, v, result[j].data() + bad * v);
+                CHECK(same(result[j], plain[j]), "%s: NaN in input %zu left its row", name, i);
+            }
+        }
+    }
+    if (op.vjp()) {
+        for (size_t j = 0; j < op.out.size(); ++j) {
+            layout = {};
+            layout.only = static_cast<int>(j);
+            CHECK(same(run<T>(op, rows, dim, c, in, layout)[j], plain[j]), "%s: only output %zu", name, j);
+        }
+    }
+    for (int64_t r = 0; r < rows; r += 37) {
+        std::vector<std::vector<T>> single;
+        for (size_t i = 0; i < in.size(); ++i) {
+            const int64_t w = op.in[i].width(dim);
+            single.emplace_back(in[i].begin() + r * w, in[i].begin() + (r + 1) * w);
+        }
+        const auto got = run<T>(op, 1, dim, c, single);
+        for (size_t j = 0; j < got.size(); ++j) {
+            const int64_t w = op.out[j].width(dim);
+            CHECK(std::memcmp(got[j].data(), plain[j].data() + r * w, w * sizeof(T)) == 0,
+                  "%s: row %lld alone", name, (long long)r);
+        }
+    }
+}
+
+Quad norm(const Row& v) { return sqrtq(dot(v, v)); }
+
+// The inputs of one row, each coordinate changed by a relative amount of at most h.
+std::vector<Row> perturbed(std::vector<Row> in, Quad h, std::mt19937& random) {
+    for (Row& row : in)
+        for (Quad& v : row) v *= 1 + h * (random() % 2 ? 1 : -1);
+    return in;
+}
+
+template <class T>
+std::vector<Row> one_row(const Operation& op, const std::vector<std::vector<T>>& in, int64_t row,
+                         int64_t dim) {
+    std::vector<Row> result;
+    for (size_t i = 0; i < in.size(); ++i) {
+        const int64_t w = op.in[i].width(dim);
+        result.emplace_back(in[i].begin() + row * w, in[i].begin() + (row + 1) * w);
+    }
+    return result;
+}
+
+constexpr double usual = 64;  // ulps of the row, and of its conditioning: the rule of the golden vectors
+
+// Where an operation is known to do worse, and by how much at most.
+double bound(const std::string& name) {
+    // x and y on one ray near the rim: the map is the identity there, and its gradient a difference of large
+    // terms
+    return name == "poincare.gyration.vjp" ? 1024 : usual;
+}
+
+template <class T>
+double values(const Operation& op, const Reference& reference, int64_t rows, int64_t dim, double c) {
+    const auto in = inputs<T>(op, rows, dim, c, 11);
+    const auto got = run<T>(op, rows, dim, c, in)[0];
+    const double eps = std::numeric_limits<T>::epsilon();
+    std::mt19937 random(3);
+    double worst = 0;
+    const double allowed = bound(op.name);
+    for (int64_t r = 0; r < rows; ++r) {
+        const auto row = one_row<T>(op, in, r, dim);
+        const Row want = reference(row, {c, second});
+        Quad sens = 0;
+        for (int k = 0; k < 3; ++k) {
+            Row moved = reference(perturbed(row, Quad(1e-15), random), {c, second});
+            for (size_t i = 0; i < moved.size(); ++i) moved[i] -= want[i];
+            const Quad change = norm(moved) / Quad(1e-15);
+            if (change > sens) sens = change;
+        }
+        Row error = want;
+        for (size_t i = 0; i < want.size(); ++i) error[i] -= got[r * want.size() + i];
+        const Quad limit = eps * (norm(want) + sens) + std::numeric_limits<T>::denorm_min();
+        const double ratio = static_cast<double>(norm(error) / limit);
+        if (!(ratio <= worst)) worst = ratio;
+        CHECK(ratio <= allowed, "%s: row %lld, dim %lld, c %g: %g of %g", op.name.c_str(), (long long)r,
+              (long long)dim, c, ratio, allowed);
+    }
+    return worst;
+}
+
+// <cotangent, f> along a direction: a central difference in quad, extrapolated twice; `error` is what the
+// second extrapolation changed, and the rounding errors.
+struct Slope {
+    Quad value, error;
+};
+
+Slope slope(const Reference& f, const std::vector<Row>& in, const std::vector<Row>& direction, Quad c,
+            Quad dc, const Row& cotangent, Quad scale) {
+    Quad size = fabsq(dc);
+    for (const Row& d : direction)
+        if (norm(d) > size) size = norm(d);
+    const auto difference = [&](Quad step) {
+        auto up = in, down = in;
+        for (size_t i = 0; i < in.size(); ++i)
+            for (size_t j = 0; j < in[i].size(); ++j) {
+                up[i][j] += step * direction[i][j];
+                down[i][j] -= step * direction[i][j];
+            }
+        return (dot(cotangent, f(up, {c + step * dc, second})) -
+                dot(cotangent, f(down, {c - step * dc, second}))) /
+               (2 * step);
+    };
+    const Quad step = Quad(1e-9) * (dc == 0 ? scale : 1) / size;
+    const Quad d1 = difference(step), d2 = difference(2 * step), d4 = difference(4 * step);
+    const Quad r1 = (4 * d1 - d2) / 3, r2 = (4 * d2 - d4) / 3;
+    Quad largest = norm(f(in, {c, second}));
+    for (const Row& v : in) largest = fmaxq(largest, norm(v));
+    return {r1, fabsq(r1 - r2) + Quad(1e-34) * norm(cotangent) * largest / step};
+}
+
+// The gradient of each input along random directions, and along the coordinates of low dimensions.
+template <class T>
+double gradients(const Operation& op, const Reference& reference, int64_t rows, int64_t dim, double c) {
+    const auto in = inputs<T>(op, rows, dim, c, 13);
+    const auto got = run<T>(op, rows, dim, c, in);
+    const double eps = std::numeric_limits<T>::epsilon();
+    std::mt19937 random(5);
+    std::normal_distribution<double> normal;
+    double worst = 0;
+    const double allowed = bound(op.name);
+    for (int64_t r = 0; r < rows; ++r) {
+        auto row = one_row<T>(op, in, r, dim);
+        const Row cotangent = row.back();
+        row.pop_back();
+        Quad scale = 1;  // of the shortest vector, as the step must not cross zero or x = y
+        const Row *x = nullptr, *y = nullptr;
+        for (size_t i = 0; i < row.size(); ++i) {
+            if (op.in[i].kind == "scalar") continue;
+            const Row space(row[i].begin() + (op.in[i].kind == "ambient"), row[i].end());
+            scale = fminq(scale, norm(space));
+            if (op.in[i].name == "x") x = &row[i];
+            if (op.in[i].name == "y") y = &row[i];
+        }
+        if (x && y) scale = fminq(scale, norm(plus(*x, -1, *y)));
+        if (scale < 1e-20) continue;
+        for (size_t i = 0; i < op.out.size(); ++i) {
+            const bool parameter = i >= row.size();
+            const int64_t width = op.out[i].width(dim);
+            const int tries = parameter ? 1 : dim <= 3 ? static_cast<int>(width) + 1 : 2;
+            const Row gradient(got[i].begin() + r * width, got[i].begin() + (r + 1) * width);
+            struct Try {
+                Quad value, size;
+                Slope at;
+            };
+            std::vector<Try> all;
+            Quad sens = 0;  // of the whole gradient: per unit of direction, over all directions
+            for (int t = 0; t < tries; ++t) {
+                std::vector<Row> direction;
+                for (const Row& v : row) direction.emplace_back(v.size(), Quad(0));
+                if (!parameter)
+                    for (int64_t j = 0; j < width; ++j)
+                        direction[i][j] =
+                            t == 0 ? Quad(normal(random)) : Quad(dim > 3 ? j == r % width : j == t - 1);
+                const Quad dc = parameter ? 1 : 0;
+                const Slope at = slope(reference, row, direction, c, dc, cotangent, scale);
+                const Quad size = parameter ? 1 : norm(direction[i]);
+                Quad change = 0;
+                for (int k = 0; k < 3; ++k) {
+                    auto moved = row;
+                    moved.push_back(cotangent);
+                    moved = perturbed(moved, Quad(1e-12), random);
+                    const Row moved_cotangent = moved.back();
+                    moved.pop_back();
+                    const Slope near = slope(reference, moved, direction, c, dc, moved_cotangent, scale);
+                    change = fmaxq(change, fabsq(near.value - at.value) / (Quad(1e-12) * size));
+                }
+                sens += change;
+                all.push_back({parameter ? gradient[0] : dot(gradient, direction[i]), size, at});
+            }
+            // On a line the part of the Jacobian across x is missing, and with it the scale of the rounding
+            // errors.
+            if (dim == 1) sens += norm(cotangent);
+            for (const Try& t : all) {
+                const Quad limit =
+                    eps * t.size * (norm(gradient) + sens) + std::numeric_limits<T>::denorm_min() * width;
+                const double ratio =
+                    static_cast<double>((fabsq(t.value - t.at.value) - 10 * t.at.error) / limit);
+                if (!(ratio <= worst)) worst = ratio;
+                CHECK(ratio <= allowed, "%s: %s, row %lld, dim %lld, c %g: %g of %g (got %g, want %g)",
+                      op.name.c_str(), op.out[i].name.c_str(), (long long)r, (long long)dim, c, ratio,
+                      allowed, (double)t.value, (double)t.at.value);
+            }
+        }
+    }
+    return worst;
+}
+
+void bad_arguments() {
+    int32_t op = -7;
+    CHECK(horo_op_find("poincare.mobius_add", &op) == HORO_OK &&
+          std::strcmp(horo_op_name(op), "poincare.mobius_add") == 0);
+    CHECK(horo_op_find("no such thing", &op) == HORO_INVALID_ARGUMENT);
+    CHECK(horo_op_find(nullptr, &op) == HORO_INVALID_ARGUMENT);
+    CHECK(horo_op_find("poincare.dist", nullptr) == HORO_INVALID_ARGUMENT);
+    CHECK(std::strlen(horo_op_name(-1)) == 0 && std::strlen(horo_op_signature(horo_op_count())) == 0);
+    float x[8] = {}, y[8] = {}, z[8] = {};
+    const auto call = [&](int32_t o, int32_t dtype, int64_t rows, int64_t dim, const void* a, int64_t as,
+                          void* b, int64_t bs, double c) {
+        return horo_row_op(o, dtype, rows, dim, a, as, y, dim, nullptr, 0, nullptr, 0, b, bs, nullptr, 0,
+                           nullptr, 0, nullptr, 0, c, 0, 0, 0, 0, 0, nullptr);
+    };
+    const auto refused = [&](int32_t status, const char* word) {
+        CHECK(status == HORO_INVALID_ARGUMENT, "%s accepted", word);
+        CHECK(std::strstr(horo_last_error(), word), "\"%s\" does not name %s", horo_last_error(), word);
+    };
+    horo_op_find("poincare.mobius_add", &op);
+    CHECK(call(op, HORO_F32, 2, 4, x, 4, z, 4, 1) == HORO_OK);
+    CHECK(call(op, HORO_F32, 0, 4, nullptr, 4, nullptr, 4, 1) == HORO_OK);
+    refused(call(-1, HORO_F32, 2, 4, x, 4, z, 4, 1), "op");
+    refused(call(op, 9, 2, 4, x, 4, z, 4, 1), "dtype");
+    refused(call(op, HORO_F32, -2, 4, x, 4, z, 4, 1), "rows");
+    refused(call(op, HORO_F32, 2, 0, x, 4, z, 4, 1), "dim");
+    refused(call(op, HORO_F32, 2, INT64_MAX, x, 4, z, 4, 1), "dim");
+    refused(call(op, HORO_F32, 2, 4, nullptr, 4, z, 4, 1), "x");
+    refused(call(op, HORO_F32, 2, 4, x, -4, z, 4, 1), "x");
+    refused(call(op, HORO_F32, 2, 4, x, INT64_MAX, z, 4, 1), "x");
+    refused(call(op, HORO_F32, 2, 4, reinterpret_cast<char*>(x) + 1, 4, z, 4, 1), "x");
+    refused(call(op, HORO_F32, 2, 4, x, 4, nullptr, 4, 1), "out");
+    refused(call(op, HORO_F32, 2, 4, x, 4, z, 3, 1), "out");
+    refused(call(op, HORO_F32, 2, 3, x, 3, x + 1, 3, 1), "out: overlaps x");
+    refused(call(op, HORO_F32, 2, 4, x, 0, x, 4, 1), "out: overlaps x");
+    for (double c : {0.0, -1.0, std::nan(""), double{INFINITY}})
+        refused(call(op, HORO_F32, 2, 4, x, 4, z, 4, c), "c");
+}
+
+}  // namespace
+
+int main() {
+    bad_arguments();
+    horo_exec *one = nullptr, *three = nullptr;
+    CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
+    CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
+    for (int32_t id = 0; id < horo_op_count(); ++id) {
+        const Operation op = describe(id);
+        for (int64_t dim : {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 100, 128, 300, 1000, 1025}) {
+            for (int64_t rows : {0, 1, 2, 31, 33}) {
+                layouts<float>(op, rows, dim, one, three);
+                layouts<double>(op, rows, dim, one, three);
+            }
+        }
+        for (int64_t dim : {2, 17, 100}) {
+            layouts<float>(op, 1003, dim, one, three);
+            layouts<double>(op, 1003, dim, one, three);
+        }
+        const std::string forward = op.vjp() ? op.name.substr(0, op.name.size() - 4) : op.name;
+        const auto reference = references().find(forward);
+        if (reference == references().end()) continue;
+        double worst32 = 0, worst64 = 0;
+        for (int64_t dim : {1, 2, 3, 4, 8, 17, 33, 128}) {
+            const int64_t rows = dim <= 3 ? 36 : dim <= 33 ? 9 : 3;
+            for (double c : {1.0, 0.25, 2.5}) {
+                if (c != 2.5 && dim > 3) continue;
+                const auto test32 = op.vjp() ? gradients<float> : values<float>;
+                const auto test64 = op.vjp() ? gradients<double> : values<double>;
+                worst32 = std::fmax(worst32, test32(op, reference->second, rows, dim, c));
+                if (dim > 1 || !op.vjp())  // for the same reason
+                    worst64 = std::fmax(worst64, test64(op, reference->second, rows, dim, c));
+            }
+        }
+        std::printf("%-28s worst error, in ulps of result and conditioning: float32 %.2f, float64 %.2f\n",
+                    op.name.c_str(), worst32, worst64);
+    }
+    horo_exec_destroy(one);
+    horo_exec_destroy(three);
+    return check_result();
+}
