@@ -1,5 +1,5 @@
-// Timing shared by the micro-benchmarks: calls to be compared take turns within one run, and the best time of each
-// counts, so that a machine that changes its mind disturbs all of them alike.
+// Timing shared by the micro-benchmarks: calls to be compared take turns within one run, and the best time of
+// each counts, so that a machine that changes its mind disturbs all of them alike.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +18,8 @@ inline double now(int threads) {
 }
 
 // The best seconds of each call; they take turns until `budget` seconds are spent, five rounds at least.
-inline std::vector<double> interleaved(int threads, double budget, const std::vector<std::function<void()>>& calls) {
+inline std::vector<double> interleaved(int threads, double budget,
+                                       const std::vector<std::function<void()>>& calls) {
     std::vector<double> best(calls.size(), 1e30);
     const double start = now(2);
     for (int round = 0; round < 5 || now(2) - start < budget; ++round)
@@ -41,8 +42,10 @@ inline std::vector<float> random(int64_t n, float size, unsigned seed) {
 #if defined(__x86_64__)
 typedef float Wide __attribute__((vector_size(64)));
 
-// Multiply-adds without any memory: what one core can do at the width of AVX-512, in FLOP/s; 0 without AVX-512.
-__attribute__((target("avx512f"), noinline, optimize("O3", "fp-contract=fast"))) inline double multiply_adds() {
+// Multiply-adds without any memory: what one core can do at the width of AVX-512, in FLOP/s; 0 without
+// AVX-512.
+__attribute__((target("avx512f"), noinline, optimize("O3", "fp-contract=fast"))) inline double
+multiply_adds() {
     Wide sums[16], x = Wide{} + 1.0f, y = Wide{} + 1e-9f;
     for (int j = 0; j < 16; ++j) {
         sums[j] = Wide{};

@@ -2,9 +2,9 @@
 // product and neither pass forms a tensor of tokens x k or tokens x d.
 #include "cpu/adapter.h"
 
-#include "cpu/tile.h"
 #include "cpu/hyplora.h"
 #include "cpu/pool.h"
+#include "cpu/tile.h"
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
@@ -58,6 +58,18 @@ static inline double sum_of_squares(const T* x, int64_t d) {
     return static_cast<double>(total);
 }
 
+// The inner product in float64, in eight interleaved sums.
+template <class A, class B>
+static inline double dot(const A* a, const B* b, int64_t n) {
+    double sums[8] = {};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int e = 0; e < 8; ++e) sums[e] += static_cast<double>(a[i + e]) * static_cast<double>(b[i + e]);
+    double tail = 0;
+    for (; i < n; ++i) tail += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+    return (((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))) + tail;
+}
+
 // dots[t] = p_t^T G p_t for a group of tokens; with `products`, also (G p_t)_j into it (tokens x r).
 template <class T>
 static void gram_form(int64_t tokens, int64_t r, const T* p, const double* gram, double* dots,
@@ -74,12 +86,11 @@ static void gram_form(int64_t tokens, int64_t r, const T* p, const double* gram,
             gemm<double>(tokens, columns, inner, left, rank_block, 1, gram + i * r + j, r, right, rank_block,
                          i > 0);
         }
-        for (int64_t t = 0; t < tokens; ++t)
-            for (int64_t e = 0; e < columns; ++e) {
-                const double product = right[t * rank_block + e];
-                dots[t] += product * static_cast<double>(p[t * r + j + e]);
-                if (products) products[t * r + j + e] = product;
-            }
+        for (int64_t t = 0; t < tokens; ++t) {
+            dots[t] += dot(right + t * rank_block, p + t * r + j, columns);
+            for (int64_t e = 0; products && e < columns; ++e)
+                products[t * r + j + e] = right[t * rank_block + e];
+        }
     }
 }
 
@@ -238,9 +249,7 @@ static void solve_gradients(const LowRank& w, const Scratch<T>& z, int64_t chunk
         const int64_t row = first + t;
         const Gain g = gain_at<true>(w.norm[row], w.m[row], curve);
         const double* product = z.products + row * w.r;
-        double along = 0;  // dout . b p
-        for (int64_t i = 0; i < w.r; ++i)
-            along += static_cast<double>(dp[t * w.r + i]) * static_cast<double>(p[t * w.r + i]);
+        const double along = dot(dp + t * w.r, p + t * w.r, w.r);  // dout . b p
         const double weight = saturate(g.by_m_over_m * along);
         for (int64_t i = 0; i < w.r; ++i) {
             const double u = static_cast<double>(dp[t * w.r + i]);
@@ -282,11 +291,35 @@ static void weighted_gram(const LowRank& w, const Scratch<T>& z, int64_t i0) {
     }
 }
 
+// dA and dx of a strip of columns from c on; x is read once for both.
+template <class T>
+static void input_gradients(const LowRank& w, const LowRankGradients& v, const Scratch<T>& z, int64_t c) {
+    constexpr int W = lanes<T>;
+    const int64_t columns = smaller(strip_columns, w.d - c);
+    for (int64_t t0 = 0; t0 < w.tokens; t0 += k_block) {
+        const int64_t tokens = smaller(k_block, w.tokens - t0);
+        const T* x = static_cast<const T*>(w.x) + t0 * w.x_stride + c;
+        const T* dp = z.dp + t0 * w.r;
+        gemm<T>(w.r, columns, tokens, dp, 1, w.r, x, w.x_stride, static_cast<T*>(v.da) + c, w.d, true);
+        if (!v.dx) continue;
+        T* dx = static_cast<T*>(v.dx) + t0 * v.dx_stride + c;
+        gemm<T>(tokens, columns, w.r, dp, w.r, 1, static_cast<const T*>(w.a) + c, w.d, dx, v.dx_stride, true);
+        for (int64_t t = 0; w.hyperbolic && t < tokens; ++t) {
+            const T factor = narrowed<T>(z.along_x[t0 + t]);
+            const T* from = x + t * w.x_stride;
+            T* to = dx + t * v.dx_stride;
+            int64_t i = 0;
+            for (; i + W <= columns; i += W)
+                store<T, W>(to + i, load<T, W>(to + i) + factor * load<T, W>(from + i));
+            for (; i < columns; ++i) to[i] += factor * from[i];
+        }
+    }
+}
+
 template <class T>
 static void backward(const LowRank& w, const LowRankGradients& v, const horo_exec& exec) {
     const Scratch<T> z(w, v.workspace);
     const T* dout = static_cast<const T*>(v.dout);
-    const T* x = static_cast<const T*>(w.x);
     const T* b = static_cast<const T*>(w.b);
     const int64_t chunks = parts(w.tokens, token_chunk);
     parallel_for(exec, chunks, [&](int64_t chunk) {
@@ -295,16 +328,6 @@ static void backward(const LowRank& w, const LowRankGradients& v, const horo_exe
         gemm<T>(tokens, w.r, w.k, dout + first * w.out_stride, w.out_stride, 1, b, w.r, z.dp + first * w.r,
                 w.r, false);
         solve_gradients(w, z, chunk, first, tokens);
-        if (!v.dx) return;
-        T* dx = static_cast<T*>(v.dx) + first * v.dx_stride;
-        gemm<T>(tokens, w.d, w.r, z.dp + first * w.r, w.r, 1, static_cast<const T*>(w.a), w.d, dx,
-                v.dx_stride, true);
-        for (int64_t t = 0; w.hyperbolic && t < tokens; ++t) {
-            const T factor = narrowed<T>(z.along_x[first + t]);
-            const T* from = x + (first + t) * w.x_stride;
-            T* to = dx + t * v.dx_stride;
-            for (int64_t i = 0; i < w.d; ++i) to[i] += factor * from[i];
-        }
     });
     if (w.hyperbolic) {
         parallel_for(exec, parts(w.r, token_group),
@@ -320,9 +343,7 @@ static void backward(const LowRank& w, const LowRankGradients& v, const horo_exe
     const int64_t a_strips = parts(w.d, strip_columns);
     parallel_for(exec, a_strips + parts(w.k, strip_columns), [&](int64_t task) {
         if (task < a_strips) {
-            const int64_t c = task * strip_columns;
-            gemm<T>(w.r, smaller(strip_columns, w.d - c), w.tokens, z.dp, 1, w.r, x + c, w.x_stride,
-                    static_cast<T*>(v.da) + c, w.d, true);
+            input_gradients(w, v, z, task * strip_columns);
             return;
         }
         const int64_t j = (task - a_strips) * strip_columns;

@@ -14,12 +14,11 @@ namespace horo {
 namespace HORO_ISA_NAMESPACE {
 namespace {
 
-constexpr int64_t mix_columns = 128;         // columns of the maps mixed at a time
+constexpr int64_t chunk = 128;               // columns of a map that lie together
 constexpr int64_t decode_rows = 4;           // up to here keys are read in place, not packed
-constexpr int64_t task_budget = 6ll << 20;   // aim for the maps of one task: few rows read keys too often
+constexpr int64_t task_budget = 8ll << 20;   // aim for the maps of one task: few rows read keys too often
 constexpr int64_t step_budget = 16ll << 20;  // aim for the maps of one step of the backward pass
 constexpr int64_t max_rows = 48;             // rows per task
-constexpr int64_t key_rows = 64;             // keys per task of dK and dV
 
 // Hands out the workspace in 64-byte aligned pieces; with a null base it only measures.
 class Carver {
@@ -59,7 +58,6 @@ class Attention {
           exec_(exec),
           group_(s.heads / s.kv_heads),
           keys_(round_up(s.kv_len, W)),
-          row_(keys_ / W % 2 ? keys_ : keys_ + W),
           alpha_(static_cast<const T*>(buffers.alpha)) {}
 
     int64_t forward_bytes() {
@@ -87,17 +85,19 @@ class Attention {
         if (s.mixed) {
             run_tasks(exec_, s.batch * blocks, [&](int64_t task, int64_t worker) {
                 const Rows rows = block(task / blocks, task % blocks * rows_, rows_);
-                T* maps = maps_ + worker * s.heads * map_;
-                for (int64_t h = 0; h < s.heads; ++h) probabilities(rows, h, maps + h * map_, worker);
-                mix(maps, rows.count, rows.end, 1, s.heads, mix_ + worker * mix_size());
-                for (int64_t h = 0; h < s.heads; ++h) output(rows, h, maps + h * map_);
+                T* maps = maps_ + worker * block_step_;
+                for (int64_t h = 0; h < s.heads; ++h) probabilities(rows, h, maps + h * head_step_, worker);
+                mixed_output(rows, maps, scratch_ + worker * scratch_size_);
             });
         } else {
             run_tasks(exec_, s.batch * s.heads * blocks, [&](int64_t task, int64_t worker) {
-                const int64_t item = task / blocks;
+                const int64_t item = task / blocks, head = item % s.heads;
                 const Rows rows = block(item / s.heads, task % blocks * rows_, rows_);
-                probabilities(rows, item % s.heads, maps_ + worker * map_, worker);
-                output(rows, item % s.heads, maps_ + worker * map_);
+                T* map = maps_ + worker * block_step_;
+                probabilities(rows, head, map, worker);
+                for (int64_t c = 0; c < rows.end || c == 0; c += chunk)
+                    weighted(rows, c, map + c / chunk * chunk_step_, values(rows, head), result(rows, head),
+                             s.out.token);
             });
         }
     }
@@ -107,7 +107,7 @@ class Attention {
         backward_plan(carver);
         zero(static_cast<T*>(b.dk), s.k);
         zero(static_cast<T*>(b.dv), s.v);
-        const int64_t blocks = (unit_rows_ + rows_ - 1) / rows_;
+        const int64_t blocks = blocks_;
         for (int64_t i = 0; s.mixed && i < s.heads * s.heads; ++i) dalpha_[i] = 0;
         for (int64_t batch = 0; batch < s.batch; batch += items_) {
             const int64_t items = smaller(items_, s.batch - batch);
@@ -118,12 +118,13 @@ class Attention {
                 run_tasks(exec_, items * blocks, [&](int64_t task, int64_t worker) {
                     const int64_t row = task % blocks * rows_;
                     if (first + row < s.q_len)
-                        row_gradients(batch, task / blocks, first, row, task, mix_ + worker * mix_size());
+                        row_gradients(batch, task / blocks, first, row, task,
+                                      scratch_ + worker * scratch_size_);
                 });
-                const int64_t strips = (s.kv_len + key_rows - 1) / key_rows;
+                const int64_t strips = (s.kv_len + chunk - 1) / chunk;
                 run_tasks(exec_, items * s.kv_heads * strips, [&](int64_t task, int64_t) {
                     const int64_t item = task / strips / s.kv_heads;
-                    key_gradients(batch, item, task / strips % s.kv_heads, first, task % strips * key_rows);
+                    key_gradients(batch, item, task / strips % s.kv_heads, first, task % strips * chunk);
                 });
                 for (int64_t t = 0; s.mixed && t < items * blocks; ++t)
                     if (first + t % blocks * rows_ < s.q_len)
@@ -138,6 +139,7 @@ class Attention {
 
   private:
     static constexpr int W = lanes<T>;
+    static constexpr int64_t line = 64 / sizeof(T);  // elements per cache line
 
     // Query rows first .. first+count-1 of one batch item; `end` is the width of their maps in whole vectors.
     struct Rows {
@@ -161,26 +163,36 @@ class Attention {
         return base + batch * strides.batch + token * strides.token + head * strides.head;
     }
 
-    int64_t mix_size() const { return s.heads * mix_columns; }
-
     // Rows per task: a multiple of the register tile, few enough for the cache.
     int64_t rows_for(int64_t heads) const {
-        const int64_t fit = task_budget / (heads * row_ * static_cast<int64_t>(sizeof(T)) + 1);
+        const int64_t fit = task_budget / (heads * keys_ * static_cast<int64_t>(sizeof(T)) + 1);
         return smaller(larger(fit / 24 * 24, fit >= 12 ? 12 : 6), max_rows);
     }
 
+    // The maps of a block of rows: chunks of columns, in each all heads, in each all rows, so that what is
+    // worked on together lies together. The line between heads keeps them out of each other's cache sets.
+    void plan_maps(int64_t heads) {
+        head_step_ = rows_ * chunk + line;
+        chunk_step_ = heads * head_step_;
+        block_step_ = (keys_ + chunk - 1) / chunk * chunk_step_;
+    }
+
     void forward_plan(Carver& carver) {
-        const int64_t heads = s.mixed ? s.heads : 1;
-        mix_ = carver.take<T>(s.mixed ? exec_.threads * mix_size() : 0);
         if (s.q_len <= decode_rows) {
             rows_ = s.q_len;
-            map_ = rows_ * row_;
-            maps_ = carver.take<T>(s.batch * s.heads * map_);
+            head_step_ = rows_ * keys_;
+            block_step_ = s.heads * head_step_;
+            scratch_size_ = s.mixed ? s.heads * chunk : 0;
+            scratch_ = carver.take<T>(exec_.threads * scratch_size_);
+            maps_ = carver.take<T>(s.batch * block_step_);
             return;
         }
+        const int64_t heads = s.mixed ? s.heads : 1;
         rows_ = smaller(rows_for(heads), s.q_len);
-        map_ = rows_ * row_ + W;
-        maps_ = carver.take<T>(exec_.threads * heads * map_);
+        plan_maps(heads);
+        scratch_size_ = s.mixed ? chunk_step_ : 0;
+        scratch_ = carver.take<T>(exec_.threads * scratch_size_);
+        maps_ = carver.take<T>(exec_.threads * block_step_);
         rows_q_ = carver.take<T>(exec_.threads * rows_ * s.dim);
         panels_k_ = carver.take<T>(s.batch * s.kv_heads * keys_ * s.dim);
         rows_v_ = carver.take<T>(s.batch * s.kv_heads * s.kv_len * s.dim);
@@ -188,20 +200,23 @@ class Attention {
 
     void backward_plan(Carver& carver) {
         rows_ = larger(smaller(max_rows, s.q_len), 1);
-        const int64_t fit = step_budget / (2 * s.heads * row_ * static_cast<int64_t>(sizeof(T)) + 1);
-        unit_rows_ = larger(smaller(larger(fit / rows_, 1) * rows_, s.q_len), 1);
-        items_ = unit_rows_ < s.q_len ? 1 : smaller(larger(fit / unit_rows_, 1), s.batch);
-        map_ = unit_rows_ * row_ + W;
-        mix_ = carver.take<T>(s.mixed ? exec_.threads * mix_size() : 0);
-        maps_ = carver.take<T>(items_ * s.heads * map_);
-        grads_ = carver.take<T>(items_ * s.heads * map_);
+        plan_maps(s.heads);
+        const int64_t fit = larger(step_budget / (2 * block_step_ * static_cast<int64_t>(sizeof(T)) + 1), 1);
+        const int64_t all = larger((s.q_len + rows_ - 1) / rows_, 1);  // blocks of a batch item
+        blocks_ = smaller(fit, all);
+        unit_rows_ = blocks_ * rows_;
+        items_ = blocks_ < all ? 1 : smaller(larger(fit / all, 1), s.batch);
+        scratch_size_ = s.heads * (chunk + rows_);
+        scratch_ = carver.take<T>(exec_.threads * scratch_size_);
+        maps_ = carver.take<T>(items_ * blocks_ * block_step_);
+        grads_ = carver.take<T>(items_ * blocks_ * block_step_);
         rows_q_ = carver.take<T>(items_ * s.heads * unit_rows_ * s.dim);
         rows_dout_ = carver.take<T>(items_ * s.heads * unit_rows_ * s.dim);
         panels_k_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
         panels_v_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
         rows_k_ = carver.take<T>(items_ * s.kv_heads * s.kv_len * s.dim);
         if (s.mixed) {
-            partials_ = carver.take<double>(items_ * ((unit_rows_ + rows_ - 1) / rows_) * s.heads * s.heads);
+            partials_ = carver.take<double>(items_ * blocks_ * s.heads * s.heads);
             dalpha_ = carver.take<double>(s.heads * s.heads);
         }
     }
@@ -259,44 +274,62 @@ class Attention {
             std::memcpy(to + r * s.dim, from + r * from_row, static_cast<size_t>(s.dim) * sizeof(T));
     }
 
-    // to[rows, end) = x[rows, dim] * packed
-    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* to) const {
+    // Brings memory that the next product needs into the second-level cache while this one is computed.
+    static void prefetch(const T* from, int64_t count) {
+        for (int64_t i = 0; i < count; i += line) __builtin_prefetch(from + i, 0, 2);
+    }
+
+    // A map's columns [0, end) = x[rows, dim] * packed
+    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* map) const {
         for (int64_t c = 0, width; c < end; c += width) {
             width = panel(c);
-            gemm<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width, to + c,
-                    row_, false);
+            prefetch(packed + (c + width) * s.dim, smaller(width, end - c - width) * s.dim);
+            gemm<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width,
+                    map + c / chunk * chunk_step_ + c % chunk, chunk, false);
         }
     }
 
-    // Turns a row of scores into probabilities with zeros up to `end`; returns the log of the sum.
-    T softmax(T* row, int64_t keys, int64_t end) const {
+    // Calls body(piece, first column, columns) for the pieces of a row's columns [0, end).
+    template <class Body>
+    static void pieces(T* row, int64_t step, int64_t end, Body&& body) {
+        for (int64_t c = 0; c < end; c += chunk) body(row + c / chunk * step, c, smaller(chunk, end - c));
+    }
+
+    // Turns a row of scores, `step` from chunk to chunk, into probabilities with zeros up to `end`; returns
+    // the log of the sum.
+    T softmax(T* row, int64_t step, int64_t keys, int64_t end) const {
         using V = Vec<T, W>;
         const T inf = std::numeric_limits<T>::infinity();
+        const int64_t whole = round_up(keys, W);
         V top = splat<T, W>(-inf);
-        for (int64_t j = keys; j < smaller(round_up(keys, W), end); ++j) row[j] = -inf;
-        for (int64_t j = 0; j < keys; j += W) {
-            const V x = load<T, W>(row + j);
-            top = x > top ? x : top;
-        }
+        for (int64_t j = keys; j < whole; ++j) row[j / chunk * step + j % chunk] = -inf;
+        pieces(row, step, whole, [&](T* p, int64_t, int64_t n) {
+            for (int64_t j = 0; j < n; j += W) top = larger_of<T, W>(load<T, W>(p + j), top);
+        });
         const T scale = static_cast<T>(s.scale);
         const T most = largest<T, W>(top);
         if (most == -inf) {  // nothing to see, or only -inf and NaN
             T probe = 0;
-            for (int64_t j = 0; j < keys; ++j) probe += row[j];
+            for (int64_t j = 0; j < keys; ++j) probe += row[j / chunk * step + j % chunk];
             const T value = probe != probe ? probe : 0;
-            for (int64_t j = 0; j < end; ++j) row[j] = j < keys ? value : 0;
+            for (int64_t j = 0; j < end; ++j) row[j / chunk * step + j % chunk] = j < keys ? value : 0;
             return probe != probe ? probe : -inf;
         }
         V total{};
-        for (int64_t j = 0; j < keys; j += W) {
-            const V e = exp<T, W>((load<T, W>(row + j) - most) * scale);
-            total += e;
-            store<T, W>(row + j, e);
-        }
+        pieces(row, step, whole, [&](T* p, int64_t, int64_t n) {
+            for (int64_t j = 0; j < n; j += W) {
+                const V e = exp<T, W>((load<T, W>(p + j) - most) * scale);
+                total += e;
+                store<T, W>(p + j, e);
+            }
+        });
         const T l = sum<T, W>(total);
         const T inverse = 1 / l;
-        for (int64_t j = 0; j < keys; j += W) store<T, W>(row + j, load<T, W>(row + j) * inverse);
-        for (int64_t j = round_up(keys, W); j < end; ++j) row[j] = 0;
+        pieces(row, step, end, [&](T* p, int64_t c, int64_t n) {
+            int64_t j = 0;
+            for (; j < smaller(n, whole - c); j += W) store<T, W>(p + j, load<T, W>(p + j) * inverse);
+            for (; j < n; ++j) p[j] = 0;
+        });
         return static_cast<T>(std::log(static_cast<double>(l)) + static_cast<double>(most) * s.scale);
     }
 
@@ -310,86 +343,111 @@ class Attention {
         scores(rows.count, rows.end, q, panels_k_ + (rows.batch * s.kv_heads + head / group_) * keys_ * s.dim,
                map);
         for (int64_t r = 0; r < rows.count; ++r) {
-            const T log_sum = softmax(map + r * row_, limit(rows.batch, rows.first + r), rows.end);
+            const T log_sum =
+                softmax(map + r * chunk, chunk_step_, limit(rows.batch, rows.first + r), rows.end);
             if (b.lse) *lse(rows.batch, head, rows.first + r) = log_sum;
         }
     }
 
-    // map_h += sum_i alpha[h * out_step + i * in_step] map_i, in place, a strip of columns of all heads at a
-    // time.
-    void mix(T* maps, int64_t rows, int64_t end, int64_t in_step, int64_t out_step, T* scratch) const {
-        for (int64_t r = 0; r < rows; ++r)
-            for (int64_t c = 0; c < end; c += mix_columns)
-                mix_strip(maps + r * row_ + c, smaller(mix_columns, end - c), in_step, out_step, scratch);
-    }
-
-    void mix_strip(T* maps, int64_t columns, int64_t in_step, int64_t out_step, T* scratch) const {
+    // map_h += sum_i alpha[h * out_step + i * in_step] map_i in place, for some columns of one row of all
+    // heads.
+    void mix(T* maps, int64_t columns, int64_t in_step, int64_t out_step, T* scratch) const {
         for (int64_t h = 0; h < s.heads; ++h)
-            std::memcpy(scratch + h * mix_columns, maps + h * map_, static_cast<size_t>(columns) * sizeof(T));
-        gemm<T>(s.heads, columns, s.heads, alpha_, out_step, in_step, scratch, mix_columns, maps, map_, true);
+            std::memcpy(scratch + h * chunk, maps + h * head_step_, static_cast<size_t>(columns) * sizeof(T));
+        gemm<T>(s.heads, columns, s.heads, alpha_, out_step, in_step, scratch, chunk, maps, head_step_, true);
     }
 
-    // to[rows, dim] = map[rows, keys] * x[keys, dim]. Columns that only some rows see are multiplied for
-    // those rows alone: 0 * NaN of a later token must not reach an earlier one.
-    void weighted(const Rows& rows, const T* map, const T* x, T* to, int64_t to_row) const {
-        const int64_t shared = limit(rows.batch, rows.first);
-        gemm<T>(rows.count, s.dim, shared, map, row_, 1, x, s.dim, to, to_row, false);
-        for (int64_t r = 0; s.causal && r < rows.count; r += 8) {
+    // to[rows, dim] (+)= map[rows, columns] * x[columns, dim] for the chunk of columns that begins at `from`;
+    // the first overwrites. Columns that only some rows see are multiplied for those rows alone: 0 * NaN of a
+    // later token must not reach an earlier one.
+    void weighted(const Rows& rows, int64_t from, const T* map, const T* x, T* to, int64_t to_row) const {
+        const auto seen = [&](int64_t r) {
+            return larger(smaller(limit(rows.batch, rows.first + r) - from, chunk), 0);
+        };
+        x += from * s.dim;
+        const int64_t shared = seen(0);
+        gemm<T>(rows.count, s.dim, shared, map, chunk, 1, x, s.dim, to, to_row, from > 0);
+        if (shared == seen(rows.count - 1)) return;
+        for (int64_t r = 0; r < rows.count; r += 8) {
             const int64_t count = smaller(8, rows.count - r);
-            const int64_t common = limit(rows.batch, rows.first + r);
-            gemm<T>(count, s.dim, common - shared, map + r * row_ + shared, row_, 1, x + shared * s.dim,
+            const int64_t common = seen(r);
+            gemm<T>(count, s.dim, common - shared, map + r * chunk + shared, chunk, 1, x + shared * s.dim,
                     s.dim, to + r * to_row, to_row, true);
             for (int64_t i = 1; i < count; ++i)
-                gemm<T>(1, s.dim, limit(rows.batch, rows.first + r + i) - common,
-                        map + (r + i) * row_ + common, row_, 1, x + common * s.dim, s.dim,
-                        to + (r + i) * to_row, to_row, true);
+                gemm<T>(1, s.dim, seen(r + i) - common, map + (r + i) * chunk + common, chunk, 1,
+                        x + common * s.dim, s.dim, to + (r + i) * to_row, to_row, true);
         }
     }
 
-    void output(const Rows& rows, int64_t head, const T* map) const {
-        weighted(rows, map, rows_v_ + (rows.batch * s.kv_heads + head / group_) * s.kv_len * s.dim,
-                 at(static_cast<T*>(b.out), s.out, rows.batch, rows.first, head), s.out.token);
+    const T* values(const Rows& rows, int64_t head) const {
+        return rows_v_ + (rows.batch * s.kv_heads + head / group_) * s.kv_len * s.dim;
+    }
+
+    T* result(const Rows& rows, int64_t head) const {
+        return at(static_cast<T*>(b.out), s.out, rows.batch, rows.first, head);
+    }
+
+    // Mixes a chunk of columns of all heads aside and multiplies it before the next: the maps are read once
+    // and not written again.
+    void mixed_output(const Rows& rows, const T* maps, T* strip) const {
+        for (int64_t c = 0; c < rows.end || c == 0; c += chunk, maps += chunk_step_) {
+            const int64_t columns = smaller(chunk, rows.end - c);
+            for (int64_t r = 0; r < rows.count && columns > 0; ++r) {
+                for (int64_t h = 0; h < s.heads; ++h)
+                    std::memcpy(strip + h * head_step_ + r * chunk, maps + h * head_step_ + r * chunk,
+                                static_cast<size_t>(columns) * sizeof(T));
+                gemm<T>(s.heads, columns, s.heads, alpha_, s.heads, 1, maps + r * chunk, head_step_,
+                        strip + r * chunk, head_step_, true);
+            }
+            for (int64_t h = 0; h < s.heads; ++h) {
+                if ((h + 1) % group_ == 0 && h + 1 < s.heads)
+                    prefetch(values(rows, h + 1) + c * s.dim, smaller(chunk, s.kv_len - c) * s.dim);
+                weighted(rows, c, strip + h * head_step_, values(rows, h), result(rows, h), s.out.token);
+            }
+        }
     }
 
     // Few query rows, many keys: each key and value is read once, by the heads that share it.
     void decode() {
         const int64_t rows = s.q_len;
-        const int64_t item = s.heads * map_;
+        const int64_t item = block_step_;
         const auto scores_of = [&](int64_t batch, int64_t g) {
             const Rows all = block(batch, 0, rows);
             const int64_t seen = limit(batch, rows - 1);
-            T* maps = maps_ + batch * item + g * group_ * map_;
-            for (int64_t i = 0; i < group_ * rows * row_; ++i) maps[i] = 0;
+            T* maps = maps_ + batch * item + g * group_ * head_step_;
+            for (int64_t i = 0; i < group_ * rows * keys_; ++i) maps[i] = 0;
             const T* k = at(static_cast<const T*>(b.k), s.k, batch, 0, g);
             for (int64_t r = 0; r < rows; ++r)
                 gemm_nt<T, T>(group_, seen, s.dim, at(static_cast<const T*>(b.q), s.q, batch, r, g * group_),
-                              s.q.head, k, s.k.token, maps + r * row_, map_);
+                              s.q.head, k, s.k.token, maps + r * keys_, head_step_);
             for (int64_t h = 0; h < group_; ++h)
                 for (int64_t r = 0; r < rows; ++r) {
-                    const T log_sum = softmax(maps + h * map_ + r * row_, limit(batch, r), all.end);
+                    const T log_sum =
+                        softmax(maps + h * head_step_ + r * keys_, chunk, limit(batch, r), all.end);
                     if (b.lse) *lse(batch, g * group_ + h, r) = log_sum;
                 }
         };
         const auto output_of = [&](int64_t batch, int64_t g) {
             const T* v = at(static_cast<const T*>(b.v), s.v, batch, 0, g);
             for (int64_t r = 0; r < rows; ++r)
-                gemm<T>(group_, s.dim, limit(batch, r), maps_ + batch * item + g * group_ * map_ + r * row_,
-                        map_, 1, v, s.v.token, at(static_cast<T*>(b.out), s.out, batch, r, g * group_),
-                        s.out.head, false);
+                gemm<T>(group_, s.dim, limit(batch, r),
+                        maps_ + batch * item + g * group_ * head_step_ + r * keys_, head_step_, 1, v,
+                        s.v.token, at(static_cast<T*>(b.out), s.out, batch, r, g * group_), s.out.head,
+                        false);
         };
         run_tasks(exec_, s.batch * s.kv_heads, [&](int64_t task, int64_t) {
             scores_of(task / s.kv_heads, task % s.kv_heads);
             if (!s.mixed) output_of(task / s.kv_heads, task % s.kv_heads);
         });
         if (!s.mixed) return;
-        const int64_t strips = (keys_ + mix_columns - 1) / mix_columns;
+        const int64_t strips = (keys_ + chunk - 1) / chunk;
         run_tasks(exec_, s.batch * rows * strips, [&](int64_t task, int64_t worker) {
-            const int64_t c = task % strips * mix_columns;
+            const int64_t c = task % strips * chunk;
             const int64_t batch = task / strips / rows;
-            const int64_t columns = smaller(mix_columns, block(batch, 0, rows).end - c);
+            const int64_t columns = smaller(chunk, block(batch, 0, rows).end - c);
             if (columns > 0)
-                mix_strip(maps_ + batch * item + task / strips % rows * row_ + c, columns, 1, s.heads,
-                          mix_ + worker * mix_size());
+                mix(maps_ + batch * item + task / strips % rows * keys_ + c, columns, 1, s.heads,
+                    scratch_ + worker * scratch_size_);
         });
         run_tasks(exec_, s.batch * s.kv_heads,
                   [&](int64_t task, int64_t) { output_of(task / s.kv_heads, task % s.kv_heads); });
@@ -407,16 +465,16 @@ class Attention {
     void row_gradients(int64_t batch, int64_t item, int64_t first, int64_t row, int64_t task,
                        T* scratch) const {
         using V = Vec<T, W>;
-        const Rows rows = block(batch + item, first + row, smaller(rows_, unit_rows_ - row));
-        const int64_t filled = smaller(round_up(rows.end, key_rows), keys_);  // what key_gradients may read
-        T* maps = maps_ + item * s.heads * map_ + row * row_;
-        T* grads = grads_ + item * s.heads * map_ + row * row_;
+        const Rows rows = block(batch + item, first + row, rows_);
+        const int64_t filled = smaller(round_up(rows.end, chunk), keys_);  // what key_gradients may read
+        T* const maps = maps_ + task * block_step_;
+        T* const grads = grads_ + task * block_step_;
         const T scale = static_cast<T>(s.scale);
         for (int64_t h = 0; h < s.heads; ++h) {
             const int64_t kv = (item * s.kv_heads + h / group_) * keys_ * s.dim;
             const int64_t x = ((item * s.heads + h) * unit_rows_ + row) * s.dim;
-            T* map = maps + h * map_;
-            T* grad = grads + h * map_;
+            T* map = maps + h * head_step_;
+            T* grad = grads + h * head_step_;
             gather(rows_q_ + x, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, h), s.q.token,
                    rows.count);
             gather(rows_dout_ + x, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
@@ -425,55 +483,76 @@ class Attention {
             scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad);
             for (int64_t r = 0; r < rows.count; ++r) {
                 const int64_t keys = limit(rows.batch, rows.first + r);
-                softmax(map + r * row_, keys, rows.end);
-                for (int64_t j = rows.end; j < filled; ++j) map[r * row_ + j] = 0;
-                for (int64_t j = keys; j < filled; ++j) grad[r * row_ + j] = 0;
+                softmax(map + r * chunk, chunk_step_, keys, filled);
+                T* g = grad + r * chunk;
+                for (int64_t j = keys; j < filled; ++j) g[j / chunk * chunk_step_ + j % chunk] = 0;
             }
         }
-        if (s.mixed) {
-            double* partial = partials_ + task * s.heads * s.heads;
-            for (int64_t i = 0; i < s.heads * s.heads; ++i) partial[i] = 0;
-            for (int64_t r = 0; r < rows.count; ++r)
-                gemm_nt<T, double>(s.heads, s.heads, rows.end, grads + r * row_, map_, maps + r * row_, map_,
+        // dP, and delta = sum_j P dP of every row
+        T* const deltas = scratch + s.heads * chunk;
+        for (int64_t i = 0; i < s.heads * rows_; ++i) deltas[i] = 0;
+        double* partial = s.mixed ? partials_ + task * s.heads * s.heads : nullptr;
+        for (int64_t i = 0; s.mixed && i < s.heads * s.heads; ++i) partial[i] = 0;
+        for (int64_t c = 0; c < rows.end; c += chunk) {
+            const int64_t columns = smaller(chunk, rows.end - c);
+            T* map = maps + c / chunk * chunk_step_;
+            T* grad = grads + c / chunk * chunk_step_;
+            if (s.mixed && columns == chunk)
+                gemm_nt<T, double>(s.heads, s.heads, rows.count * chunk, grad, head_step_, map, head_step_,
                                    partial, s.heads);
-            mix(grads, rows.count, rows.end, s.heads, 1, scratch);
-        }
-        for (int64_t h = 0; h < s.heads; ++h) {
-            T* map = maps + h * map_;
-            T* grad = grads + h * map_;
-            for (int64_t r = 0; r < rows.count; ++r) {
-                T* p = map + r * row_;
-                T* g = grad + r * row_;
-                V dot{};
-                for (int64_t j = 0; j < rows.end; j += W) dot += load<T, W>(p + j) * load<T, W>(g + j);
-                const T delta = sum<T, W>(dot);
-                for (int64_t j = 0; j < rows.end; j += W)
-                    store<T, W>(g + j, load<T, W>(p + j) * (load<T, W>(g + j) - delta) * scale);
+            for (int64_t r = 0; r < rows.count; ++r, map += chunk, grad += chunk) {
+                if (s.mixed && columns < chunk)
+                    gemm_nt<T, double>(s.heads, s.heads, columns, grad, head_step_, map, head_step_, partial,
+                                       s.heads);
+                if (s.mixed) mix(grad, columns, s.heads, 1, scratch);
+                for (int64_t h = 0; h < s.heads; ++h) {
+                    V dot{};
+                    for (int64_t j = 0; j < columns; j += W)
+                        dot += load<T, W>(map + h * head_step_ + j) * load<T, W>(grad + h * head_step_ + j);
+                    deltas[h * rows_ + r] += sum<T, W>(dot);
+                }
             }
-            weighted(rows, grad, rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim,
-                     at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token);
         }
-        if (s.mixed) mix(maps, rows.count, rows.end, 1, s.heads, scratch);
+        // dS = P (dP - delta), then mixed P
+        for (int64_t c = 0; c < rows.end || c == 0; c += chunk) {
+            const int64_t columns = smaller(chunk, rows.end - c);
+            T* map = maps + c / chunk * chunk_step_;
+            T* grad = grads + c / chunk * chunk_step_;
+            for (int64_t h = 0; h < s.heads; ++h) {
+                for (int64_t r = 0; r < rows.count; ++r) {
+                    const T* p = map + h * head_step_ + r * chunk;
+                    T* g = grad + h * head_step_ + r * chunk;
+                    const T delta = deltas[h * rows_ + r];
+                    for (int64_t j = 0; j < columns; j += W)
+                        store<T, W>(g + j, load<T, W>(p + j) * (load<T, W>(g + j) - delta) * scale);
+                }
+                weighted(rows, c, grad + h * head_step_,
+                         rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim,
+                         at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token);
+            }
+            for (int64_t r = 0; s.mixed && columns > 0 && r < rows.count; ++r)
+                mix(map + r * chunk, columns, 1, s.heads, scratch);
+        }
     }
 
-    // Adds the rows of one step to dK and dV of a strip of keys; blocks of rows that see none of them are
+    // Adds the rows of one step to dK and dV of a chunk of keys; blocks of rows that see none of them are
     // left out.
     void key_gradients(int64_t batch, int64_t item, int64_t g, int64_t first, int64_t key) const {
-        const int64_t last = smaller(first + unit_rows_, s.q_len);
-        const int64_t count = smaller(smaller(key_rows, s.kv_len - key), limit(batch + item, last - 1) - key);
-        if (count <= 0) return;
-        int64_t from = 0;
-        while (block(batch + item, first + from, smaller(rows_, last - first - from)).end <= key)
-            from += rows_;
-        const int64_t rows = last - first - from;
         T* dk = at(static_cast<T*>(b.dk), s.k, batch + item, key, g);
         T* dv = at(static_cast<T*>(b.dv), s.v, batch + item, key, g);
-        for (int64_t h = g * group_; h < (g + 1) * group_; ++h) {
-            const int64_t map = (item * s.heads + h) * map_ + from * row_ + key;
-            const int64_t x = ((item * s.heads + h) * unit_rows_ + from) * s.dim;
-            gemm<T>(count, s.dim, rows, grads_ + map, 1, row_, rows_q_ + x, s.dim, dk, s.k.token, true);
-            gemm<T>(count, s.dim, rows, maps_ + map, 1, row_, rows_dout_ + x, s.dim, dv, s.v.token, true);
-        }
+        for (int64_t h = g * group_; h < (g + 1) * group_; ++h)
+            for (int64_t i = 0; i < blocks_ && first + i * rows_ < s.q_len; ++i) {
+                const Rows rows = block(batch + item, first + i * rows_, rows_);
+                const int64_t count = smaller(smaller(chunk, s.kv_len - key), rows.end - key);
+                if (count <= 0) continue;
+                const int64_t map =
+                    (item * blocks_ + i) * block_step_ + key / chunk * chunk_step_ + h * head_step_;
+                const int64_t x = ((item * s.heads + h) * unit_rows_ + i * rows_) * s.dim;
+                gemm<T>(count, s.dim, rows.count, grads_ + map, 1, chunk, rows_q_ + x, s.dim, dk, s.k.token,
+                        true);
+                gemm<T>(count, s.dim, rows.count, maps_ + map, 1, chunk, rows_dout_ + x, s.dim, dv, s.v.token,
+                        true);
+            }
     }
 
     const AttentionShape& s;
@@ -481,16 +560,19 @@ class Attention {
     const horo_exec& exec_;
     const int64_t group_;  // query heads per key head
     const int64_t keys_;   // kv_len in whole vectors
-    const int64_t row_;  // row stride of a map: an odd number of vectors, so that rows spread over the cache
     const T* const alpha_;
 
-    int64_t rows_ = 0;       // query rows per task
-    int64_t map_ = 0;        // stride between the maps of two heads
-    int64_t unit_rows_ = 0;  // backward: query rows per step
-    int64_t items_ = 0;      // backward: batch items per step
+    int64_t rows_ = 0;          // query rows per task
+    int64_t head_step_ = 0;     // between the maps of two heads
+    int64_t chunk_step_ = 0;    // between two chunks of columns
+    int64_t block_step_ = 0;    // between the maps of two blocks of rows
+    int64_t scratch_size_ = 0;  // elements of scratch per worker
+    int64_t blocks_ = 0;        // backward: blocks of rows per step and batch item
+    int64_t unit_rows_ = 0;     // backward: query rows per step
+    int64_t items_ = 0;         // backward: batch items per step
     T* maps_ = nullptr;
     T* grads_ = nullptr;
-    T* mix_ = nullptr;
+    T* scratch_ = nullptr;
     T* panels_k_ = nullptr;  // keys and values, transposed into panels
     T* panels_v_ = nullptr;
     T* rows_k_ = nullptr;  // keys, values, queries and output gradients without gaps between tokens

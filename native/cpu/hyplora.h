@@ -29,33 +29,60 @@ static inline double coth_excess(double t) {
     return (t * ((2 + e) / -e) - 1) / t2;
 }
 
-// f'(a)/a of f(a) = asinh(a)/a.
-static inline double asinhc_slope(double a, double asinh_a) {
-    const double a2 = a * a;
-    if (a < 0.3) {
-        // sum over k of (-1)^k (2k)!/(4^k k!^2 (2k+1)) 2k a^(2k-2)
-        static constexpr double series[] = {-1.0 / 3,
-                                            3.0 / 10,
-                                            -15.0 / 56,
-                                            35.0 / 144,
-                                            -315.0 / 1408,
-                                            693.0 / 3328,
-                                            -1001.0 / 5120,
-                                            6435.0 / 34816,
-                                            -109395.0 / 622592,
-                                            230945.0 / 1376256,
-                                            -969969.0 / 6029312,
-                                            2028117.0 / 13107200,
-                                            -16900975.0 / 113246208,
-                                            35102025.0 / 243269632,
-                                            -145422675.0 / 1040187392};
-        double f = 0;
-        for (int i = static_cast<int>(sizeof series / sizeof *series) - 1; i >= 0; --i)
-            f = f * a2 + series[i];
-        return f;
-    }
-    return (1 / std::sqrt(1 + a2) - asinh_a / a) / a2;
+template <int n>
+static inline double polynomial(const double (&coefficients)[n], double x) {
+    double value = coefficients[n - 1];
+#pragma GCC unroll 16
+    for (int i = n - 2; i >= 0; --i) value = value * x + coefficients[i];
+    return value;
 }
+
+// asinh(a)/a in powers of a^2, and its derivative over a; for a < 0.3 to the last bit or two of float64.
+static constexpr double asinhc_series[] = {1.0,
+                                           -1.0 / 6,
+                                           3.0 / 40,
+                                           -5.0 / 112,
+                                           35.0 / 1152,
+                                           -63.0 / 2816,
+                                           231.0 / 13312,
+                                           -143.0 / 10240,
+                                           6435.0 / 557056,
+                                           -12155.0 / 1245184,
+                                           46189.0 / 5505024,
+                                           -88179.0 / 12058624,
+                                           676039.0 / 104857600,
+                                           -1300075.0 / 226492416,
+                                           5014575.0 / 973078528,
+                                           -9694845.0 / 2080374784};
+static constexpr double asinhc_slope_series[] = {-1.0 / 3,
+                                                 3.0 / 10,
+                                                 -15.0 / 56,
+                                                 35.0 / 144,
+                                                 -315.0 / 1408,
+                                                 693.0 / 3328,
+                                                 -1001.0 / 5120,
+                                                 6435.0 / 34816,
+                                                 -109395.0 / 622592,
+                                                 230945.0 / 1376256,
+                                                 -969969.0 / 6029312,
+                                                 2028117.0 / 13107200,
+                                                 -16900975.0 / 113246208,
+                                                 35102025.0 / 243269632,
+                                                 -145422675.0 / 1040187392};
+
+// sinh(t)/t in powers of t^2; for t < 1.5 to the last bit or two of float64.
+static constexpr double sinhc_series[] = {1.0 / 1,
+                                          1.0 / 6,
+                                          1.0 / 120,
+                                          1.0 / 5040,
+                                          1.0 / 362880,
+                                          1.0 / 39916800,
+                                          1.0 / 6227020800,
+                                          1.0 / 1307674368000,
+                                          1.0 / 355687428096000,
+                                          1.0 / 121645100408832000.0,
+                                          1.0 / 51090942171709440000.0,
+                                          1.0 / 25852016738884976640000.0};
 
 static inline double saturate(double x) {
     constexpr double most = std::numeric_limits<double>::max();
@@ -76,9 +103,9 @@ static inline Gain gain_at(double n, double m, const Curvature& c) {
     double sigma, a, asinh_a, a_over_root;  // a_over_root = a/sqrt(1 + a^2)
     bool far = false;                       // a beyond the range where its square can be formed
     if (t < 300) {
-        sigma = (t < 1e-8 ? 1 : std::sinh(t) / t) / c.s;
+        sigma = (t < 1.5 ? polynomial(sinhc_series, t * t) : std::sinh(t) / t) / c.s;
         a = sigma * m / c.q;
-        asinh_a = std::asinh(a);
+        asinh_a = a < 0.3 ? a * polynomial(asinhc_series, a * a) : std::asinh(a);
         far = a > 1e8;
     } else {
         const double log_sigma = t - std::log(2 * t) - c.log_s;
@@ -90,13 +117,14 @@ static inline Gain gain_at(double n, double m, const Curvature& c) {
     }
     a_over_root = far ? 1 : a / std::sqrt(1 + a * a);
     Gain out{};
-    out.g = a < 1e-4 ? sigma * (1 - a * a / 6) : c.q * asinh_a / m;
+    out.g = a < 0.3 ? sigma * polynomial(asinhc_series, a * a) : c.q * asinh_a / m;
     if (gradient) {
         const double excess = coth_excess(t);
         const double w = a < 1 ? sigma / std::sqrt(1 + a * a) : c.q * a_over_root / m;  // sigma/sqrt(1 + a^2)
         const double sq = c.s * c.q;
-        out.by_m_over_m = a < 0.3 ? saturate(sigma * sigma / c.q * sigma / c.q) * asinhc_slope(a, asinh_a)
-                                  : c.q * (a_over_root - asinh_a) / m / m / m;
+        out.by_m_over_m =
+            a < 0.3 ? saturate(sigma * sigma / c.q * sigma / c.q) * polynomial(asinhc_slope_series, a * a)
+                    : c.q * (a_over_root - asinh_a) / m / m / m;
         out.by_n_over_n = saturate(w * excess / (sq * sq));
         out.by_s = saturate(-w * (1 + t * t * excess) / c.s);
         out.by_K = saturate(-(out.by_m_over_m * m * m + w * t * t * excess) / (2 * c.q * c.q));

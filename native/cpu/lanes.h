@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
@@ -95,7 +98,8 @@ struct ExpConstants;
 template <>
 struct ExpConstants<float> {
     using Int = int32_t;
-    static constexpr float lowest = -87.3f, highest = 88.3f, log2e = 1.44269504f, round = 12582912.0f;
+    static constexpr float lowest = vector_bytes == 64 ? -110 : -87.3f, log2e = 1.44269504f,
+                           round = 12582912.0f;
     static constexpr float ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
     static constexpr int mantissa = 23;
     static constexpr float poly[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24,
@@ -105,7 +109,7 @@ struct ExpConstants<float> {
 template <>
 struct ExpConstants<double> {
     using Int = int64_t;
-    static constexpr double lowest = -708.3, highest = 709.4, log2e = 1.4426950408889634,
+    static constexpr double lowest = vector_bytes == 64 ? -750 : -708.3, log2e = 1.4426950408889634,
                             round = 6755399441055744.0;
     static constexpr double ln2_high = 0.693147180369123816490, ln2_low = 1.90821492927058770002e-10;
     static constexpr int mantissa = 52;
@@ -125,29 +129,46 @@ struct ExpConstants<double> {
                                       1.0};
 };
 
-// exp(x): at most 1.5 ulp between -87.3 and 88.3 (float32; measured by the attention test's native twin) and
-// between -708.3 and 709.4 (float64). Below that range the result is 0, above it is that of its upper end;
-// NaN gives NaN. x = n ln2 + r with |r| <= ln2/2, then a Taylor polynomial in r.
+// a > b ? a : b, which hands on a NaN in b.
+template <class T, int W>
+static inline Vec<T, W> larger_of(Vec<T, W> a, Vec<T, W> b) {
+#if defined(__AVX512F__)
+    if constexpr (W * sizeof(T) == 64 && sizeof(T) == 4)
+        return (Vec<T, W>)_mm512_maskz_max_ps(0xFFFF, (__m512)a, (__m512)b);
+    if constexpr (W * sizeof(T) == 64 && sizeof(T) == 8)
+        return (Vec<T, W>)_mm512_maskz_max_pd(0xFF, (__m512d)a, (__m512d)b);
+#endif
+    return a > b ? a : b;
+}
+
+// exp(x) for x <= 0, relative error EXP_ERROR; results below the normal range may be 0, NaN gives NaN.
+// x = n ln2 + r with |r| <= ln2/2, then a Taylor polynomial in r.
 template <class T, int W>
 static inline Vec<T, W> exp(Vec<T, W> x) {
     using C = ExpConstants<T>;
     using V = Vec<T, W>;
-    using I = Vec<typename C::Int, W>;
     const V in = x;
-    x = x < C::lowest ? splat<T, W>(C::lowest) : x;
-    x = x > C::highest ? splat<T, W>(C::highest) : x;
+    x = larger_of<T, W>(splat<T, W>(C::lowest), x);
     const V shifted = x * C::log2e + C::round;
     const V n = shifted - C::round;
     const V r = (x - n * C::ln2_high) - n * C::ln2_low;
     V p = splat<T, W>(C::poly[0]);
+#pragma GCC unroll 16
     for (unsigned i = 1; i < sizeof C::poly / sizeof *C::poly; ++i) p = p * r + C::poly[i];
+#if defined(__AVX512F__)
+    if constexpr (W * sizeof(T) == 64 && sizeof(T) == 4)
+        return (V)_mm512_maskz_scalef_ps(0xFFFF, (__m512)p, (__m512)n);
+    if constexpr (W * sizeof(T) == 64 && sizeof(T) == 8)
+        return (V)_mm512_maskz_scalef_pd(0xFF, (__m512d)p, (__m512d)n);
+#endif
     // The low bits of `shifted` hold the integer n; adding it to the exponent field multiplies by 2^n.
+    using I = Vec<typename C::Int, W>;
     I bits, e;
     std::memcpy(&bits, &p, sizeof p);
     std::memcpy(&e, &shifted, sizeof shifted);
     bits += e << C::mantissa;
     std::memcpy(&p, &bits, sizeof p);
-    p = in < C::lowest ? V{} : p;
+    p = in <= C::lowest ? V{} : p;
     return in == in ? p : in;
 }
 

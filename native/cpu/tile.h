@@ -52,9 +52,10 @@ __attribute__((noinline)) static void tile(int64_t k, const T* a, int64_t a_row,
 template <class T, int W, int MR, int NV>
 static inline void strip(int64_t m, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b,
                          int64_t b_k, T* c, int64_t c_row, bool accumulate) {
-    for (; m >= MR; m -= MR, a += MR * a_row, c += MR * c_row)
+    // 4 + 4 rows keep the multipliers busier than 6 + 2
+    for (; m >= MR && !(MR == 6 && m == 8); m -= MR, a += MR * a_row, c += MR * c_row)
         tile<T, W, MR, NV>(k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
-    if (m & 4 && MR > 4) {
+    for (; m >= 4; m -= 4) {
         tile<T, W, 4, NV>(k, a, a_row, a_k, b, b_k, c, c_row, accumulate);
         a += 4 * a_row;
         c += 4 * c_row;

@@ -31,8 +31,10 @@ import picocli.CommandLine.ScopeType;
             EvalCommand.class,
             GenerateCommand.class,
             PretrainCommand.class,
+            InspectCommand.class,
             BenchCommand.class,
             VerifyCommand.class,
+            EmbedCommand.class,
             MergeCommand.class,
             CommandLine.HelpCommand.class
         })

@@ -19,6 +19,16 @@ final class ModelOptions {
             description = "PEFT adapter directory to put on the model.")
     private Path adapter;
 
+    boolean isGiven() {
+        return directory != null || adapter != null;
+    }
+
+    /** For a report. */
+    String name() {
+        return (directory == null ? "embedded model" : directory.toString())
+                + (adapter == null ? "" : " with " + adapter);
+    }
+
     CausalLm open(Exec exec) {
         CausalLm lm = CausalLm.open(directory == null ? Defaults.model() : directory, exec);
         try {

@@ -62,6 +62,39 @@ public final class CausalLm implements AutoCloseable {
         return model.config().maxPositionEmbeddings();
     }
 
+    /** The width of the residual stream. */
+    public int hiddenSize() {
+        return model.config().hiddenSize();
+    }
+
+    /** The number of transformer blocks. */
+    public int blocks() {
+        return model.config().layers();
+    }
+
+    /** A row of the input embedding table, as a copy. */
+    public float[] embedding(int token) {
+        if (token < 0 || token >= model.config().vocabSize()) {
+            throw new IllegalArgumentException(
+                    "token: " + token + ", expected 0.." + (model.config().vocabSize() - 1));
+        }
+        int d = model.config().hiddenSize();
+        return Buffers.toArray(Buffers.slice(model.embeddings(), (long) token * d, d), d);
+    }
+
+    /**
+     * Runs the model on one sequence and shows the observer what flows through it.
+     *
+     * @param tokens 1 to {@link #maxLength} token ids
+     * @throws IllegalArgumentException if there are none or too many, or an id is unknown
+     */
+    public void forward(int[] tokens, ForwardObserver observer) {
+        if (tokens.length == 0) {
+            throw new IllegalArgumentException("tokens: none, expected at least one");
+        }
+        model.forward(tokens, observer);
+    }
+
     Llama model() {
         return model;
     }

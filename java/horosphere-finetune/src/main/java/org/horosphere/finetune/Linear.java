@@ -16,6 +16,7 @@ final class Linear {
     private final int in;
     private final int out;
     private LowRankBranch branch;
+    private ForwardObserver observer;
 
     /**
      * @param path the module path as PEFT names it, e.g. {@code model.layers.0.self_attn.q_proj}
@@ -53,8 +54,16 @@ final class Linear {
         branch = newBranch;
     }
 
+    /** Null for nobody. */
+    void observe(ForwardObserver newObserver) {
+        observer = newObserver;
+    }
+
     /** y (tokens, out) = x (tokens, in) Wᵀ + b + branch(x). */
     void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
+        if (observer != null) {
+            observer.linearInput(path, x, tokens, in);
+        }
         Gemm.sgemm(false, true, tokens, out, in, 1, x, in, weight.value(), in, 0, y, out, exec);
         if (bias != null) {
             Layers.bias_add(bias.value(), tokens, out, y, exec);

@@ -601,9 +601,31 @@ final class Llama {
      * after the last one what the final norm reads, and then what it writes.
      */
     float[] hidden(int index) {
+        return Buffers.toArray(hiddenMemory(index), tokens * config.hiddenSize());
+    }
+
+    private MemorySegment hiddenMemory(int index) {
         MemorySegment last = index == layers.size() ? finalInput : finalOutput;
-        MemorySegment at = index < layers.size() ? layers.get(index).input : last;
-        return Buffers.toArray(at, tokens * config.hiddenSize());
+        return index < layers.size() ? layers.get(index).input : last;
+    }
+
+    /** Runs the model on one sequence and shows the observer what flows through it. */
+    void forward(int[] tokenIds, ForwardObserver observer) {
+        List<Linear> linears = layers.stream().flatMap(layer -> layer.linears().stream()).toList();
+        linears.forEach(linear -> linear.observe(observer));
+        try {
+            forward(1, tokenIds.length, tokenIds);
+        } finally {
+            linears.forEach(linear -> linear.observe(null));
+        }
+        for (int block = 0; block <= layers.size(); block++) {
+            observer.hidden(block, hiddenMemory(block), tokens, config.hiddenSize());
+        }
+    }
+
+    /** The input embeddings, (vocab, hidden). */
+    MemorySegment embeddings() {
+        return embedding.value();
     }
 
     /** Keys and values of the tokens decoded so far. */
