@@ -87,6 +87,11 @@ void layers(int64_t rows, int64_t dim) {
     layer("swiglu_forward", 3 * element, [&] { horo_swiglu_forward(x.data(), y.data(), z.data(), n, exec); });
     layer("swiglu_backward", 5 * element,
           [&] { horo_swiglu_backward(x.data(), y.data(), z.data(), u.data(), v.data(), n, exec); });
+    layer("geglu_forward", 3 * element, [&] { horo_geglu_forward(x.data(), y.data(), z.data(), n, exec); });
+    layer("geglu_backward", 5 * element,
+          [&] { horo_geglu_backward(x.data(), y.data(), z.data(), u.data(), v.data(), n, exec); });
+    layer("bias_add", 2 * element, [&] { horo_bias_add(weight.data(), rows, dim, z.data(), exec); });
+    layer("bias_grad", element, [&] { horo_bias_grad(x.data(), rows, dim, dweight.data(), exec); });
     layer("embedding_forward", 2 * element,
           [&] { horo_embedding_forward(ids.data(), x.data(), rows, rows, dim, z.data(), exec); });
     layer("embedding_backward", 3 * element,
