@@ -21,9 +21,10 @@ constexpr int lanes = 2;
 #endif
 typedef double Vector __attribute__((vector_size(8 * lanes)));
 typedef float Floats __attribute__((vector_size(4 * lanes)));
+typedef int64_t Indices __attribute__((vector_size(8 * lanes)));
 
 constexpr int operands = Signature::max_operands;
-constexpr int64_t narrow = 16;  // widest row that is transposed
+constexpr int64_t narrow = 8;  // widest row that is transposed
 
 // ---- Loads and stores: the only place that knows a storage type.
 
@@ -78,6 +79,120 @@ inline void store_column(T* p, int64_t stride, Vector v, int64_t rows) {
     for (int64_t l = 0; l < rows; ++l) p[l * stride] = static_cast<T>(v[l]);
 }
 
+// ---- Transposition: rows to one row per lane and back
+
+#if defined(__AVX512F__)
+// Rows to columns of an 8 x 8 block, in place.
+inline void transpose(Vector (&r)[lanes]) {
+    Vector a[lanes], b[lanes];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = __builtin_shuffle(r[i], r[i + 1], Indices{0, 8, 2, 10, 4, 12, 6, 14});
+        a[i + 1] = __builtin_shuffle(r[i], r[i + 1], Indices{1, 9, 3, 11, 5, 13, 7, 15});
+    }
+    for (int i = 0; i < 8; i += 4) {
+        for (int j = 0; j < 2; ++j) {
+            b[i + j] = __builtin_shuffle(a[i + j], a[i + j + 2], Indices{0, 1, 8, 9, 4, 5, 12, 13});
+            b[i + j + 2] = __builtin_shuffle(a[i + j], a[i + j + 2], Indices{2, 3, 10, 11, 6, 7, 14, 15});
+        }
+    }
+    for (int i = 0; i < 4; ++i) {
+        r[i] = __builtin_shuffle(b[i], b[i + 4], Indices{0, 1, 2, 3, 8, 9, 10, 11});
+        r[i + 4] = __builtin_shuffle(b[i], b[i + 4], Indices{4, 5, 6, 7, 12, 13, 14, 15});
+    }
+}
+
+inline Vector load_masked(const float* p, __mmask8 mask) {
+    return (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_maskz_loadu_ps(mask, p));
+}
+inline Vector load_masked(const double* p, __mmask8 mask) { return (Vector)_mm512_maskz_loadu_pd(mask, p); }
+// Masked stores are slow on some CPUs: a whole vector is stored plainly, a part of one by elements.
+template <class T>
+inline void store_first(T* p, int64_t n, Vector v) {
+    if (n == lanes)
+        store(p, v);
+    else
+        store_part(p, v, n);
+}
+
+// Where float f of eight packed rows of dimension 1 to 4 lies among the columns, and where column j's lanes
+// lie.
+struct PackedIndices {
+    alignas(64) int32_t column[5][4][16], packed[5][2][16];
+    constexpr PackedIndices() : column(), packed() {
+        for (int dim = 1; dim <= 4; ++dim) {
+            for (int j = 0; j < dim; ++j)
+                for (int l = 0; l < 16; ++l) column[dim][j][l] = (l & 7) * dim + j;
+            for (int f = 0; f < 32; ++f) packed[dim][f / 16][f % 16] = (f % dim) * 8 + (f / dim & 7);
+        }
+    }
+};
+constexpr PackedIndices packed_indices;
+
+// Eight packed rows of at most four floats: one or two loads and a permutation per column.
+inline void load_packed(const float* p, int64_t dim, Vector* x) {
+    const uint32_t mask = static_cast<uint32_t>((uint64_t{1} << (8 * dim)) - 1);
+    const __m512 a = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p);
+    const __m512 b = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), p + 16);
+    for (int64_t j = 0; j < dim; ++j) {
+        const __m512i index = _mm512_load_si512(packed_indices.column[dim][j]);
+        x[j * operands] =
+            (Vector)_mm512_maskz_cvtps_pd(0xff, _mm512_castps512_ps256(_mm512_permutex2var_ps(a, index, b)));
+    }
+}
+
+inline void store_packed(float* p, int64_t dim, const Vector* y) {
+    alignas(64) float columns[32] = {};
+    for (int64_t j = 0; j < dim; ++j)
+        _mm256_store_ps(columns + 8 * j, _mm512_maskz_cvtpd_ps(0xff, (__m512d)y[j * operands]));
+    const __m512 a = _mm512_load_ps(columns), b = _mm512_load_ps(columns + 16);
+    alignas(64) float rows[32];
+    for (int half = 0; half < 2; ++half)
+        _mm512_store_ps(rows + 16 * half,
+                        _mm512_permutex2var_ps(a, _mm512_load_si512(packed_indices.packed[dim][half]), b));
+    for (int64_t j = 0; j < dim; ++j) std::memcpy(p + 8 * j, rows + 8 * j, 32);
+}
+inline void load_packed(const double*, int64_t, Vector*) {}
+inline void store_packed(double*, int64_t, const Vector*) {}
+#endif
+
+// Up to `lanes` rows of a narrow operand to one vector per coordinate; x and y step by `operands` vectors.
+template <class T>
+inline void load_rows(const T* p, int64_t stride, int64_t rows, int64_t dim, Vector* x) {
+#if defined(__AVX512F__)
+    if (rows == lanes) {
+        if (sizeof(T) == 4 && dim <= 4 && stride == dim) return load_packed(p, dim, x);
+        for (int64_t j = 0; j < dim; j += 8) {
+            const int64_t n = dim - j < 8 ? dim - j : 8;
+            const __mmask8 mask = static_cast<__mmask8>((1 << n) - 1);
+            Vector block[lanes];
+            for (int l = 0; l < lanes; ++l) block[l] = load_masked(p + l * stride + j, mask);
+            transpose(block);
+            for (int64_t k = 0; k < n; ++k) x[(j + k) * operands] = block[k];
+        }
+        return;
+    }
+#endif
+    for (int64_t j = 0; j < dim; ++j) x[j * operands] = load_column(p + j, stride, rows);
+}
+
+template <class T>
+inline void store_rows(T* p, int64_t stride, int64_t rows, int64_t dim, const Vector* y) {
+#if defined(__AVX512F__)
+    if (rows == lanes) {
+        if (sizeof(T) == 4 && dim <= 4 && stride == dim) return store_packed(p, dim, y);
+        for (int64_t j = 0; j < dim; j += 8) {
+            const int64_t n = dim - j < 8 ? dim - j : 8;
+            Vector block[lanes] = {};
+            for (int64_t k = 0; k < n; ++k) block[k] = y[(j + k) * operands];
+            transpose(block);
+            for (int l = 0; l < lanes; ++l) store_first(p + l * stride + j, n, block[l]);
+        }
+        return;
+    }
+#endif
+    for (int64_t j = 0; j < dim; ++j) store_column(p + j, stride, y[j * operands], rows);
+}
+
 // ---- Sums
 
 // What an operation's `reduce` adds to. Exact: dot products carry their rounding errors along (Ogita, Rump,
@@ -100,24 +215,36 @@ struct Accumulator {
     HORO_HD void add(int k, Vector v) { hi[k] += v; }
 };
 
-// Row l of `parts` holds the partial sums of row l; the result has one row per lane.
+// Vector l of `parts` holds the partial sums of row l; the result has one per lane, in its place.
+inline void to_lanes(Vector (&parts)[lanes]) {
+#if defined(__AVX512F__)
+    transpose(parts);
+#else
+    Vector columns[lanes];
+    for (int j = 0; j < lanes; ++j)
+        columns[j] = load_column(reinterpret_cast<const double*>(&parts[0]) + j, lanes, lanes);
+    for (int j = 0; j < lanes; ++j) parts[j] = columns[j];
+#endif
+}
+
+// The sum of each row, one row per lane.
 template <bool exact>
-inline Sum<Vector> across(const Vector (&hi)[lanes], const Vector (&lo)[lanes]) {
-    const double* h = reinterpret_cast<const double*>(&hi[0]);
-    const double* e = reinterpret_cast<const double*>(&lo[0]);
-    Sum<Vector> sum{load_column(h, lanes, lanes), Vector{}};
+inline Sum<Vector> across(Vector (&hi)[lanes], Vector (&lo)[lanes]) {
+    to_lanes(hi);
+    Sum<Vector> sum{hi[0], Vector{}};
     for (int j = 1; j < lanes; ++j) {
-        const Vector column = load_column(h + j, lanes, lanes);
         if constexpr (exact) {
-            const Sum<Vector> s = two_sum(sum.hi, column);
+            const Sum<Vector> s = two_sum(sum.hi, hi[j]);
             sum.hi = s.hi;
             sum.lo += s.lo;
         } else {
-            sum.hi += column;
+            sum.hi += hi[j];
         }
     }
-    if constexpr (exact)
-        for (int j = 0; j < lanes; ++j) sum.lo += load_column(e + j, lanes, lanes);
+    if constexpr (exact) {
+        to_lanes(lo);
+        for (int j = 0; j < lanes; ++j) sum.lo += lo[j];
+    }
     return sum;
 }
 
@@ -145,10 +272,9 @@ template <class Op, class T>
 inline void narrow_block(Block<T>& b, const double* param) {
     constexpr bool exact = sizeof(T) == 8 || Op::precise;
     constexpr Signature signature(Op::signature);
-    Vector x[narrow][operands] = {};
+    Vector x[narrow][operands];
     for (int i = 0; i < signature.inputs; ++i)
-        if (signature.input[i] != Kind::scalar)
-            for (int64_t j = 0; j < b.dim; ++j) x[j][i] = load_column(b.in[i] + j, b.in_stride[i], b.rows);
+        if (signature.input[i] != Kind::scalar) load_rows(b.in[i], b.in_stride[i], b.rows, b.dim, &x[0][i]);
     Accumulator<Op, exact> acc;
     for (int64_t j = 0; j < b.dim; ++j) Op::reduce(x[j], acc);
     Sum<Vector> sum[Op::sums];
@@ -156,13 +282,11 @@ inline void narrow_block(Block<T>& b, const double* param) {
     Vector coefficient[Op::coefficients];
     solve<Op, T>(sum, b.scalar, param, coefficient, b.result);
     if (!b.combines) return;
-    for (int64_t j = 0; j < b.dim; ++j) {
-        Vector y[operands] = {};
-        Op::combine(x[j], coefficient, y);
-        for (int i = 0; i < signature.outputs; ++i)
-            if (signature.output[i] != Kind::scalar)
-                store_column(b.out[i] + j * b.out_step[i], b.out_stride[i], y[i], b.rows);
-    }
+    Vector y[narrow][operands];
+    for (int64_t j = 0; j < b.dim; ++j) Op::combine(x[j], coefficient, y[j]);
+    for (int i = 0; i < signature.outputs; ++i)
+        if (signature.output[i] != Kind::scalar && b.out_step[i])
+            store_rows(b.out[i], b.out_stride[i], b.rows, b.dim, &y[0][i]);
 }
 
 template <class Op, class T>
