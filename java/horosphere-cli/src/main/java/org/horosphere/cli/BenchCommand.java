@@ -30,7 +30,7 @@ import picocli.CommandLine.Option;
         mixinStandardHelpOptions = true,
         description = {
             "Measures, always as a ratio to a floor timed in the same run.",
-            "geometry, adapter, attention and layers need a checkout: they are built on first use."
+            "bench geometry, adapter, attention and layers are native programs that ./horo builds in a checkout."
         },
         subcommands = BenchCommand.Train.class)
 final class BenchCommand implements Runnable {
