@@ -51,6 +51,7 @@ int32_t check_inputs(const LowRank& w) {
 extern "C" {
 
 int32_t horo_gram(const horo_exec* exec, int32_t dtype, int64_t k, int64_t r, const void* b, double* gram) {
+    HORO_REQUIRE_CPU(exec);
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, HORO_LORA, 0, 1, r, k)) return status;
         HORO_REQUIRE(b, "b: null pointer");
@@ -64,6 +65,7 @@ int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int32_t kind
                               int64_t r, int64_t k, const void* x, int64_t x_stride, const void* a,
                               const void* b, const double* gram, double K, double s, double scaling,
                               void* out, int64_t out_stride, void* p, double* gain, double* norm, double* m) {
+    HORO_REQUIRE_CPU(exec);
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;
@@ -84,6 +86,7 @@ int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, int32_t kin
                                const void* dout, int64_t out_stride, const void* p, const double* norm,
                                const double* m, void* dx, int64_t dx_stride, void* da, void* db, double* dK,
                                double* ds, void* workspace, int64_t workspace_bytes) {
+    HORO_REQUIRE_CPU(exec);
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;

@@ -66,6 +66,7 @@ int32_t horo_attention_forward(const horo_exec* exec, int32_t dtype, int64_t bat
                                const void* alpha, double scale, int32_t causal, const int32_t* lengths,
                                void* out, int64_t out_batch_stride, int64_t out_token_stride,
                                int64_t out_head_stride, void* lse, void* workspace, int64_t workspace_bytes) {
+    HORO_REQUIRE_CPU(exec);
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, batch, heads, kv_heads, q_len, kv_len, head_dim))
             return status;
@@ -105,6 +106,7 @@ int32_t horo_attention_backward(const horo_exec* exec, int32_t dtype, int64_t ba
                                 const void*, const void* dout, int64_t out_batch_stride,
                                 int64_t out_token_stride, int64_t out_head_stride, void* dq, void* dk,
                                 void* dv, void* dalpha, void* workspace, int64_t workspace_bytes) {
+    HORO_REQUIRE_CPU(exec);
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, batch, heads, kv_heads, q_len, kv_len, head_dim))
             return status;
@@ -142,6 +144,7 @@ int32_t horo_attention_backward(const horo_exec* exec, int32_t dtype, int64_t ba
 int32_t horo_attention_workspace(const horo_exec* exec, int32_t dtype, int64_t batch, int64_t heads,
                                  int64_t kv_heads, int64_t q_len, int64_t kv_len, int64_t head_dim,
                                  int32_t mixed, int32_t backward, int64_t* bytes) {
+    HORO_REQUIRE_CPU(exec);
     return horo::guarded([&] {
         HORO_REQUIRE(bytes, "bytes: null result pointer");
         *bytes = 0;

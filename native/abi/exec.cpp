@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "abi/device.h"
 #include "abi/status.h"
 #include "cpu/pool.h"
 
@@ -10,6 +11,10 @@ namespace horo {
 const horo_exec& resolve(const horo_exec* exec) {
     static const horo_exec standard{-1, default_threads(), nullptr};
     return exec ? *exec : standard;
+}
+
+int32_t refuse_device() {
+    return fail(HORO_UNSUPPORTED, "exec: a CUDA device, expected the CPU: no CUDA kernel for this yet");
 }
 
 }  // namespace horo
@@ -21,7 +26,10 @@ int32_t horo_exec_create(int32_t device, int32_t threads, void* stream, horo_exe
     *exec = nullptr;
     HORO_REQUIRE(device >= -1, "device: %d, expected -1 (CPU) or a CUDA device number", device);
     HORO_REQUIRE(threads >= 0 && threads <= 1024, "threads: %d, expected 0 to 1024", threads);
-    if (device >= 0) return horo::fail(HORO_NO_DEVICE, "no CUDA device: this build has no CUDA library");
+    if (device >= 0) {
+        const int32_t status = horo::guarded([&] { return horo::check_device(device); });
+        if (status != HORO_OK) return status;
+    }
     auto* made = new (std::nothrow) horo_exec{device, threads ? threads : horo::default_threads(), stream};
     if (!made) return horo::fail(HORO_OUT_OF_MEMORY, "out of memory");
     *exec = made;

@@ -15,4 +15,12 @@ namespace horo {
 // The context of a call: the caller's, or the process default for NULL.
 const horo_exec& resolve(const horo_exec* exec);
 
+inline bool on_cpu(const horo_exec* exec) { return !exec || exec->device < 0; }
+
+// The failure of a kernel that was given a CUDA exec and has no CUDA version.
+int32_t refuse_device();
+
 }  // namespace horo
+
+#define HORO_REQUIRE_CPU(exec) \
+    if (!::horo::on_cpu(exec)) return ::horo::refuse_device()

@@ -21,6 +21,7 @@ const char* horo_gemm_provider(void) { return horo::gemm_provider(); }
 int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
                   const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb, double beta,
                   float* c, int64_t ldc, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(b_type == HORO_F32 || b_type == HORO_BF16 || b_type == HORO_F16,
                  "b_type: %d, expected float32, bfloat16 or float16", b_type);
     HORO_REQUIRE(m >= 0 && n >= 0 && k >= 0, "m, n, k: %lld, %lld, %lld, expected 0 or more",

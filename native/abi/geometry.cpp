@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "abi/device.h"
 #include "abi/exec.h"
 #include "abi/status.h"
 #include "cpu/row_engine.h"
@@ -129,8 +130,7 @@ int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exe
         }
     }
     const horo_exec& where = resolve(exec);
-    if (where.device >= 0)
-        return fail(HORO_UNSUPPORTED, "exec: %s does not run on CUDA devices yet", op.name);
+    if (where.device >= 0) return run_rows_cuda(index, dtype, call, where.device, where.stream);
     run_rows(index, dtype, call, where);
     return HORO_OK;
 }

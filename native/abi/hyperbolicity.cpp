@@ -15,6 +15,7 @@ extern "C" {
 
 int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t x_stride,
                                double* out, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(dtype == HORO_F32 || dtype == HORO_F64, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
     HORO_REQUIRE(rows >= 0 && rows <= most_rows, "rows: %lld, expected 0 to %lld",
                  static_cast<long long>(rows), static_cast<long long>(most_rows));
@@ -37,6 +38,7 @@ int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const v
 
 int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, double* out, double* base_row,
                             const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(n >= 1 && n <= most_rows, "n: %lld, expected 1 to %lld", static_cast<long long>(n),
                  static_cast<long long>(most_rows));
     HORO_REQUIRE(base >= 0 && base < n, "base: %lld, expected 0 to n - 1 = %lld",
@@ -52,6 +54,7 @@ int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, do
 
 double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
                                 double* workspace, const horo_exec* exec) {
+    if (!horo::on_cpu(exec)) return horo::refuse_device(), std::nan("");
     double delta = NAN;
     horo::guarded([&] {
         HORO_REQUIRE(n >= 1 && n <= most_rows, "n: %lld, expected 1 to %lld", static_cast<long long>(n),

@@ -60,6 +60,7 @@ extern "C" {
 
 int32_t horo_rmsnorm_forward(const float* x, const float* weight, double eps, int64_t rows, int64_t dim,
                              float* out, float* rstd, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(rows, dim);
     if (rows == 0) return HORO_OK;
     REQUIRE_POINTER(x);
@@ -73,6 +74,7 @@ int32_t horo_rmsnorm_forward(const float* x, const float* weight, double eps, in
 
 int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* weight, const float* rstd,
                               int64_t rows, int64_t dim, float* dx, float* dweight, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(rows, dim);
     if (rows == 0) return HORO_OK;
     REQUIRE_POINTER(dout);
@@ -93,6 +95,7 @@ int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* we
 int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
                   const float* cos_sin, int64_t position_count, const int32_t* positions, int32_t inverse,
                   const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(heads, head_dim);
     HORO_REQUIRE(head_dim % 2 == 0, "head_dim: %lld, expected an even number", ll(head_dim));
     HORO_REQUIRE(row_stride >= heads * head_dim,
@@ -113,6 +116,7 @@ int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, i
 
 int32_t horo_swiglu_forward(const float* gate, const float* up, float* out, int64_t n,
                             const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(gate);
@@ -125,6 +129,7 @@ int32_t horo_swiglu_forward(const float* gate, const float* up, float* out, int6
 
 int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
                              int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(dout);
@@ -138,6 +143,7 @@ int32_t horo_swiglu_backward(const float* dout, const float* gate, const float* 
 }
 
 int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(gate);
@@ -149,6 +155,7 @@ int32_t horo_geglu_forward(const float* gate, const float* up, float* out, int64
 
 int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
                             int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(dout);
@@ -162,6 +169,7 @@ int32_t horo_geglu_backward(const float* dout, const float* gate, const float* u
 }
 
 int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(rows, dim);
     if (rows == 0) return HORO_OK;
     REQUIRE_POINTER(bias);
@@ -171,6 +179,7 @@ int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, co
 }
 
 int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(rows, dim);
     if (rows == 0) return HORO_OK;
     REQUIRE_POINTER(dy);
@@ -182,6 +191,7 @@ int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
 
 int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
                                int64_t dim, float* out, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(tokens, dim);
     REQUIRE_SHAPE(vocab, dim);
     if (tokens == 0) return HORO_OK;
@@ -197,6 +207,7 @@ int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t t
 
 int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
                                 int64_t dim, float* dtable, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(tokens, dim);
     REQUIRE_SHAPE(vocab, dim);
     if (tokens == 0) return HORO_OK;
@@ -213,6 +224,7 @@ int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t t
 
 int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
                            float* losses, int32_t gradient, double gradient_scale, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(tokens, vocab);
     if (tokens == 0) return HORO_OK;
     REQUIRE_POINTER(logits);
@@ -226,6 +238,7 @@ int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens
 }
 
 int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(x);
@@ -236,6 +249,7 @@ int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const ho
 }
 
 int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(x);
@@ -246,6 +260,7 @@ int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const horo_exec
 }
 
 int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(x);
@@ -254,6 +269,7 @@ int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec) {
 }
 
 double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec) {
+    if (!horo::on_cpu(exec)) return horo::refuse_device(), std::nan("");
     if (n < 0 || n > largest || (n > 0 && !x)) {
         fail(HORO_INVALID_ARGUMENT, n > 0 ? "x: null" : "n: %lld, expected 0 or more", ll(n));
         return std::nan("");
@@ -273,6 +289,7 @@ double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec) {
 int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr, double beta1,
                    double beta2, double eps, double weight_decay, int64_t step, double grad_scale,
                    const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     HORO_REQUIRE(beta1 >= 0 && beta1 < 1, "beta1: %g, expected 0 or more and below 1", beta1);
     HORO_REQUIRE(beta2 >= 0 && beta2 < 1, "beta2: %g, expected 0 or more and below 1", beta2);
@@ -299,6 +316,7 @@ int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t 
 static const int64_t dtype_bytes[4] = {4, 8, 2, 2};
 
 int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(from >= HORO_F32 && from <= HORO_F16, "from: %d is no storage type", from);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
@@ -310,6 +328,7 @@ int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n
 }
 
 int32_t horo_convert_from_f32(const float* src, int32_t to, void* dst, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(to >= HORO_F32 && to <= HORO_F16, "to: %d is no storage type", to);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;

@@ -47,6 +47,9 @@ HORO_HD V from_bits(typename Mask<V>::integer i) {
 
 template <class V>
 HORO_HD V square_root(V x) {
+#if defined(__CUDA_ARCH__)
+    return __dsqrt_rn(x);
+#else
 #if defined(__AVX512F__) && !defined(__CUDACC__)
     if constexpr (sizeof(V) == 64) return (V)_mm512_maskz_sqrt_pd(0xff, (__m512d)x);
 #endif
@@ -59,6 +62,17 @@ HORO_HD V square_root(V x) {
         for (unsigned i = 0; i < sizeof(V) / sizeof(double); ++i) x[i] = __builtin_sqrt(x[i]);
         return x;
     }
+#endif
+}
+
+// a b with its own rounding, whatever the compiler would like to contract it with.
+template <class V>
+HORO_HD V rounded_product(V a, V b) {
+#if defined(__CUDA_ARCH__)
+    return __dmul_rn(a, b);
+#else
+    return a * b;
+#endif
 }
 
 #if defined(__FMA__) || defined(__CUDA_ARCH__)
@@ -66,6 +80,9 @@ HORO_HD V square_root(V x) {
 // a b - c with one rounding; spelled out where its exactness is the point.
 template <class V>
 HORO_HD V fused_subtract(V a, V b, V c) {
+#if defined(__CUDA_ARCH__)
+    return __fma_rn(a, b, -c);
+#else
 #if defined(__AVX512F__) && !defined(__CUDACC__)
     if constexpr (sizeof(V) == 64) return (V)_mm512_fmsub_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #endif
@@ -78,6 +95,7 @@ HORO_HD V fused_subtract(V a, V b, V c) {
         for (unsigned i = 0; i < sizeof(V) / sizeof(double); ++i) a[i] = __builtin_fma(a[i], b[i], -c[i]);
         return a;
     }
+#endif
 }
 #endif
 

@@ -18,7 +18,7 @@ struct Sum {
 // a b = hi + lo exactly, barring overflow and underflow (Dekker without a fused multiply-add).
 template <class V>
 HORO_HD Sum<V> two_product(V a, V b) {
-    const V hi = a * b;
+    const V hi = rounded_product(a, b);
 #if defined(HORO_HAS_FMA)
     return {hi, fused_subtract(a, b, hi)};
 #else

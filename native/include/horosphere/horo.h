@@ -77,6 +77,43 @@ HORO_API int32_t horo_exec_threads(const horo_exec* exec);
  * time asks for a lower one. Static storage. */
 HORO_API const char* horo_cpu_isa(void);
 
+/* ---- CUDA devices, their memory and streams
+ * ------------------------------------------------------------------------------------------
+ * libhorosphere_cuda.so is opened beside libhorosphere.so (or in HORO_BACKEND_DIR) when a device is first
+ * asked for; HORO_DISABLE_CUDA=1 keeps it closed. Without a usable device every function here but the first
+ * two returns HORO_NO_DEVICE with the reason. The calling thread's current CUDA device is as before on
+ * return. Streams are cudaStream_t of any origin on that device; NULL is the default stream. */
+
+/* Stores the number of CUDA devices that can be used (compute capability 8.0 or more); 0 if there is none. */
+HORO_API int32_t horo_device_count(int32_t* count);
+
+/* Returns why horo_device_count gives 0, "" if it does not. Static storage. */
+HORO_API const char* horo_device_reason(void);
+
+/* Stores the device's name, cut to size - 1 bytes, and a terminating zero. */
+HORO_API int32_t horo_device_name(int32_t device, void* text, int32_t size);
+
+/* Allocates memory of a device, aligned to 256 bytes or more; HORO_OUT_OF_MEMORY if there is not enough. */
+HORO_API int32_t horo_device_allocate(int32_t device, int64_t bytes, void** address);
+
+/* Frees memory of horo_device_allocate, after all work of the device that was enqueued before; NULL is
+ * ignored.
+ */
+HORO_API int32_t horo_device_free(int32_t device, void* address);
+
+/* Copies between host and device or within a device, after all that was enqueued on the stream, and waits for
+ * it: when it returns, the bytes are there. */
+HORO_API int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream);
+
+/* Creates a stream that does not wait for the default stream. */
+HORO_API int32_t horo_stream_create(int32_t device, void** stream);
+
+/* Destroys a stream of horo_stream_create; what is enqueued on it still runs. NULL is ignored. */
+HORO_API int32_t horo_stream_destroy(int32_t device, void* stream);
+
+/* Waits until all that was enqueued on the stream has run, and reports what failed in it. */
+HORO_API int32_t horo_stream_synchronize(int32_t device, void* stream);
+
 /* ---- Row operations
  * ------------------------------------------------------------------------------------------ */
 

@@ -10,8 +10,10 @@ import java.lang.invoke.MethodHandle;
 
 /**
  * Where and how a kernel runs. {@link #CPU} suits nearly everyone; make another to choose the
- * number of threads. Immutable and safe from any thread; results do not depend on the number of
- * threads.
+ * number of threads, or a CUDA device. On a device a call enqueues on the exec's stream and
+ * returns; its operands are device addresses, see {@link DeviceMemory}. Row operations run there;
+ * other kernels refuse a CUDA exec. Immutable and safe from any thread; results do not depend on
+ * the number of threads.
  */
 public final class Exec implements AutoCloseable {
     private static final MethodHandle CREATE =
@@ -26,13 +28,15 @@ public final class Exec implements AutoCloseable {
     /**
      * The CPU with as many threads as this process may use cores; {@code HORO_THREADS} overrides.
      */
-    public static final Exec CPU = new Exec(MemorySegment.NULL);
+    public static final Exec CPU = new Exec(MemorySegment.NULL, null);
 
     private final MemorySegment handle;
+    private final Stream stream;
     private volatile boolean closed;
 
-    private Exec(MemorySegment handle) {
+    private Exec(MemorySegment handle, Stream stream) {
         this.handle = handle;
+        this.stream = stream;
     }
 
     /**
@@ -45,32 +49,74 @@ public final class Exec implements AutoCloseable {
         if (threads < 1) {
             throw new IllegalArgumentException("threads: " + threads + ", expected 1 to 1024");
         }
+        return create(-1, threads, MemorySegment.NULL, null);
+    }
+
+    /**
+     * A CUDA device: calls are enqueued on the stream, which must stay open as long as this is
+     * used.
+     *
+     * @throws IllegalArgumentException if the stream belongs to another device
+     * @throws HorosphereException if there is no such device, with the reason
+     */
+    public static Exec cuda(Device device, Stream stream) {
+        if (device == null) {
+            throw new IllegalArgumentException("device: null");
+        }
+        if (stream == null || !stream.device().equals(device)) {
+            throw new IllegalArgumentException(
+                    "stream: "
+                            + (stream == null ? "null" : "of " + stream.device())
+                            + ", expected one of "
+                            + device);
+        }
+        return create(device.number(), 0, stream.handle(), stream);
+    }
+
+    private static Exec create(int device, int threads, MemorySegment cudaStream, Stream stream) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment result = arena.allocate(ADDRESS);
             int status;
             try {
-                status = (int) CREATE.invokeExact(-1, threads, MemorySegment.NULL, result);
+                status = (int) CREATE.invokeExact(device, threads, cudaStream, result);
             } catch (Throwable t) {
                 throw Native.rethrow(t);
             }
             Native.check(status);
-            return new Exec(result.get(ADDRESS, 0));
+            return new Exec(result.get(ADDRESS, 0), stream);
         }
     }
 
     /** The number of threads a call uses at most. */
     public int threads() {
         try {
-            return (int) THREADS.invokeExact(handle());
+            return (int) THREADS.invokeExact(anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
     }
 
-    /** The native handle, for the binding classes. */
+    /** True if calls run on a CUDA device and take device addresses. */
+    public boolean isCuda() {
+        return stream != null;
+    }
+
+    /** The native handle, for kernels that run on the CPU only. */
     MemorySegment handle() {
+        if (isCuda()) {
+            throw new IllegalArgumentException(
+                    "exec: " + stream.device() + ", expected the CPU: no CUDA kernel for this yet");
+        }
+        return anyHandle();
+    }
+
+    /** The native handle, for kernels that run everywhere. */
+    MemorySegment anyHandle() {
         if (closed) {
             throw new IllegalStateException("exec: already closed");
+        }
+        if (stream != null) {
+            stream.handle(); // must still be open
         }
         return handle;
     }

@@ -22,7 +22,9 @@ import java.util.TreeMap;
 final class Native {
     static final int ABI_VERSION = 1;
     static final String LIBRARY = "libhorosphere.so";
-    static final String RESOURCE = "META-INF/native/linux-x86_64/" + LIBRARY;
+    private static final String FOLDER = "META-INF/native/linux-x86_64/";
+    static final String RESOURCE = FOLDER + LIBRARY;
+    private static final String CUDA_RESOURCE = FOLDER + "libhorosphere_cuda.so";
 
     /** A C string result: sized lazily by reading up to the terminator. */
     static final AddressLayout C_STRING =
@@ -137,8 +139,13 @@ final class Native {
 
     private static Path locate() {
         String chosen = NativeLibraries.setting("horosphere.library.path");
-        return chosen != null
-                ? Path.of(chosen).resolve(LIBRARY)
-                : NativeLibraries.unpack(Native.class.getClassLoader(), RESOURCE);
+        if (chosen != null) {
+            return Path.of(chosen).resolve(LIBRARY);
+        }
+        ClassLoader loader = Native.class.getClassLoader();
+        // The first library looks for the second in its own folder; builds without nvcc lack it.
+        return loader.getResource(CUDA_RESOURCE) == null
+                ? NativeLibraries.unpack(loader, RESOURCE)
+                : NativeLibraries.unpack(loader, RESOURCE, CUDA_RESOURCE);
     }
 }

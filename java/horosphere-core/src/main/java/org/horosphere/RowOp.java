@@ -22,8 +22,10 @@ import java.util.stream.Stream;
  *
  * <p>Operands are native or heap memory. A heap operand is worked on in pieces of some microseconds
  * on the calling thread, because garbage collection waits meanwhile: put large batches into native
- * memory, which also runs on all threads. An output may be the same rows as an input of the same
- * kind; any other overlap is refused. Immutable and safe from any thread; a call allocates nothing.
+ * memory, which also runs on all threads. With an {@link Exec#cuda} operands are device addresses
+ * ({@link DeviceMemory#at}, segments of size zero) and a call only enqueues; arrays are refused. An
+ * output may be the same rows as an input of the same kind; any other overlap is refused. Immutable
+ * and safe from any thread; a call allocates nothing.
  */
 public final class RowOp {
     /** What one row of an operand is. */
@@ -501,19 +503,20 @@ public final class RowOp {
         if (dim < 1) {
             throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
         }
+        boolean cuda = exec.isCuda();
         boolean heap =
-                input(0, in0, is0, dtype, rows, dim)
-                        | input(1, in1, is1, dtype, rows, dim)
-                        | input(2, in2, is2, dtype, rows, dim)
-                        | input(3, in3, is3, dtype, rows, dim)
-                        | output(0, out0, os0, dtype, rows, dim)
-                        | output(1, out1, os1, dtype, rows, dim)
-                        | output(2, out2, os2, dtype, rows, dim)
-                        | output(3, out3, os3, dtype, rows, dim);
+                input(0, in0, is0, dtype, rows, dim, cuda)
+                        | input(1, in1, is1, dtype, rows, dim, cuda)
+                        | input(2, in2, is2, dtype, rows, dim, cuda)
+                        | input(3, in3, is3, dtype, rows, dim, cuda)
+                        | output(0, out0, os0, dtype, rows, dim, cuda)
+                        | output(1, out1, os1, dtype, rows, dim, cuda)
+                        | output(2, out2, os2, dtype, rows, dim, cuda)
+                        | output(3, out3, os3, dtype, rows, dim, cuda);
         long piece = Math.max(1, CRITICAL_ELEMENTS / dim);
         if (rows <= piece || !heap) {
             call(
-                    rows <= piece,
+                    rows <= piece && !cuda,
                     exec,
                     dtype,
                     rows,
@@ -604,7 +607,13 @@ public final class RowOp {
 
     /** Checks an input; true if it lies on the heap. */
     private boolean input(
-            int i, MemorySegment segment, long stride, DType dtype, long rows, long dim) {
+            int i,
+            MemorySegment segment,
+            long stride,
+            DType dtype,
+            long rows,
+            long dim,
+            boolean cuda) {
         if (i >= inputs.size()) {
             return false;
         }
@@ -616,11 +625,19 @@ public final class RowOp {
             throw new IllegalArgumentException(
                     operand.name() + ": row stride " + stride + ", expected 0 or more");
         }
-        return holds(operand, segment, stride, dtype, rows, dim);
+        return cuda
+                ? isDeviceAddress(operand, segment)
+                : holds(operand, segment, stride, dtype, rows, dim);
     }
 
     private boolean output(
-            int j, MemorySegment segment, long stride, DType dtype, long rows, long dim) {
+            int j,
+            MemorySegment segment,
+            long stride,
+            DType dtype,
+            long rows,
+            long dim,
+            boolean cuda) {
         if (j >= outputs.size()) {
             return false;
         }
@@ -639,7 +656,20 @@ public final class RowOp {
         if (segment.isReadOnly()) {
             throw new IllegalArgumentException(operand.name() + ": read-only memory");
         }
-        return holds(operand, segment, stride, dtype, rows, dim);
+        return cuda
+                ? isDeviceAddress(operand, segment)
+                : holds(operand, segment, stride, dtype, rows, dim);
+    }
+
+    /** A device address has no size; host memory has one. Never on the heap, hence false. */
+    private static boolean isDeviceAddress(Operand operand, MemorySegment segment) {
+        if (!segment.isNative() || segment.byteSize() != 0) {
+            throw new IllegalArgumentException(
+                    operand.name()
+                            + ": host memory, expected a device address (DeviceMemory.at, or"
+                            + " MemorySegment.ofAddress)");
+        }
+        return false;
     }
 
     private static boolean holds(
@@ -728,7 +758,7 @@ public final class RowOp {
                                         p3,
                                         p4,
                                         p5,
-                                        exec.handle());
+                                        exec.anyHandle());
             } else {
                 status =
                         (int)
@@ -759,7 +789,7 @@ public final class RowOp {
                                         p3,
                                         p4,
                                         p5,
-                                        exec.handle());
+                                        exec.anyHandle());
             }
         } catch (Throwable t) {
             throw Native.rethrow(t);

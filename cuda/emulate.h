@@ -1,0 +1,141 @@
+// Runs a kernel on the host, for tests: each thread of a block is a fiber; a shuffle or barrier hands over to
+// the next until all have arrived. Every access is checked for alignment. Slow and exact, not fast.
+#pragma once
+#include <ucontext.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#define HORO_DEVICE inline
+#define HORO_KERNEL(threads) void
+#define HORO_CONSTANT const
+#define HORO_ON_ACCESS(p, bytes) ::horo::emulate::require_aligned(p, bytes)
+#define __shared__ static
+
+namespace horo::emulate {
+
+struct Index {
+    unsigned x;
+};
+
+inline void require_aligned(const void* p, size_t bytes) {
+    if (reinterpret_cast<uintptr_t>(p) % bytes != 0) {
+        std::fprintf(stderr, "access of %zu bytes at %p\n", bytes, p);
+        std::abort();
+    }
+}
+
+// One block at a time.
+class Block {
+  public:
+    static Block& current() {
+        static Block block;
+        return block;
+    }
+
+    template <class Body>
+    void run(unsigned index, unsigned count, Body&& body) {
+        block_index = index;
+        threads_.resize(count);
+        lanes_.assign(count, 0);
+        done_ = 0;
+        static Body* entry;
+        entry = &body;
+        for (unsigned t = 0; t < count; ++t) {
+            Thread& thread = threads_[t];
+            if (!thread.stack) thread.stack = std::make_unique<char[]>(stack_bytes);
+            thread.finished = false;
+            getcontext(&thread.context);
+            thread.context.uc_stack.ss_sp = thread.stack.get();
+            thread.context.uc_stack.ss_size = stack_bytes;
+            thread.context.uc_link = &scheduler_;
+            makecontext(
+                &thread.context,
+                +[] {
+                    (*entry)();
+                    Block& block = current();
+                    block.threads_[block.thread_index].finished = true;
+                    ++block.done_;
+                },
+                0);
+        }
+        while (done_ < count) {
+            // A round takes every thread to its next meeting point; all must come to one of the same kind.
+            const unsigned before = done_;
+            for (unsigned t = 0; t < count; ++t) {
+                thread_index = t;
+                swapcontext(&scheduler_, &threads_[t].context);
+            }
+            if (done_ != before && done_ != count)
+                fail("some threads ended before a shuffle or barrier of others");
+            for (const Thread& thread : threads_)
+                if (!thread.finished && thread.kind != threads_[0].kind)
+                    fail("threads wait for different things");
+        }
+    }
+
+    // Gives a value to the other threads; returns that of thread `from` when all have given theirs.
+    double exchange(double value, unsigned from) {
+        meet(value);
+        return lanes_read_[from];
+    }
+    void barrier() {
+        Thread& me = threads_[thread_index];
+        me.kind = 'b';
+        swapcontext(&me.context, &scheduler_);
+    }
+
+    unsigned block_index = 0, thread_index = 0;
+
+  private:
+    static constexpr size_t stack_bytes = 1 << 16;
+    struct Thread {
+        ucontext_t context;
+        std::unique_ptr<char[]> stack;
+        bool finished;
+        char kind;
+    };
+
+    [[noreturn]] static void fail(const char* what) {
+        std::fprintf(stderr, "%s\n", what);
+        std::abort();
+    }
+
+    void meet(double value) {
+        Thread& me = threads_[thread_index];
+        me.kind = 's';
+        lanes_[thread_index] = value;
+        swapcontext(&me.context, &scheduler_);
+        // the first to go on publishes the round's values, before any thread gives its next
+        if (thread_index == 0) lanes_read_ = lanes_;
+    }
+
+    ucontext_t scheduler_;
+    std::vector<Thread> threads_;
+    std::vector<double> lanes_, lanes_read_;
+    unsigned done_ = 0;
+};
+
+}  // namespace horo::emulate
+
+#define threadIdx (::horo::emulate::Index{::horo::emulate::Block::current().thread_index})
+#define blockIdx (::horo::emulate::Index{::horo::emulate::Block::current().block_index})
+#define gridDim (::horo::emulate::Index{::horo::cuda::emulated_grid})
+#define __syncthreads() ::horo::emulate::Block::current().barrier()
+
+namespace horo::cuda {
+inline unsigned emulated_grid = 1;
+
+inline double __shfl_sync(unsigned, double value, int from) {
+    emulate::Block& block = emulate::Block::current();
+    return block.exchange(value, (block.thread_index & ~31u) + (static_cast<unsigned>(from) & 31u));
+}
+inline double __shfl_xor_sync(unsigned, double value, int mask) {
+    emulate::Block& block = emulate::Block::current();
+    return block.exchange(value, block.thread_index ^ static_cast<unsigned>(mask));
+}
+}  // namespace horo::cuda

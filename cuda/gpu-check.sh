@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# horo gpu-check [--quick] [--json FILE]: builds the native libraries for CUDA, runs their tests on the device, runs
+# the row operations under compute-sanitizer and measures them against a copy. Needs nvcc, compute-sanitizer, CMake
+# and a C++ compiler; no JDK, no Maven, no network.
+set -euo pipefail
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+build="$root/build/cuda"
+json="$build/gpu-check.json"
+quick=
+
+fail() {
+    echo "gpu-check: $*" >&2
+    exit 1
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --quick) quick=--quick ;;
+        --json)
+            [ $# -gt 1 ] || fail "--json: expected a file"
+            case $2 in /*) json=$2 ;; *) json=$PWD/$2 ;; esac
+            shift
+            ;;
+        *) fail "$1: unknown; usage: horo gpu-check [--quick] [--json FILE]" ;;
+    esac
+    shift
+done
+
+for folder in "${CUDA_HOME:-}" /usr/local/cuda; do
+    if [ -n "$folder" ] && [ -d "$folder/bin" ]; then PATH="$PATH:$folder/bin:$folder/compute-sanitizer"; fi
+done
+if command -v nvidia-smi >/dev/null; then
+    devices=$(nvidia-smi -L 2>&1) || fail "no CUDA device: $(head -n 1 <<<"$devices")"
+    [ -n "$devices" ] || fail "no CUDA device: nvidia-smi lists none"
+    echo "$devices"
+else
+    [ -e /dev/nvidiactl ] || fail "no CUDA device: neither nvidia-smi nor /dev/nvidiactl"
+fi
+for tool in cmake nvcc compute-sanitizer c++; do
+    command -v "$tool" >/dev/null || fail "$tool is not on the PATH"
+done
+
+section() {
+    echo
+    echo "== $*"
+}
+
+section build
+cd "$root"
+cmake --preset cuda "-DCMAKE_CUDA_COMPILER=$(command -v nvcc)" >/dev/null
+SECONDS=0
+cmake --build "$build" --parallel "$(nproc)"
+cmake --build "$build" --parallel "$(nproc)" --target bench_rows >/dev/null
+echo "built in $SECONDS s, $(stat -Lc %s "$build/native/libhorosphere_cuda.so") bytes of libhorosphere_cuda.so"
+
+section tests
+"$build/native/test/test_cuda_rows" --quick || fail "the row operations differ from the CPU's, or no device opened"
+if [ -n "$quick" ]; then
+    ctest --test-dir "$build" --output-on-failure -R 'cuda|device'
+else
+    ctest --test-dir "$build" --output-on-failure --parallel 4
+fi
+
+section compute-sanitizer
+for tool in memcheck racecheck initcheck; do
+    echo "$tool"
+    compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/native/test/test_cuda_rows" --quick ||
+        fail "compute-sanitizer $tool"
+done
+
+section benchmark
+"$build/cuda/bench_rows" $quick "$json"
+echo "written: $json"

@@ -1,0 +1,340 @@
+// The CUDA row engine: one kernel for every operation of geometry/operations.h. A warp loads its rows into
+// registers with the widest accesses the call allows (row_plan.h), sums in double, solves for the
+// coefficients of several rows at once, and combines the rows from registers.
+#pragma once
+#include <cstdint>
+#include <utility>
+
+#include "geometry/row_call.h"
+#include "row_plan.h"
+
+#if defined(HORO_EMULATE)
+#include "emulate.h"
+#else
+#define HORO_DEVICE __device__ __forceinline__
+#define HORO_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
+#define HORO_CONSTANT const __grid_constant__
+#define HORO_ON_ACCESS(p, bytes)
+#endif
+
+namespace horo::cuda {
+
+// ---- Compile-time loops: operands have kinds, arrays must keep compile-time indices to stay in registers.
+
+template <class Body, int... i>
+HORO_DEVICE void each(std::integer_sequence<int, i...>, Body&& body) {
+    (body(std::integral_constant<int, i>{}), ...);
+}
+template <int n, class Body>
+HORO_DEVICE void each(Body&& body) {
+    each(std::make_integer_sequence<int, n>{}, body);
+}
+
+template <class Op>
+struct Shape {
+    static constexpr Signature signature{Op::signature};
+    static constexpr int inputs = signature.inputs, outputs = signature.outputs;
+    static constexpr bool reads(int i) { return signature.input[i] != Kind::scalar; }
+    static constexpr bool writes(int j) { return signature.output[j] != Kind::scalar; }
+    static constexpr bool combines() {
+        for (int j = 0; j < outputs; ++j)
+            if (writes(j)) return true;
+        return false;
+    }
+};
+
+// ---- Memory
+
+template <class T, int width>
+struct alignas(width * sizeof(T)) Pack {
+    T v[width];
+};
+
+// The part of a row that one lane owns within a tile.
+struct Lane {
+    int lane, lanes;
+    int elements;  // of the row within the tile; 0 for a row that does not exist
+};
+
+template <int width, class T, int slots>
+HORO_DEVICE void load_slots(T (&x)[slots], const T* row, const Lane& own) {
+#pragma unroll
+    for (int v = 0; v < slots / width; ++v) {
+        const int at = (v * own.lanes + own.lane) * width;
+        if (at < own.elements) {
+            HORO_ON_ACCESS(row + at, width * sizeof(T));
+            const Pack<T, width> pack = *reinterpret_cast<const Pack<T, width>*>(row + at);
+#pragma unroll
+            for (int e = 0; e < width; ++e) x[v * width + e] = pack.v[e];
+        } else {
+#pragma unroll
+            for (int e = 0; e < width; ++e) x[v * width + e] = T(0);
+        }
+    }
+}
+
+template <int width, class T, int slots>
+HORO_DEVICE void store_slots(const T (&x)[slots], T* row, const Lane& own) {
+#pragma unroll
+    for (int v = 0; v < slots / width; ++v) {
+        const int at = (v * own.lanes + own.lane) * width;
+        if (at < own.elements) {
+            HORO_ON_ACCESS(row + at, width * sizeof(T));
+            Pack<T, width> pack;
+#pragma unroll
+            for (int e = 0; e < width; ++e) pack.v[e] = x[v * width + e];
+            *reinterpret_cast<Pack<T, width>*>(row + at) = pack;
+        }
+    }
+}
+
+// The width is the same for the whole grid, so these branches cost nothing.
+template <class T, int slots>
+HORO_DEVICE void store(int width, const T (&x)[slots], T* row, const Lane& own) {
+    if constexpr (sizeof(T) == 4)
+        if (width == 4) return store_slots<4>(x, row, own);
+    if (width == 2) return store_slots<2>(x, row, own);
+    store_slots<1>(x, row, own);
+}
+
+// ---- Sums
+
+template <class Op, class T>
+struct Accumulator {
+    static constexpr bool exact = sizeof(T) == 8;  // products of float32 numbers are exact in double
+    static constexpr int compensated = exact ? Op::dots : 0;
+    double hi[Op::sums];
+    double lo[compensated ? compensated : 1];
+
+    HORO_DEVICE Accumulator() {
+        each<Op::sums>([&](auto k) { hi[k] = 0; });
+        each<compensated>([&](auto k) { lo[k] = 0; });
+    }
+    HORO_HD void dot(int k, double a, double b) {
+        if constexpr (exact) {
+            const Sum<double> p = two_product(a, b), s = two_sum(hi[k], p.hi);
+            hi[k] = s.hi;
+            lo[k] += s.lo + p.lo;
+        } else {
+            hi[k] += a * b;
+        }
+    }
+    HORO_HD void add(int k, double v) { hi[k] += v; }
+
+    // Adds another lane's sums; both lanes of a pair get the same bits.
+    HORO_DEVICE void merge(int mask) {
+        each<Op::sums>([&](auto k) {
+            const double other = __shfl_xor_sync(0xffffffff, hi[k], mask);
+            if constexpr (k < compensated) {
+                const double other_lo = __shfl_xor_sync(0xffffffff, lo[k], mask);
+                const Sum<double> s = two_sum(hi[k], other);
+                hi[k] = s.hi;
+                lo[k] = (lo[k] + other_lo) + s.lo;
+            } else {
+                hi[k] += other;
+            }
+        });
+    }
+};
+
+// ---- The kernel
+
+template <class Op, class T, class Tile>
+struct Rows {
+    static constexpr int vector = vector_bytes / static_cast<int>(sizeof(T));
+    static constexpr int row_count = Tile::row_count, slots = Tile::vectors * vector;
+    using S = Shape<Op>;
+
+    T x[row_count][S::inputs][slots];
+
+    template <int width>
+    HORO_DEVICE void load_width(const RowCall& call, const int64_t (&row)[row_count],
+                                const Lane (&own)[row_count], int64_t first) {
+        each<row_count>([&](auto r) {
+            each<S::inputs>([&](auto i) {
+                if constexpr (S::reads(i)) {
+                    const T* p = static_cast<const T*>(call.in[i]) + row[r] * call.in_stride[i] + first +
+                                 (S::signature.input[i] == Kind::ambient);
+                    load_slots<width>(x[r][i], p, own[r]);
+                }
+            });
+        });
+    }
+
+    HORO_DEVICE void load(int width, const RowCall& call, const int64_t (&row)[row_count],
+                          const Lane (&own)[row_count], int64_t first) {
+        if constexpr (sizeof(T) == 4)
+            if (width == 4) return load_width<4>(call, row, own, first);
+        if (width == 2) return load_width<2>(call, row, own, first);
+        load_width<1>(call, row, own, first);
+    }
+
+    HORO_DEVICE void reduce(Accumulator<Op, T> (&sum)[row_count], int used) const {
+        each<slots>([&](auto s) {
+            if (s < used)
+                each<row_count>([&](auto r) {
+                    double in[Signature::max_operands] = {};
+                    each<S::inputs>([&](auto i) {
+                        if constexpr (S::reads(i)) in[i] = static_cast<double>(x[r][i][s]);
+                    });
+                    Op::reduce(in, sum[r]);
+                });
+        });
+    }
+
+    HORO_DEVICE void combine(const RowCall& call, const double (&k)[row_count][Op::coefficients], int width,
+                             const int64_t (&row)[row_count], const Lane (&own)[row_count],
+                             int64_t first) const {
+        each<row_count>([&](auto r) {
+            T y[S::outputs][slots];
+            each<slots>([&](auto s) {
+                double in[Signature::max_operands] = {}, out[Signature::max_operands] = {};
+                each<S::inputs>([&](auto i) {
+                    if constexpr (S::reads(i)) in[i] = static_cast<double>(x[r][i][s]);
+                });
+                Op::combine(in, k[r], out);
+                each<S::outputs>([&](auto j) { y[j][s] = static_cast<T>(out[j]); });
+            });
+            each<S::outputs>([&](auto j) {
+                if constexpr (S::writes(j))
+                    if (call.out[j]) {
+                        T* p = static_cast<T*>(call.out[j]) + row[r] * call.out_stride[j] + first +
+                               (S::signature.output[j] == Kind::ambient);
+                        store(width, y[j], p, own[r]);
+                    }
+            });
+        });
+    }
+};
+
+// The sums of a row that lies on several warps; every thread of the row gets them.
+template <class Op, class T>
+HORO_DEVICE void merge_warps(Accumulator<Op, T>& sum, int lanes) {
+    using Acc = Accumulator<Op, T>;
+    constexpr int numbers = Op::sums + Acc::compensated;
+    __shared__ double shared[WideTile::threads / warp][numbers];
+    const int thread = static_cast<int>(threadIdx.x), mine = thread / warp, warps = lanes / warp;
+    __syncthreads();  // of the previous rows
+    if (thread % warp == 0) {
+        each<Op::sums>([&](auto k) { shared[mine][k] = sum.hi[k]; });
+        each<Acc::compensated>([&](auto k) { shared[mine][Op::sums + k] = sum.lo[k]; });
+    }
+    __syncthreads();
+    const int from = mine / warps * warps + thread % warps;
+    each<Op::sums>([&](auto k) { sum.hi[k] = shared[from][k]; });
+    each<Acc::compensated>([&](auto k) { sum.lo[k] = shared[from][Op::sums + k]; });
+    for (int mask = warps / 2; mask; mask /= 2) sum.merge(mask);
+}
+
+template <class Op, class T, class Tile>
+HORO_KERNEL(Tile::threads)
+row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
+    using S = Shape<Op>;
+    constexpr int row_count = Tile::row_count, scalars = Signature::max_operands;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int lane = thread & (plan.lanes - 1), group = thread / plan.lanes;
+    Rows<Op, T, Tile> rows;
+    for (int64_t block = blockIdx.x; block < plan.blocks; block += gridDim.x) {
+        int64_t row[row_count];
+        Lane own[row_count];
+        double scalar[row_count][scalars];
+        // Rows of one access of a warp are neighbours.
+        const int64_t start = block * plan.rows + (Tile::row_count == 1 ? group : 0);
+        each<row_count>([&](auto r) {
+            if constexpr (row_count == 1) {
+                row[r] = start;
+            } else {
+                const int per_warp = warp / plan.lanes;
+                row[r] = start + (group / per_warp * row_count + r) * per_warp + group % per_warp;
+            }
+            const bool live = row[r] < call.rows;
+            own[r] = {lane, plan.lanes,
+                      live ? static_cast<int>(call.dim < plan.tile ? call.dim : plan.tile) : 0};
+            each<S::inputs>([&](auto i) {
+                if constexpr (S::signature.input[i] != Kind::row) {
+                    scalar[r][i] = live ? static_cast<double>(
+                                              static_cast<const T*>(call.in[i])[row[r] * call.in_stride[i]])
+                                        : 0.0;
+                } else {
+                    scalar[r][i] = 0.0;
+                }
+            });
+        });
+
+        // Reduce. The last tile stays in registers; of most rows it is the only one.
+        Accumulator<Op, T> sum[row_count];
+        rows.load(plan.width, call, row, own, 0);
+        rows.reduce(sum, plan.slots);
+        if constexpr (row_count == 1) {
+            for (int64_t tile = 1; tile < plan.tiles; ++tile) {
+                const int64_t first = tile * plan.tile;
+                if (own[0].elements)
+                    own[0].elements =
+                        static_cast<int>(call.dim - first < plan.tile ? call.dim - first : plan.tile);
+                rows.load(plan.width, call, row, own, first);
+                rows.reduce(sum, plan.slots);
+            }
+        }
+        for (int mask = (plan.lanes < warp ? plan.lanes : warp) / 2; mask; mask /= 2)
+            each<row_count>([&](auto r) { sum[r].merge(mask); });
+        if constexpr (row_count == 1)
+            if (plan.lanes > warp) merge_warps(sum[0], plan.lanes);
+
+        // Solve: the lanes of a group share its rows out, and each gets all coefficients back.
+        double k[row_count][Op::coefficients];
+        const int share = plan.lanes < row_count ? plan.lanes : row_count;
+#pragma unroll 1
+        for (int q = 0; q < row_count; q += share) {
+            const int mine = q + (lane & (share - 1));
+            constexpr double rounding = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53;
+            Sum<double> s[Op::sums];
+            double in[scalars] = {}, mine_k[Op::coefficients], result[scalars];
+            int64_t at = row[0];
+            each<row_count>([&](auto r) {
+                if (r == 0 || r == mine) {
+                    at = row[r];
+                    each<Op::sums>([&](auto n) {
+                        if constexpr (n < Accumulator<Op, T>::compensated)
+                            s[n] = {sum[r].hi[n], sum[r].lo[n]};
+                        else
+                            s[n] = {sum[r].hi[n], 0.0};
+                    });
+                    each<S::inputs>([&](auto i) { in[i] = scalar[r][i]; });
+                }
+            });
+            Op::template solve<double>({s, in, call.param, mine_k, result, rounding});
+            if (lane < share && at < call.rows)
+                each<S::outputs>([&](auto j) {
+                    if constexpr (S::signature.output[j] != Kind::row)
+                        if (call.out[j])
+                            static_cast<T*>(call.out[j])[at * call.out_stride[j]] = static_cast<T>(result[j]);
+                });
+            if constexpr (S::combines()) {
+                each<row_count>([&](auto r) {
+                    if (r >= q && r < q + share)
+                        each<Op::coefficients>([&](auto c) {
+                            if constexpr (row_count == 1)
+                                k[r][c] = mine_k[c];
+                            else
+                                k[r][c] =
+                                    __shfl_sync(0xffffffff, mine_k[c], (thread & ~(plan.lanes - 1)) + r - q);
+                        });
+                });
+            }
+        }
+
+        // Combine, the tile in registers first.
+        if constexpr (S::combines()) {
+            rows.combine(call, k, plan.width, row, own, (plan.tiles - 1) * plan.tile);
+            if constexpr (row_count == 1) {
+                if (own[0].elements) own[0].elements = static_cast<int>(plan.tile);
+                for (int64_t tile = plan.tiles - 2; tile >= 0; --tile) {
+                    rows.load(plan.width, call, row, own, tile * plan.tile);
+                    rows.combine(call, k, plan.width, row, own, tile * plan.tile);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace horo::cuda

@@ -1,0 +1,113 @@
+// Which lane of which warp owns which elements of a row: pure arithmetic, the same on host and device, so it
+// is tested without a GPU. Choices that only measurements can settle are here and nowhere else.
+#pragma once
+#include <cstdint>
+
+#include "geometry/row_call.h"
+
+namespace horo::cuda {
+
+constexpr int warp = 32;
+constexpr int vector_bytes = 16;  // the widest access
+
+// A thread holds `row_count` rows times `vectors` widest accesses of each input in registers: enough bytes in
+// flight for HBM3 at the occupancy that leaves, e.g. 32 to 48 KiB per multiprocessor for two inputs.
+template <int rows>
+struct NarrowTile {  // a row on 1 to 32 lanes of one warp
+    static constexpr int row_count = rows, vectors = 1, threads = 128;
+};
+// With three inputs and their sums, four rows would spill.
+template <class Op>
+constexpr int narrow_rows() {
+    constexpr Signature signature(Op::signature);
+    int inputs = 0;
+    for (int i = 0; i < signature.inputs; ++i) inputs += signature.input[i] != Kind::scalar;
+    return inputs >= 3 ? 2 : 4;
+}
+struct WideTile {  // a row on 1 to 8 warps; 4096 float32 numbers, wider rows are read twice
+    static constexpr int row_count = 1, vectors = 4, threads = 256;
+};
+
+// How a call is laid out. Element `slot` of lane l is element ((slot / width) lanes + l) width + slot % width
+// of its tile; rows wider than a tile (wide only) take several tiles.
+struct RowPlan {
+    bool narrow;
+    int width;       // elements per access
+    int lanes;       // per row: a power of two
+    int threads;     // per block
+    int rows;        // per block
+    int slots;       // of a lane that any row uses
+    int64_t tile;    // elements of a row held at once
+    int64_t tiles;   // per row
+    int64_t blocks;  // of work
+};
+
+constexpr int power_of_two_from(int64_t n) {
+    int p = 1;
+    while (p < n) p *= 2;
+    return p;
+}
+
+constexpr int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The widest access, in elements, that every operand allows; `address` gathers (by "or") all addresses of
+// first elements and all strides in bytes.
+constexpr int access_width(uint64_t address, int64_t dim, int element_bytes) {
+    int width = vector_bytes / element_bytes;
+    while (width > 1 && (dim % width || address % (static_cast<uint64_t>(width) * element_bytes))) width /= 2;
+    return width;
+}
+
+// `narrow_row_count` is that of the operation's NarrowTile.
+constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int element_bytes, int width, int narrow_row_count) {
+    using Narrow = NarrowTile<1>;
+    RowPlan plan{};
+    plan.width = width;
+    const int vector = vector_bytes / element_bytes;
+    const int64_t accesses = ceiling(dim, width);
+    const int64_t narrow_slots = Narrow::vectors * vector / width;
+    if (accesses <= warp * narrow_slots) {
+        plan.narrow = true;
+        // As few lanes as hold the row, for `solve` runs once per warp; but 64 bytes of a row side by side.
+        const int64_t least = ceiling(accesses, narrow_slots);
+        const int64_t side_by_side = 64 / (int64_t{width} * element_bytes);
+        const int64_t wanted = least > side_by_side ? least : side_by_side;
+        plan.lanes = power_of_two_from(wanted < accesses ? wanted : accesses);
+        if (plan.lanes > warp) plan.lanes = warp;
+        plan.threads = Narrow::threads;
+        plan.rows = plan.threads / plan.lanes * narrow_row_count;
+        plan.tile = plan.lanes * Narrow::vectors * vector;
+        plan.tiles = 1;
+        plan.slots = static_cast<int>(ceiling(accesses, plan.lanes)) * width;
+    } else {
+        const int64_t per_warp = int64_t{warp} * WideTile::vectors * vector;
+        const int64_t warps = ceiling(dim, per_warp);
+        const int most = WideTile::threads / warp;
+        plan.lanes = warp * power_of_two_from(warps < most ? warps : most);
+        plan.threads = plan.lanes < 128 ? 128 : plan.lanes;
+        plan.rows = plan.threads / plan.lanes;
+        plan.tile = int64_t{plan.lanes} * WideTile::vectors * vector;
+        plan.tiles = ceiling(dim, plan.tile);
+        const int64_t in_tile = plan.tiles > 1 ? plan.tile / width : accesses;
+        plan.slots = static_cast<int>(ceiling(in_tile, plan.lanes)) * width;
+    }
+    plan.blocks = ceiling(rows, plan.rows);
+    return plan;
+}
+
+// The addresses and strides of a call, gathered for access_width. One row needs no stride.
+template <class Op>
+inline uint64_t gather_addresses(const RowCall& call, int element_bytes) {
+    constexpr Signature signature(Op::signature);
+    uint64_t all = 0;
+    const auto add = [&](Kind kind, const void* p, int64_t stride) {
+        if (kind == Kind::scalar || !p) return;
+        all |= reinterpret_cast<uintptr_t>(p) + (kind == Kind::ambient ? element_bytes : 0);
+        if (call.rows > 1) all |= static_cast<uint64_t>(stride * element_bytes);
+    };
+    for (int i = 0; i < signature.inputs; ++i) add(signature.input[i], call.in[i], call.in_stride[i]);
+    for (int j = 0; j < signature.outputs; ++j) add(signature.output[j], call.out[j], call.out_stride[j]);
+    return all;
+}
+
+}  // namespace horo::cuda

@@ -1,0 +1,76 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * A CUDA device. {@link #list} is empty on a machine without one and {@link #reason} says why.
+ * Setting {@code HORO_DISABLE_CUDA=1} in the environment hides all devices.
+ *
+ * @param number the CUDA device number, 0 or more
+ */
+public record Device(int number) {
+    private static final int NAME_BYTES = 256;
+
+    private static final MethodHandle COUNT =
+            Native.bind("horo_device_count", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    private static final MethodHandle REASON =
+            Native.bind("horo_device_reason", FunctionDescriptor.of(Native.C_STRING));
+    private static final MethodHandle NAME =
+            Native.bind(
+                    "horo_device_name",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT));
+
+    /** Checks the number, not whether there is such a device. */
+    public Device {
+        if (number < 0) {
+            throw new IllegalArgumentException("number: " + number + ", expected 0 or more");
+        }
+    }
+
+    /** Every device that can be used: compute capability 8.0 or more, a driver for CUDA 13. */
+    public static List<Device> list() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment count = arena.allocate(JAVA_INT);
+            int status;
+            try {
+                status = (int) COUNT.invokeExact(count);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return IntStream.range(0, count.get(JAVA_INT, 0)).mapToObj(Device::new).toList();
+        }
+    }
+
+    /** Why {@link #list} is empty; empty if it is not. */
+    public static String reason() {
+        return Native.text(REASON);
+    }
+
+    /**
+     * The name its maker gave it.
+     *
+     * @throws HorosphereException if there is no such device, with the reason
+     */
+    public String name() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment text = arena.allocate(NAME_BYTES);
+            int status;
+            try {
+                status = (int) NAME.invokeExact(number, text, NAME_BYTES);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return text.getString(0);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Memory of a CUDA device, freed by {@link #close}. Java cannot read it: {@link #at} gives what a
+ * kernel on the device takes as an operand, a segment of size zero that carries only the address,
+ * so that reading it by mistake is an exception and never a crash. What is behind the address is
+ * not checked by the kernel call: its operands must lie inside memory of the exec's device. Memory
+ * of another library is passed alike, as {@code MemorySegment.ofAddress(pointer)}. Safe from any
+ * thread; close it only when nothing enqueued uses it any more.
+ */
+public final class DeviceMemory implements AutoCloseable {
+    private static final MethodHandle ALLOCATE =
+            Native.bind(
+                    "horo_device_allocate",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS));
+    private static final MethodHandle FREE =
+            Native.bind("horo_device_free", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS));
+    private static final MethodHandle COPY =
+            Native.bind(
+                    "horo_device_copy",
+                    FunctionDescriptor.of(
+                            JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+
+    private final Device device;
+    private final MemorySegment address;
+    private final long byteSize;
+    private volatile boolean closed;
+
+    private DeviceMemory(Device device, MemorySegment address, long byteSize) {
+        this.device = device;
+        this.address = address;
+        this.byteSize = byteSize;
+    }
+
+    /**
+     * Allocates uninitialised memory, aligned to 256 bytes.
+     *
+     * @param byteSize 1 or more
+     * @throws HorosphereException if there is no such device, with the reason, or not enough memory
+     */
+    public static DeviceMemory allocate(Device device, long byteSize) {
+        if (device == null) {
+            throw new IllegalArgumentException("device: null");
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            int status;
+            try {
+                status = (int) ALLOCATE.invokeExact(device.number(), byteSize, result);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return new DeviceMemory(device, result.get(ADDRESS, 0), byteSize);
+        }
+    }
+
+    /** The device it lies on. */
+    public Device device() {
+        return device;
+    }
+
+    /** Its size in bytes. */
+    public long byteSize() {
+        return byteSize;
+    }
+
+    /** Its start, as an operand; see the class comment. */
+    public MemorySegment address() {
+        return open();
+    }
+
+    /** An operand that starts {@code offset} bytes into it. */
+    public MemorySegment at(long offset) {
+        requireInside(offset, 0);
+        return MemorySegment.ofAddress(open().address() + offset);
+    }
+
+    /**
+     * Copies native host memory to {@code offset}, in the order of the stream, and waits for it.
+     *
+     * @throws IllegalArgumentException if the source is on the heap or does not fit
+     */
+    public void copyFrom(MemorySegment source, long offset, Stream stream) {
+        requireHost("source", source);
+        requireInside(offset, source.byteSize());
+        copy(at(offset), source, source.byteSize(), stream);
+    }
+
+    /**
+     * Fills native host memory from {@code offset} on, in the order of the stream, and waits for
+     * it.
+     *
+     * @throws IllegalArgumentException if the target is on the heap, read-only, or larger than what
+     *     is left
+     */
+    public void copyTo(MemorySegment target, long offset, Stream stream) {
+        requireHost("target", target);
+        if (target.isReadOnly()) {
+            throw new IllegalArgumentException("target: read-only memory");
+        }
+        requireInside(offset, target.byteSize());
+        copy(target, at(offset), target.byteSize(), stream);
+    }
+
+    private void copy(MemorySegment to, MemorySegment from, long bytes, Stream stream) {
+        if (stream == null || !stream.device().equals(device)) {
+            throw new IllegalArgumentException(
+                    "stream: "
+                            + (stream == null ? "null" : "of " + stream.device())
+                            + ", expected one of "
+                            + device);
+        }
+        int status;
+        try {
+            status = (int) COPY.invokeExact(device.number(), to, from, bytes, stream.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    private static void requireHost(String name, MemorySegment segment) {
+        if (segment == null || !segment.isNative()) {
+            throw new IllegalArgumentException(
+                    name
+                            + ": "
+                            + (segment == null ? "null" : "heap memory")
+                            + ", expected native memory");
+        }
+    }
+
+    private void requireInside(long offset, long bytes) {
+        if (offset < 0 || bytes > byteSize - offset) {
+            throw new IllegalArgumentException(
+                    "offset: "
+                            + offset
+                            + " with "
+                            + bytes
+                            + " bytes, expected inside "
+                            + byteSize
+                            + " bytes");
+        }
+    }
+
+    private MemorySegment open() {
+        if (closed) {
+            throw new IllegalStateException("device memory: already closed");
+        }
+        return address;
+    }
+
+    /** Waits for the work of the device and frees the memory. */
+    @Override
+    public synchronized void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        int status;
+        try {
+            status = (int) FREE.invokeExact(device.number(), address);
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+}

@@ -1,0 +1,176 @@
+// The CUDA row kernel, compiled for the host and run thread by thread, against the CPU engine: which lane
+// owns which elements, tails, widths of access, several rows per lane, warps that share a row, rows of
+// several tiles. Says nothing of what nvcc makes of it.
+#define HORO_EMULATE 1
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "horosphere/horo.h"
+#include "row_kernel.cuh"
+
+namespace {
+
+using namespace horo;
+using namespace horo::cuda;
+
+constexpr double canary = 12345;
+
+int64_t width(Kind kind, int64_t dim) {
+    return kind == Kind::row ? dim : kind == Kind::ambient ? dim + 1 : 1;
+}
+
+template <class Op, class T>
+void launch(const RowCall& call, unsigned grid) {
+    constexpr int bytes = sizeof(T), narrow = narrow_rows<Op>();
+    const int access = access_width(gather_addresses<Op>(call, bytes), call.dim, bytes);
+    const RowPlan plan = plan_rows(call.rows, call.dim, bytes, access, narrow);
+    if (static_cast<int64_t>(grid) > plan.blocks) grid = static_cast<unsigned>(plan.blocks);
+    emulated_grid = grid;
+    for (unsigned block = 0; block < grid; ++block)
+        emulate::Block::current().run(block, static_cast<unsigned>(plan.threads), [&] {
+            if (plan.narrow)
+                row_kernel<Op, T, NarrowTile<narrow>>(call, plan);
+            else
+                row_kernel<Op, T, WideTile>(call, plan);
+        });
+}
+
+// pad: elements between rows; offset: of the first from 16-byte alignment; in_place: output 0 in the input of
+// its kind; repeat: the last input is one row.
+struct Layout {
+    int64_t pad, offset;
+    bool in_place, repeat, only_first;
+};
+
+template <class Op, class T>
+void compare(int64_t rows, int64_t dim, const Layout& layout, unsigned grid) {
+    constexpr Signature s(Op::signature);
+    std::mt19937 random(5);
+    std::uniform_real_distribution<double> uniform(-1, 1);
+    std::vector<T> in[4], out[4], want[4];
+    RowCall call{};
+    call.rows = rows;
+    call.dim = dim;
+    for (double& p : call.param) p = 0.7;
+    for (int i = 0; i < s.inputs; ++i) {
+        const int64_t w = width(s.input[i], dim), stride = w + layout.pad;
+        in[i].assign(layout.offset + rows * stride + 8, T(canary));
+        const double scale = 0.5 / std::sqrt(static_cast<double>(dim));
+        for (int64_t r = 0; r < rows; ++r)
+            for (int64_t j = 0; j < w; ++j)
+                in[i][layout.offset + r * stride + j] = static_cast<T>(uniform(random) * scale);
+        call.in[i] = in[i].data() + layout.offset;
+        call.in_stride[i] = layout.repeat && i == s.inputs - 1 ? 0 : stride;
+    }
+    for (int j = 0; j < s.outputs; ++j) {
+        const int64_t stride = width(s.output[j], dim) + layout.pad;
+        out[j].assign(layout.offset + rows * stride + 8, T(canary));
+        want[j] = out[j];
+        call.out[j] = layout.only_first && j ? nullptr : out[j].data() + layout.offset;
+        call.out_stride[j] = stride;
+    }
+    int32_t op = -1;
+    CHECK(horo_op_find(Op::name, &op) == HORO_OK);
+    void* o[4];
+    for (int j = 0; j < 4; ++j) o[j] = call.out[j] ? want[j].data() + layout.offset : nullptr;
+    const int32_t status = horo_row_op(
+        op, sizeof(T) == 4 ? HORO_F32 : HORO_F64, rows, dim, call.in[0], call.in_stride[0], call.in[1],
+        call.in_stride[1], call.in[2], call.in_stride[2], call.in[3], call.in_stride[3], o[0],
+        call.out_stride[0], o[1], call.out_stride[1], o[2], call.out_stride[2], o[3], call.out_stride[3],
+        call.param[0], call.param[1], call.param[2], call.param[3], call.param[4], call.param[5], nullptr);
+    CHECK(status == HORO_OK, "%s: %s", Op::name, horo_last_error());
+    int in_place = -1;
+    if (layout.in_place)
+        for (int i = 0; i < s.inputs && in_place < 0; ++i)
+            if (s.input[i] == s.output[0]) in_place = i;
+    if (in_place >= 0) call.out[0] = const_cast<void*>(call.in[in_place]);
+    launch<Op, T>(call, grid);
+    for (int j = 0; j < s.outputs; ++j) {
+        const int64_t w = width(s.output[j], dim), stride = w + layout.pad;
+        const std::vector<T>& got = j == 0 && in_place >= 0 ? in[in_place] : out[j];
+        int64_t wrong = 0;
+        for (int64_t i = 0; i < static_cast<int64_t>(got.size()); ++i) {
+            const int64_t at = i - layout.offset;
+            const bool inside = call.out[j] && at >= 0 && at < rows * stride && at % stride < w;
+            if (!inside) wrong += got[i] != T(canary);
+        }
+        CHECK(wrong == 0, "%s: wrote %lld elements around output %d, dim %lld", Op::name, (long long)wrong, j,
+              (long long)dim);
+        // Sums are in another order, and a row's may cancel, so 8 ulps of the largest row.
+        double worst = 0, largest = 0;
+        for (int64_t r = 0; call.out[j] && r < rows; ++r) {
+            double error = 0, norm = 0;
+            for (int64_t k = 0; k < w; ++k) {
+                const double a = got[layout.offset + r * stride + k],
+                             b = want[j][layout.offset + r * stride + k];
+                error += (a - b) * (a - b);
+                norm += b * b;
+            }
+            largest = std::fmax(largest, std::sqrt(norm));
+            if (!(std::sqrt(error) <= worst)) worst = std::sqrt(error);
+        }
+        CHECK(worst <= 8 * std::numeric_limits<T>::epsilon() * largest,
+              "%s: output %d, %lld rows, dim %lld, %zu bytes, offset %lld, pad %lld: error %g of %g",
+              Op::name, j, (long long)rows, (long long)dim, sizeof(T), (long long)layout.offset,
+              (long long)layout.pad, worst, largest);
+    }
+}
+
+template <class Op, class T>
+void shapes() {
+    const int64_t dims[] = {1,  2,  3,  4,   5,   7,   8,   15,   16,   17,
+                            31, 33, 64, 100, 128, 130, 300, 1000, 1025, 4100};
+    for (int64_t dim : dims) {
+        const int64_t rows = dim <= 16 ? 131 : dim <= 300 ? 9 : 3;
+        compare<Op, T>(rows, dim, {0, 0, false, false, false}, 1 << 20);
+        compare<Op, T>(rows, dim, {3, 1, true, false, false}, 1);
+        compare<Op, T>(2, dim, {4, 2, false, true, std::strstr(Op::name, ".vjp") != nullptr}, 1);
+    }
+}
+
+template <class Op>
+void both() {
+    shapes<Op, float>();
+    shapes<Op, double>();
+}
+
+// Every element of every row has exactly one owner, whatever the shape.
+void owners() {
+    for (int bytes : {4, 8})
+        for (int64_t dim = 1; dim < 9000; dim += dim < 600 ? 1 : 97)
+            for (int narrow : {2, 4})
+                for (int access = 1; access <= 16 / bytes; access *= 2) {
+                    if (dim % access) continue;
+                    const RowPlan plan = plan_rows(1000, dim, bytes, access, narrow);
+                    const int slots = (plan.narrow ? 1 : WideTile::vectors) * 16 / bytes;
+                    std::vector<int> owned(static_cast<size_t>(dim));
+                    for (int64_t tile = 0; tile < plan.tiles; ++tile)
+                        for (int lane = 0; lane < plan.lanes; ++lane)
+                            for (int slot = 0; slot < (slots < plan.slots ? slots : plan.slots); ++slot) {
+                                const int64_t in_tile = (int64_t{slot / access} * plan.lanes + lane) * access;
+                                const int64_t at = tile * plan.tile + in_tile + slot % access;
+                                if (at < dim) ++owned[static_cast<size_t>(at)];
+                            }
+                    bool once = true;
+                    for (int n : owned) once &= n == 1;
+                    CHECK(once && plan.slots <= slots && plan.lanes * plan.rows <= plan.threads * narrow &&
+                              plan.blocks * plan.rows >= 1000 && (plan.blocks - 1) * plan.rows < 1000,
+                          "dim %lld, %d bytes, access %d", (long long)dim, bytes, access);
+                }
+}
+
+}  // namespace
+
+int main() {
+    owners();
+    both<poincare::MobiusAdd>();    // two inputs
+    both<poincare::ExpmapVjp>();    // three inputs, optional outputs, a scalar output
+    both<poincare::DistVjp>();      // a scalar input
+    both<poincare::Dist>();         // nothing to combine
+    both<lorentz::RsgdMomentum>();  // time coordinates
+    return check_result();
+}
