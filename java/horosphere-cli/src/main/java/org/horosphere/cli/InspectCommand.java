@@ -139,11 +139,11 @@ final class InspectCommand implements Callable<Integer> {
             Path file = data == null ? Defaults.testData() : data;
             String name = file.toString().toLowerCase(Locale.ROOT);
             List<String> texts =
-                    name.endsWith(".txt")
-                            ? Dataset.readTexts(file)
-                            : Dataset.readProblems(file).stream()
+                    name.endsWith(".json") || name.endsWith(".jsonl")
+                            ? Dataset.readProblems(file).stream()
                                     .map(Dataset.Problem::prompt)
-                                    .toList();
+                                    .toList()
+                            : Dataset.readTexts(file);
             return Inspection.model(
                     lm,
                     texts,

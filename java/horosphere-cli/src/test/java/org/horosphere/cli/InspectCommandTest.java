@@ -130,7 +130,7 @@ class InspectCommandTest {
         fails(1, "not found", "--model", m, "--data", dir.resolve("none.txt").toString());
         fails(1, "invalid JSON", "--model", m, "--data", file("a.jsonl", "x"));
         fails(1, "four different tokens", "--model", m, "--data", file("b.txt", "a\n\nb"));
-        fails(1, "no such directory", "--model", dir.resolve("none").toString());
+        fails(1, "no such file or directory", "--model", dir.resolve("none").toString());
     }
 
     @ParameterizedTest
