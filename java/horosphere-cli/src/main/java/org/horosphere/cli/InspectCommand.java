@@ -1,5 +1,7 @@
 package org.horosphere.cli;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -8,6 +10,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.horosphere.Exec;
+import org.horosphere.finetune.AtomicFiles;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.OneDnn;
@@ -30,6 +33,9 @@ import picocli.CommandLine.Option;
             "Takes a model and a data file, or plain matrices with --matrix. docs/inspect.md explains every figure."
         })
 final class InspectCommand implements Callable<Integer> {
+    /** The square of it in float64 is 13 GB, twice. */
+    private static final int MOST_POINTS = 40_000;
+
     @Mixin private ModelOptions model;
 
     @Option(
@@ -97,13 +103,26 @@ final class InspectCommand implements Callable<Integer> {
     private Path plots;
 
     @Override
-    public Integer call() {
+    public Integer call() throws IOException {
+        UsageException.require("--prompts", prompts, 1, Integer.MAX_VALUE);
+        UsageException.require("--points", points, 4, MOST_POINTS);
+        UsageException.require("--replicates", replicates, 19, Integer.MAX_VALUE);
+        UsageException.require("--resamples", resamples, 1, Integer.MAX_VALUE);
+        if (!matrices.isEmpty() && (data != null || model.isGiven())) {
+            throw new UsageException("--matrix: not together with --model, --adapter or --data");
+        }
+        Outputs.requireUsable(json);
+        Outputs.requireUsable(html);
+        if (plots != null) {
+            AtomicFiles.requireDirectory(plots);
+        }
         Inspection.Options options =
                 new Inspection.Options(prompts, points, replicates, resamples, seed);
         Inspection.Report report =
                 matrices.isEmpty() ? inspectModel(options) : inspectMatrices(options);
         System.out.print(ReportWriter.text(report));
         if (html != null) {
+            Files.createDirectories(html.toAbsolutePath().normalize().getParent());
             ReportWriter.html(report, html);
         }
         if (plots != null) {
@@ -120,11 +139,11 @@ final class InspectCommand implements Callable<Integer> {
             Path file = data == null ? Defaults.testData() : data;
             String name = file.toString().toLowerCase(Locale.ROOT);
             List<String> texts =
-                    name.endsWith(".txt")
-                            ? Dataset.readTexts(file)
-                            : Dataset.readProblems(file).stream()
+                    name.endsWith(".json") || name.endsWith(".jsonl")
+                            ? Dataset.readProblems(file).stream()
                                     .map(Dataset.Problem::prompt)
-                                    .toList();
+                                    .toList()
+                            : Dataset.readTexts(file);
             return Inspection.model(
                     lm,
                     texts,
@@ -136,9 +155,6 @@ final class InspectCommand implements Callable<Integer> {
     }
 
     private Inspection.Report inspectMatrices(Inspection.Options options) {
-        if (data != null || model.isGiven()) {
-            throw new IllegalArgumentException("--matrix: not together with --model or --data");
-        }
         OneDnn.ensureLoaded();
         List<Points> all = matrices.stream().map(MatrixFiles::read).toList();
         return Inspection.matrices(all, options, Exec.CPU, InspectCommand::show);

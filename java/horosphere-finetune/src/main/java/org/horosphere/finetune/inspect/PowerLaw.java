@@ -2,7 +2,6 @@ package org.horosphere.finetune.inspect;
 
 import java.util.Arrays;
 import java.util.SplittableRandom;
-import java.util.stream.IntStream;
 import org.apache.commons.math3.analysis.MultivariateFunction;
 import org.apache.commons.math3.optim.InitialGuess;
 import org.apache.commons.math3.optim.MaxEval;
@@ -217,11 +216,12 @@ public final class PowerLaw {
      */
     public Interval bootstrap(Rule rule, long xmin, int resamples, long seed) {
         int n = starts[values.length];
+        // drawn, not counted up: SplittableRandom's streams of evenly spaced seeds can overlap
+        long[] seeds = new SplittableRandom(seed).longs(resamples).toArray();
         double[] gammas =
-                IntStream.range(0, resamples)
+                Arrays.stream(seeds)
                         .parallel()
-                        .mapToDouble(
-                                r -> resampled(rule, xmin, n, seed + 0x9E3779B97F4A7C15L * (r + 1)))
+                        .mapToDouble(s -> resampled(rule, xmin, n, s))
                         .filter(g -> !Double.isNaN(g))
                         .sorted()
                         .toArray();

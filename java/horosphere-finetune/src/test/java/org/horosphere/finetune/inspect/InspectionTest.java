@@ -51,10 +51,9 @@ class InspectionTest {
         try (Tokenizer tokenizer = Tokenizer.open(folder)) {
             ModelConfig config =
                     ModelConfig.small(
-                            tokenizer.vocabSize(), 32, 2, tokenizer.bosId(), tokenizer.eosId());
+                            tokenizer.vocabSize(), 64, 2, tokenizer.bosId(), tokenizer.eosId());
             Pretraining random = new Pretraining(config, 7, Exec.CPU);
-            ModelWriter.write(
-                    folder.resolve("model"), config, random.weights(), DType.F32, folder);
+            ModelWriter.write(folder.resolve("model"), config, random.weights(), DType.F32, folder);
         }
     }
 
@@ -143,8 +142,7 @@ class InspectionTest {
             lm.forward(ids, study);
             assertEquals(0, inputs.size());
             assertEquals(14, before);
-            assertThrows(
-                    IllegalArgumentException.class, () -> lm.forward(new int[0], study));
+            assertThrows(IllegalArgumentException.class, () -> lm.forward(new int[0], study));
             assertThrows(IllegalArgumentException.class, () -> lm.embedding(-1));
             assertThrows(IllegalArgumentException.class, () -> lm.embedding(1 << 20));
         }

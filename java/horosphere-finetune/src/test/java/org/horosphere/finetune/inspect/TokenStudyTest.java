@@ -20,7 +20,10 @@ class TokenStudyTest {
                 List.of(2, 0, 3, 1, 4), r.tokens().stream().map(TokenStudy.Token::id).toList());
         // the more frequent of two spellings counts
         TokenStudy.Group dog =
-                r.groups().stream().filter(g -> g.words().contains("dog")).findFirst().orElseThrow();
+                r.groups().stream()
+                        .filter(g -> g.words().contains("dog"))
+                        .findFirst()
+                        .orElseThrow();
         assertEquals(2.0, dog.meanNorm());
         assertEquals(7.0, dog.meanCount());
         assertTrue(r.groups().stream().anyMatch(g -> g.words().contains("many")));
@@ -30,7 +33,8 @@ class TokenStudyTest {
         assertEquals(1, r.bins().get(0).tokens());
         assertEquals(5, r.ranks().size());
         assertEquals(7, r.ranks().get(0).mostCount());
-        // ranks of counts 4 2 5 3 1, of norms 1 5 2 3 4: 1 - 6 * 31 / 120... by hand: d^2 = 9+9+9+0+9
+        // ranks of counts 4 2 5 3 1, of norms 1 5 2 3 4: 1 - 6 * 31 / 120... by hand: d^2 =
+        // 9+9+9+0+9
         assertEquals(1 - 6 * 36 / 120.0, r.spearman(), 1e-12);
     }
 
