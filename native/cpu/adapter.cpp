@@ -2,9 +2,9 @@
 // product and neither pass forms a tensor of tokens x k or tokens x d.
 #include "cpu/adapter.h"
 
-#include "cpu/tile.h"
 #include "cpu/hyplora.h"
 #include "cpu/pool.h"
+#include "cpu/tile.h"
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {

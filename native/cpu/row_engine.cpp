@@ -129,20 +129,21 @@ __attribute__((noinline)) void solve(const Sum<Vector>* sum, const Vector* scala
 
 // ---- One block
 
-// The operands of a block with time coordinates taken off.
+// The operands of a block with time coordinates taken off. An output that is not wanted goes to a scrap of
+// memory: it steps by 0 along and between rows, so that the others come from the same instructions as ever.
 template <class T>
 struct Block {
     int64_t rows, dim;
     const T* in[operands];
     T* out[operands];
-    int64_t in_stride[operands], out_stride[operands];
+    int64_t in_stride[operands], out_stride[operands], out_step[operands];
     Vector scalar[operands], result[operands];
     bool combines;
 };
 
 template <class Op, class T>
 inline void narrow_block(Block<T>& b, const double* param) {
-    constexpr bool exact = sizeof(T) == 8;
+    constexpr bool exact = sizeof(T) == 8 || Op::precise;
     constexpr Signature signature(Op::signature);
     Vector x[narrow][operands] = {};
     for (int i = 0; i < signature.inputs; ++i)
@@ -159,14 +160,14 @@ inline void narrow_block(Block<T>& b, const double* param) {
         Vector y[operands] = {};
         Op::combine(x[j], coefficient, y);
         for (int i = 0; i < signature.outputs; ++i)
-            if (signature.output[i] != Kind::scalar && b.out[i])
-                store_column(b.out[i] + j, b.out_stride[i], y[i], b.rows);
+            if (signature.output[i] != Kind::scalar)
+                store_column(b.out[i] + j * b.out_step[i], b.out_stride[i], y[i], b.rows);
     }
 }
 
 template <class Op, class T>
 inline void wide_block(Block<T>& b, const double* param) {
-    constexpr bool exact = sizeof(T) == 8;
+    constexpr bool exact = sizeof(T) == 8 || Op::precise;
     constexpr Signature signature(Op::signature);
     const int64_t whole = b.dim / lanes * lanes, rest = b.dim - whole;
     Vector hi[Op::sums][lanes] = {}, lo[Op::sums][lanes] = {};
@@ -200,8 +201,7 @@ inline void wide_block(Block<T>& b, const double* param) {
         const T* p[operands];
         T* q[operands];
         for (int i = 0; i < signature.inputs; ++i) p[i] = b.in[i] + row * b.in_stride[i];
-        for (int i = 0; i < signature.outputs; ++i)
-            q[i] = b.out[i] ? b.out[i] + row * b.out_stride[i] : nullptr;
+        for (int i = 0; i < signature.outputs; ++i) q[i] = b.out[i] + row * b.out_stride[i];
         Vector k[Op::coefficients], x[operands], y[operands] = {};
         for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficient[c][row];
         for (int64_t j = 0; j < whole; j += lanes) {
@@ -209,14 +209,14 @@ inline void wide_block(Block<T>& b, const double* param) {
                 if (signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
             Op::combine(x, k, y);
             for (int i = 0; i < signature.outputs; ++i)
-                if (signature.output[i] != Kind::scalar && q[i]) store(q[i] + j, y[i]);
+                if (signature.output[i] != Kind::scalar) store(q[i] + j * b.out_step[i], y[i]);
         }
         if (rest) {
             for (int i = 0; i < signature.inputs; ++i)
                 if (signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
             Op::combine(x, k, y);
             for (int i = 0; i < signature.outputs; ++i)
-                if (signature.output[i] != Kind::scalar && q[i]) store_part(q[i] + whole, y[i], rest);
+                if (signature.output[i] != Kind::scalar) store_part(q[i] + whole * b.out_step[i], y[i], rest);
         }
     }
 }
@@ -225,10 +225,12 @@ template <class Op, class T>
 void kernel(const RowCall& call, int64_t begin, int64_t end) {
     constexpr Signature signature(Op::signature);
     Block<T> b{};
+    T scrap[operands][lanes + 1];
     b.dim = call.dim;
     b.combines = false;
     for (int i = 0; i < signature.outputs; ++i) {
-        b.out_stride[i] = call.out_stride[i];
+        b.out_stride[i] = call.out[i] ? call.out_stride[i] : 0;
+        b.out_step[i] = call.out[i] ? 1 : 0;
         b.combines |= signature.output[i] != Kind::scalar && call.out[i];
     }
     for (int i = 0; i < signature.inputs; ++i) b.in_stride[i] = call.in_stride[i];
@@ -246,15 +248,15 @@ void kernel(const RowCall& call, int64_t begin, int64_t end) {
         }
         T* first[operands];
         for (int i = 0; i < signature.outputs; ++i) {
-            first[i] = call.out[i] ? static_cast<T*>(call.out[i]) + row * call.out_stride[i] : nullptr;
-            b.out[i] = first[i] && signature.output[i] == Kind::ambient ? first[i] + 1 : first[i];
+            first[i] = call.out[i] ? static_cast<T*>(call.out[i]) + row * call.out_stride[i] : scrap[i];
+            b.out[i] = signature.output[i] == Kind::ambient ? first[i] + 1 : first[i];
         }
         if (call.dim <= narrow)
             narrow_block<Op>(b, call.param);
         else
             wide_block<Op>(b, call.param);
         for (int i = 0; i < signature.outputs; ++i)
-            if (signature.output[i] != Kind::row && first[i])
+            if (signature.output[i] != Kind::row)
                 store_column(first[i], b.out_stride[i], b.result[i], b.rows);
     }
 }

@@ -13,7 +13,7 @@ namespace poincare {
 
 #define HORO_POINCARE_RANGE " Range: c > 0, sqrt(c)|x| < 1 for every point."
 
-struct MobiusAdd {
+struct MobiusAdd : RowOperation {
     static constexpr const char* name = "poincare.mobius_add";
     static constexpr const char* signature = "x:row y:row; c -> out:row";
     static constexpr const char* doc =
@@ -42,7 +42,7 @@ struct MobiusAdd {
     }
 };
 
-struct MobiusAddVjp {
+struct MobiusAddVjp : RowOperation {
     static constexpr const char* name = "poincare.mobius_add.vjp";
     static constexpr const char* signature = "x:row y:row g:row; c -> g_x:row g_y:row g_c:scalar";
     static constexpr const char* doc = "Gradient of <g, x (+) y> by x, y and c." HORO_POINCARE_RANGE;
@@ -74,11 +74,11 @@ struct MobiusAddVjp {
         row.k[2] = slope;
         row.k[3] = -2.0 * c * s * r;
         row.k[4] = 2.0 * c * a * n;
-        // By c, twice: the first form is exact near x = -y at the rim, the second where x or y vanishes.
+        // By c, twice: the first form is exact near x = -y, the second where x or y vanishes.
         const V rim = a * yy * n - ss * r;
         const V inner =
             (gx * yy * (a * a - c * c * xx * ss) - gy * (xx + 2.0 * xy + c * xx * yy * (1.0 + a))) * (i * i);
-        row.result[2] = choose<V>(choose<V>(a < b, b, a) < 0.5, rim, inner);
+        row.result[2] = choose<V>(ss < choose<V>(xx < yy, xx, yy), rim, inner);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -88,7 +88,7 @@ struct MobiusAddVjp {
     }
 };
 
-struct Egrad2rgrad {
+struct Egrad2rgrad : RowOperation {
     static constexpr const char* name = "poincare.egrad2rgrad";
     static constexpr const char* signature = "x:row g:row; c -> out:row";
     static constexpr const char* doc =
@@ -111,7 +111,7 @@ struct Egrad2rgrad {
     }
 };
 
-struct Egrad2rgradVjp {
+struct Egrad2rgradVjp : RowOperation {
     static constexpr const char* name = "poincare.egrad2rgrad.vjp";
     static constexpr const char* signature = "x:row g:row h:row; c -> g_x:row g_g:row g_c:scalar";
     static constexpr const char* doc =
@@ -138,7 +138,7 @@ struct Egrad2rgradVjp {
     }
 };
 
-struct Dist {
+struct Dist : RowOperation {
     static constexpr const char* name = "poincare.dist";
     static constexpr const char* signature = "x:row y:row; c -> out:scalar";
     static constexpr const char* doc =
@@ -164,7 +164,7 @@ struct Dist {
     HORO_HD static void combine(const V*, const V*, V*) {}
 };
 
-struct DistVjp {
+struct DistVjp : RowOperation {
     static constexpr const char* name = "poincare.dist.vjp";
     static constexpr const char* signature = "x:row y:row g:scalar; c -> g_x:row g_y:row g_c:scalar";
     static constexpr const char* doc =
@@ -197,7 +197,7 @@ struct DistVjp {
     }
 };
 
-struct Expmap0 {
+struct Expmap0 : RowOperation {
     static constexpr const char* name = "poincare.expmap0";
     static constexpr const char* signature = "v:row; c -> out:row";
     static constexpr const char* doc = "tanh(sqrt(c)|v|) v / (sqrt(c)|v|). Range: c > 0, any v.";
@@ -217,7 +217,7 @@ struct Expmap0 {
     }
 };
 
-struct Expmap0Vjp {
+struct Expmap0Vjp : RowOperation {
     static constexpr const char* name = "poincare.expmap0.vjp";
     static constexpr const char* signature = "v:row g:row; c -> g_v:row g_c:scalar";
     static constexpr const char* doc = "Gradient of <g, expmap0(v)> by v and c. Range: c > 0, any v.";
@@ -243,7 +243,7 @@ struct Expmap0Vjp {
     }
 };
 
-struct Logmap0 {
+struct Logmap0 : RowOperation {
     static constexpr const char* name = "poincare.logmap0";
     static constexpr const char* signature = "x:row; c -> out:row";
     static constexpr const char* doc =
@@ -268,7 +268,13 @@ struct Logmap0 {
     }
 };
 
-struct Logmap0Vjp {
+// d/d(c|x|^2) of artanh(sqrt(c)|x|) / (sqrt(c)|x|), from its asinh_parts and the gap.
+template <class V>
+HORO_HD V artanh_slope(const AsinhParts<V>& p, V a) {
+    return 0.5 * (1.0 - p.difference / square_root(a)) / a;
+}
+
+struct Logmap0Vjp : RowOperation {
     static constexpr const char* name = "poincare.logmap0.vjp";
     static constexpr const char* signature = "x:row g:row; c -> g_x:row g_c:scalar";
     static constexpr const char* doc = "Gradient of <g, logmap0(x)> by x and c." HORO_POINCARE_RANGE;
@@ -284,8 +290,7 @@ struct Logmap0Vjp {
         const double c = row.param[0];
         const V xx = row.sum[0].hi, gx = row.sum[1].hi, a = gap(c, row.sum[0]);
         const AsinhParts<V> p = asinh_parts<V>(c * xx / a);
-        // d/d(c|x|^2) of the factor; with w = c|x|^2/a it is ((1+w) - (1+w)^(3/2) difference) / 2
-        const V slope = 0.5 * (1.0 - p.difference / square_root(a)) / a;
+        const V slope = artanh_slope(p, a);
         row.k[0] = p.ratio / square_root(a);
         row.k[1] = 2.0 * c * slope * gx;
         row.result[1] = slope * xx * gx;
@@ -321,7 +326,7 @@ struct ExpmapParts {
     }
 };
 
-struct Expmap {
+struct Expmap : RowOperation {
     static constexpr const char* name = "poincare.expmap";
     static constexpr const char* signature = "x:row v:row; c -> out:row";
     static constexpr const char* doc =
@@ -347,7 +352,7 @@ struct Expmap {
     }
 };
 
-struct ExpmapVjp {
+struct ExpmapVjp : RowOperation {
     static constexpr const char* name = "poincare.expmap.vjp";
     static constexpr const char* signature = "x:row v:row g:row; c -> g_x:row g_v:row g_c:scalar";
     static constexpr const char* doc =
@@ -402,7 +407,7 @@ struct ExpmapVjp {
     }
 };
 
-struct Logmap {
+struct Logmap : RowOperation {
     static constexpr const char* name = "poincare.logmap";
     static constexpr const char* signature = "x:row y:row; c -> out:row";
     static constexpr const char* doc =
@@ -433,7 +438,7 @@ struct Logmap {
     }
 };
 
-struct LogmapVjp {
+struct LogmapVjp : RowOperation {
     static constexpr const char* name = "poincare.logmap.vjp";
     static constexpr const char* signature = "x:row y:row g:row; c -> g_x:row g_y:row g_c:scalar";
     static constexpr const char* doc = "Gradient of <g, logmap(x, y)> by x, y and c." HORO_POINCARE_RANGE;
@@ -475,6 +480,512 @@ struct LogmapVjp {
         const V d = k[2] * (in[1] - in[0]);
         out[0] = k[1] * in[2] + (k[3] * in[0] - d);
         out[1] = k[0] * in[2] + (k[4] * in[1] + d);
+    }
+};
+
+struct Dist0 : RowOperation {
+    static constexpr const char* name = "poincare.dist0";
+    static constexpr const char* signature = "x:row; c -> out:scalar";
+    static constexpr const char* doc =
+        "2/sqrt(c) artanh(sqrt(c)|x|), the distance from the origin, computed as 2/sqrt(c) asinh(sqrt(c)|x| "
+        "/ "
+        "sqrt(1 - c|x|^2)); NaN outside the ball." HORO_POINCARE_RANGE;
+    static constexpr int dots = 1, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V z = square_root<V>(row.sum[0].hi) / square_root(gap(c, row.sum[0]));
+        row.result[0] = 2.0 * z * asinh_parts<V>(c * z * z).ratio;
+    }
+    template <class V>
+    HORO_HD static void combine(const V*, const V*, V*) {}
+};
+
+struct Dist0Vjp : RowOperation {
+    static constexpr const char* name = "poincare.dist0.vjp";
+    static constexpr const char* signature = "x:row g:scalar; c -> g_x:row g_c:scalar";
+    static constexpr const char* doc =
+        "Gradient of g dist0(x) by x and c; zero by convention where x = 0." HORO_POINCARE_RANGE;
+    static constexpr int dots = 1, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V g = row.scalar[1], xx = row.sum[0].hi, a = gap(c, row.sum[0]), x = square_root(xx);
+        const AsinhParts<V> p = asinh_parts<V>(c * xx / a);
+        row.k[0] = choose<V>(xx == 0.0, V{}, 2.0 * g / (a * x));
+        row.result[1] = 2.0 * g * x * xx * artanh_slope(p, a);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+struct MobiusScalarMul : RowOperation {
+    static constexpr const char* name = "poincare.mobius_scalar_mul";
+    static constexpr const char* signature = "r:scalar x:row; c -> out:row";
+    static constexpr const char* doc =
+        "r (x) x = expmap0(r logmap0(x)): x moved to r times its distance from the origin; r any "
+        "number." HORO_POINCARE_RANGE;
+    static constexpr int dots = 1, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[1], in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V xx = row.sum[0].hi, a = gap(c, row.sum[0]);
+        const V m = row.scalar[0] * asinh_parts<V>(c * xx / a).ratio / square_root(a);
+        row.k[0] = m * tanh_parts<V>(c * xx * m * m).ratio;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1];
+    }
+};
+
+struct MobiusScalarMulVjp : RowOperation {
+    static constexpr const char* name = "poincare.mobius_scalar_mul.vjp";
+    static constexpr const char* signature = "r:scalar x:row g:row; c -> g_r:scalar g_x:row g_c:scalar";
+    static constexpr const char* doc = "Gradient of <g, r (x) x> by r, x and c." HORO_POINCARE_RANGE;
+    static constexpr int dots = 1, sums = 2, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[1], in[1]);
+        sum.add(1, in[2] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V r = row.scalar[0], xx = row.sum[0].hi, gx = row.sum[1].hi, a = gap(c, row.sum[0]);
+        const AsinhParts<V> p = asinh_parts<V>(c * xx / a);
+        const V l = p.ratio / square_root(a), m = r * l;
+        const TanhParts<V> t = tanh_parts<V>(c * xx * m * m);
+        const V bend = r * (t.sech2 * artanh_slope(p, a)) - 0.5 * m * m * m * t.difference;
+        row.k[0] = m * t.ratio;
+        row.k[1] = 2.0 * c * bend * gx;
+        row.result[0] = gx * l * t.sech2;
+        row.result[2] = bend * xx * gx;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[1] = k[0] * in[2] + k[1] * in[1];
+    }
+};
+
+struct Gyration : RowOperation {
+    static constexpr const char* name = "poincare.gyration";
+    static constexpr const char* signature = "x:row y:row v:row; c -> out:row";
+    static constexpr const char* doc =
+        "gyr[x, y] v = -(x (+) y) (+) (x (+) (y (+) v)) as the linear map it is, for any v; computed as v + "
+        "2c/D "
+        "(((s + b) q - s p) x - ((1 - a) q + a p)(x + y)), p = <x,v>, q = <x + y,v>, D = s + a b, gaps a, b "
+        "and s as in "
+        "mobius_add." HORO_POINCARE_RANGE;
+    static constexpr int dots = 2, sums = 5, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V s = in[0] + in[1];
+        sum.dot(0, in[0], in[0]);
+        sum.dot(1, in[1], in[1]);
+        sum.add(2, s * s);
+        sum.add(3, in[0] * in[2]);
+        sum.add(4, s * in[2]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), s = c * row.sum[2].hi;
+        const V p = row.sum[3].hi, q = row.sum[4].hi, f = 2.0 * c / (s + a * b);
+        row.k[0] = f * ((s + b) * q - s * p);
+        row.k[1] = -f * ((1.0 - a) * q + a * p);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = in[2] + (k[0] * in[0] + k[1] * (in[0] + in[1]));
+    }
+};
+
+struct GyrationVjp : RowOperation {
+    static constexpr const char* name = "poincare.gyration.vjp";
+    static constexpr const char* signature =
+        "x:row y:row v:row g:row; c -> g_x:row g_y:row g_v:row g_c:scalar";
+    static constexpr const char* doc = "Gradient of <g, gyr[x, y] v> by x, y, v and c." HORO_POINCARE_RANGE;
+    static constexpr int dots = 2, sums = 10, coefficients = 10;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Gyration::reduce(in, sum);
+        sum.add(5, in[3] * in[0]);
+        sum.add(6, in[3] * (in[0] + in[1]));
+        sum.add(7, in[0] * in[1]);
+        sum.add(8, in[1] * in[2]);
+        sum.add(9, in[3] * in[1]);
+    }
+    // Twice: written on x + y it is exact near x = -y, written on y where x or y vanishes.
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, ss = row.sum[2].hi, xy = row.sum[7].hi;
+        const V p = row.sum[3].hi, q = row.sum[4].hi, r = row.sum[8].hi;
+        const V gx = row.sum[5].hi, gs = row.sum[6].hi, gy = row.sum[9].hi;
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), s = c * ss;
+        const V i = 1.0 / (s + a * b), f = 2.0 * c * i;
+        const auto rim = ss < choose<V>(xx < yy, xx, yy);
+        // on x + y; w = <g, out - v> / (2c)
+        const V along_x = (s + b) * q - s * p, along_s = -((1.0 - a) * q + a * p);
+        const V w = (along_x * gx + along_s * gs) * i;
+        const V by_a = f * (gs * (q - p) - w * b);
+        const V by_b = f * (q * gx - w * a);
+        const V by_ss = c * f * ((q - p) * gx - w);
+        const V by_c = 2.0 * w + f * ss * ((q - p) * gx - w) - xx * by_a - yy * by_b;
+        // on y
+        const V z = 1.0 + 2.0 * c * xy;
+        const V on_x = r * z - c * yy * p, on_y = -(p + c * xx * r);
+        const V u = (on_x * gx + on_y * gy) * i;
+        const V in_xx = -c * f * (r * gy + c * yy * u), in_yy = -c * f * (p * gx + c * xx * u);
+        const V in_xy = 2.0 * c * f * (r * gx - u);
+        const V in_c =
+            2.0 * u + f * (gx * (2.0 * xy * r - yy * p) - gy * xx * r - u * (2.0 * xy + 2.0 * c * xx * yy));
+        row.k[0] = choose<V>(rim, -2.0 * c * by_a, 2.0 * in_xx);
+        row.k[1] = choose<V>(rim, 2.0 * by_ss, V{});
+        row.k[2] = choose<V>(rim, f * (b * gx - gs), -f * (c * yy * gx + gy));
+        row.k[3] = f * choose<V>(rim, (s + a + b - 1.0) * q - (s + a) * p, on_x);
+        row.k[4] = choose<V>(rim, -2.0 * c * by_b, 2.0 * in_yy);
+        row.k[5] = f * choose<V>(rim, (s + b) * gx - (1.0 - a) * gs, gx * z - c * xx * gy);
+        row.k[6] = f * choose<V>(rim, along_s, on_y);
+        row.k[7] = -f * (s * gx + a * gs);
+        row.k[8] = f * ((s + b) * gx - (1.0 - a) * gs);
+        row.k[9] = choose<V>(rim, V{}, in_xy);
+        row.result[3] = choose<V>(rim, by_c, in_c);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V s = in[0] + in[1], t = k[1] * s;
+        out[0] = k[0] * in[0] + t + (k[9] * in[1] + (k[2] * in[2] + k[3] * in[3]));
+        out[1] = k[4] * in[1] + t + (k[9] * in[0] + (k[5] * in[2] + k[6] * in[3]));
+        out[2] = in[3] + (k[7] * in[0] + k[8] * s);
+    }
+};
+
+struct Ptransp : RowOperation {
+    static constexpr const char* name = "poincare.ptransp";
+    static constexpr const char* signature = "x:row y:row v:row; c -> out:row";
+    static constexpr const char* doc =
+        "(lambda_x / lambda_y) gyr[y, -x] v: parallel transport of the tangent vector v from x to y along "
+        "the geodesic; "
+        "computed as b/a (v - 2c/D ((d p - a q) x + ((b + d) p + (1 - a) q)(y - x))), p = <x,v>, q = <y - "
+        "x,v>, "
+        "d = c|y - x|^2, D = d + a b, gaps a, b." HORO_POINCARE_RANGE;
+    static constexpr int dots = 2, sums = 5, coefficients = 3;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V d = in[1] - in[0];
+        sum.dot(0, in[0], in[0]);
+        sum.dot(1, in[1], in[1]);
+        sum.add(2, d * d);
+        sum.add(3, in[0] * in[2]);
+        sum.add(4, d * in[2]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), d = c * row.sum[2].hi;
+        const V p = row.sum[3].hi, q = row.sum[4].hi, f = -2.0 * c / (d + a * b);
+        row.k[0] = b / a;
+        row.k[1] = row.k[0] * f * (d * p - a * q);
+        row.k[2] = row.k[0] * f * ((b + d) * p + (1.0 - a) * q);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[2] + (k[1] * in[0] + k[2] * (in[1] - in[0]));
+    }
+};
+
+struct PtranspVjp : RowOperation {
+    static constexpr const char* name = "poincare.ptransp.vjp";
+    static constexpr const char* signature =
+        "x:row y:row v:row g:row; c -> g_x:row g_y:row g_v:row g_c:scalar";
+    static constexpr const char* doc =
+        "Gradient of <g, ptransp(x, y, v)> by x, y, v and c." HORO_POINCARE_RANGE;
+    static constexpr int dots = 2, sums = 8, coefficients = 10;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Ptransp::reduce(in, sum);
+        sum.add(5, in[3] * in[0]);
+        sum.add(6, in[3] * (in[1] - in[0]));
+        sum.add(7, in[3] * in[2]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi, p = row.sum[3].hi,
+                q = row.sum[4].hi;
+        const V gx = row.sum[5].hi, gd = row.sum[6].hi, gv = row.sum[7].hi;
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), d = c * dd;
+        const V i = 1.0 / (d + a * b), scale = b / a, f = -2.0 * c * i * scale;
+        const V along_x = d * p - a * q, along_d = (b + d) * p + (1.0 - a) * q;
+        const V w = (along_x * gx + along_d * gd) * i;
+        const V value = gv - 2.0 * c * w;  // <g, out> / scale
+        const V by_a = -value * scale / a - f * (q * (gx + gd) + w * b);
+        const V by_b = value / a + f * (p * gd - w * a);
+        const V by_dd = c * f * (p * (gx + gd) - w);
+        const V by_p = d * gx + (b + d) * gd, by_q = (1.0 - a) * gd - a * gx;
+        row.k[0] = -2.0 * c * by_a;
+        row.k[1] = 2.0 * by_dd;
+        row.k[2] = f * ((d + a) * gx + (d + a + b - 1.0) * gd);
+        row.k[3] = -f * (b * p + q);
+        row.k[4] = -2.0 * c * by_b;
+        row.k[5] = f * by_q;
+        row.k[6] = f * along_d;
+        row.k[7] = scale;
+        row.k[8] = f * by_p;
+        row.k[9] = f * by_q;
+        row.result[3] = -2.0 * scale * w + f * dd * (p * (gx + gd) - w) - xx * by_a - yy * by_b;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V d = in[1] - in[0];
+        out[0] = k[0] * in[0] - k[1] * d + (k[2] * in[2] + k[3] * in[3]);
+        out[1] = k[4] * in[1] + k[1] * d + (k[5] * in[2] + k[6] * in[3]);
+        out[2] = k[7] * in[3] + (k[8] * in[0] + k[9] * d);
+    }
+};
+
+// What geodesic and its gradient share. With f half the distance in units of the radius, p = (1-t) f and q =
+// t f, the point is (A x + B y) / (A + B + rest), A = 2/a sinh(2p)/sinh(2f), B = 2/b sinh(2q)/sinh(2f).
+template <class V>
+struct GeodesicParts {
+    V a, b, w, u, at_x, at_y, rest, inverse, scale;
+    AsinhParts<V> f;
+    SinhParts<V> p, q;
+
+    HORO_HD GeodesicParts(double c, V t, const Sum<V>& xx, const Sum<V>& yy, V dd)
+        : a(gap(c, xx)), b(gap(c, yy)) {
+        const V z = square_root(dd) / (square_root(a) * square_root(b));
+        w = c * z * z;
+        u = 1.0 - t;
+        f = asinh_parts(w);
+        const V ff = w * f.ratio * f.ratio;
+        p = sinh_parts<V>(u * u * ff);
+        q = sinh_parts<V>(t * t * ff);
+        scale = f.ratio / f.root;  // 2f / sinh(2f)
+        at_x = 2.0 * u * p.ratio * p.cosh * scale / a;
+        at_y = 2.0 * t * q.ratio * q.cosh * scale / b;
+        rest = 2.0 * t * u * ff * p.ratio * q.ratio / f.root;
+        inverse = 1.0 / (at_x + at_y + rest);
+    }
+};
+
+struct Geodesic : RowOperation {
+    static constexpr const char* name = "poincare.geodesic";
+    static constexpr const char* signature = "t:scalar x:row y:row; c -> out:row";
+    static constexpr const char* doc =
+        "x (+) t (x) (-x (+) y): the point at parameter t of the geodesic from x (t = 0) to y (t = 1), "
+        "computed on the "
+        "hyperboloid. Range: c > 0, sqrt(c)|x|, sqrt(c)|y| < 1, sqrt(c) dist(x, y) max(|t|, |1 - t|) <= 700.";
+    static constexpr int dots = 2, sums = 3, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Dist::reduce(in + 1, sum);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const GeodesicParts<V> g(row.param[0], row.scalar[0], row.sum[0], row.sum[1], row.sum[2].hi);
+        row.k[0] = g.at_x * g.inverse;
+        row.k[1] = g.at_y * g.inverse;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1] + k[1] * in[2];
+    }
+};
+
+struct GeodesicVjp : RowOperation {
+    static constexpr const char* name = "poincare.geodesic.vjp";
+    static constexpr const char* signature =
+        "t:scalar x:row y:row g:row; c -> g_t:scalar g_x:row g_y:row g_c:scalar";
+    static constexpr const char* doc =
+        "Gradient of <g, geodesic(t, x, y)> by t, x, y and c. Range: as geodesic.";
+    static constexpr int dots = 2, sums = 6, coefficients = 5;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Dist::reduce(in + 1, sum);
+        sum.add(3, in[3] * in[1]);
+        sum.add(4, in[3] * in[2]);
+        sum.add(5, in[3] * (in[2] - in[1]));
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V t = row.scalar[0];
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi;
+        const V gx = row.sum[3].hi, gy = row.sum[4].hi, gd = row.sum[5].hi;
+        const GeodesicParts<V> g(c, t, row.sum[0], row.sum[1], dd);
+        const V a = g.a, b = g.b, u = g.u, i = g.inverse;
+        const V value = (g.at_x * gx + g.at_y * gy) * i;
+        const V by_x = (g.rest * gx - g.at_y * gd) * (i * i);  // by at_x, at_y, rest
+        const V by_y = (g.rest * gy + g.at_x * gd) * (i * i);
+        const V by_rest = -value * i;
+        // by t: at_x is -2/a cosh(2p) 2f/sinh(2f), rest 2 f sinh(p - q)/cosh(f)
+        const V ff = g.w * g.f.ratio * g.f.ratio;
+        const V cosh_2p = 1.0 + 2.0 * u * u * ff * g.p.ratio * g.p.ratio;
+        const V cosh_2q = 1.0 + 2.0 * t * t * ff * g.q.ratio * g.q.ratio;
+        const V slant = u * g.p.ratio * g.q.cosh - t * g.q.ratio * g.p.cosh;  // sinh(p - q) / f
+        row.result[0] =
+            g.scale * 2.0 * (by_y * cosh_2q / b - by_x * cosh_2p / a) + by_rest * 2.0 * ff * slant / g.f.root;
+        // by f^2: d(sinh(2p)/(2p))/d(p^2) = (cosh(p) difference + ratio^2) / 2 and alike; sinh(f)/f = 1/ratio
+        const V e_p = g.p.ratio * g.p.cosh, e_q = g.q.ratio * g.q.cosh;
+        const V e_p_slope = 0.5 * (g.p.cosh * g.p.difference + g.p.ratio * g.p.ratio);
+        const V e_q_slope = 0.5 * (g.q.cosh * g.q.difference + g.q.ratio * g.q.ratio);
+        const V inverse_ratio = 1.0 / g.f.ratio;
+        // d(sinh(2f)/(2f))/d(f^2) over sinh(2f)/(2f), from cosh(f) - sinh(f)/f = f^2 difference
+        const V f_difference = g.f.difference * inverse_ratio * inverse_ratio * inverse_ratio * g.f.root;
+        const V e_f_slope = 0.5 * (g.f.root * f_difference + inverse_ratio * inverse_ratio) * g.scale;
+        const V x_slope = 2.0 * u / a * g.scale * (u * u * e_p_slope - e_p * e_f_slope);
+        const V y_slope = 2.0 * t / b * g.scale * (t * t * e_q_slope - e_q * e_f_slope);
+        const V rest_slope = 2.0 * t * u / g.f.root *
+                             (g.p.ratio * g.q.ratio +
+                              0.5 * ff *
+                                  (u * u * g.p.difference * g.q.ratio + t * t * g.p.ratio * g.q.difference -
+                                   g.p.ratio * g.q.ratio * inverse_ratio / g.f.root));
+        const V by_w =
+            (by_x * x_slope + by_y * y_slope + by_rest * rest_slope) * g.scale;  // d(f^2)/dw = ratio/root
+        const V ab = 1.0 / (a * b);
+        const V by_a = -(by_x * g.at_x + by_w * g.w) / a, by_b = -(by_y * g.at_y + by_w * g.w) / b;
+        const V by_dd = by_w * c * ab;
+        row.k[0] = g.at_x * i;
+        row.k[1] = -2.0 * c * by_a;
+        row.k[2] = 2.0 * by_dd;
+        row.k[3] = g.at_y * i;
+        row.k[4] = -2.0 * c * by_b;
+        row.result[3] = by_w * dd * ab - xx * by_a - yy * by_b;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V d = k[2] * (in[2] - in[1]);
+        out[1] = k[0] * in[3] + (k[1] * in[1] - d);
+        out[2] = k[3] * in[3] + (k[4] * in[2] + d);
+    }
+};
+
+struct Projx : RowOperation {
+    static constexpr const char* name = "poincare.projx";
+    static constexpr const char* signature = "x:row; c eps -> out:row";
+    static constexpr const char* doc =
+        "x, moved back to norm (1 - eps)/sqrt(c) along its ray if it is longer. Range: c > 0, 0 < eps < 1, "
+        "any x.";
+    static constexpr int dots = 1, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const V norm = square_root<V>(row.param[0] * row.sum[0].hi);
+        const double most = 1.0 - row.param[1];
+        row.k[0] = choose<V>(norm > most, most / norm, V{} + 1.0);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+struct ProjxVjp : RowOperation {
+    static constexpr const char* name = "poincare.projx.vjp";
+    static constexpr const char* signature = "x:row g:row; c eps -> g_x:row g_c:scalar";
+    static constexpr const char* doc = "Gradient of <g, projx(x)> by x and c. Range: as projx.";
+    static constexpr int dots = 1, sums = 2, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+        sum.add(1, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0], most = 1.0 - row.param[1];
+        const V xx = row.sum[0].hi, gx = row.sum[1].hi, norm = square_root<V>(c * xx);
+        const auto moved = norm > most;
+        const V k = choose<V>(moved, most / norm, V{} + 1.0);
+        row.k[0] = k;
+        row.k[1] = choose<V>(moved, -k * gx / xx, V{});
+        row.result[1] = choose<V>(moved, -0.5 * k * gx / c, V{});
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1] + k[1] * in[0];
+    }
+};
+
+struct ToLorentz : RowOperation {
+    static constexpr const char* name = "poincare.to_lorentz";
+    static constexpr const char* signature = "x:row; c -> out:ambient";
+    static constexpr const char* doc =
+        "[(1 + c|x|^2)/sqrt(c), 2x] / (1 - c|x|^2): the same point on the hyperboloid with K = "
+        "1/c." HORO_POINCARE_RANGE;
+    static constexpr int dots = 1, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0];
+        const V i = 1.0 / gap(c, row.sum[0]);
+        row.k[0] = 2.0 * i;
+        row.result[0] = (1.0 + c * row.sum[0].hi) * i / __builtin_sqrt(c);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+struct ToLorentzVjp : RowOperation {
+    static constexpr const char* name = "poincare.to_lorentz.vjp";
+    static constexpr const char* signature = "x:row g:ambient; c -> g_x:row g_c:scalar";
+    static constexpr const char* doc = "Gradient of <g, to_lorentz(x)> by x and c." HORO_POINCARE_RANGE;
+    static constexpr int dots = 1, sums = 2, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+        sum.add(1, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = row.param[0], root = __builtin_sqrt(c);
+        const V xx = row.sum[0].hi, i = 1.0 / gap(c, row.sum[0]), time = row.scalar[1] / root;
+        const V by_gap = -2.0 * i * i * (time + row.sum[1].hi);
+        row.k[0] = 2.0 * i;
+        row.k[1] = -2.0 * c * by_gap;
+        row.result[1] = -0.5 * time * (1.0 + c * xx) * i / c - xx * by_gap;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1] + k[1] * in[0];
     }
 };
 

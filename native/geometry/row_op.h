@@ -1,7 +1,7 @@
 // What a row operation is made of. An operation reduces its input rows to a few sums, solves for a few
 // coefficients and combines the input rows with them. It is one struct:
 //
-//   struct Name {
+//   struct Name : RowOperation {
 //       static constexpr const char* name, *signature, *doc;  // signature: "x:row y:row; c -> out:row"
 //       static constexpr int dots, sums, coefficients;
 //       template <class V, class Acc> static void reduce(const V* in, Acc& sum);    // one coordinate's share
@@ -19,6 +19,11 @@
 #include "geometry/math.h"
 
 namespace horo {
+
+// What an operation may override.
+struct RowOperation {
+    static constexpr bool precise = false;
+};
 
 enum class Kind { row, ambient, scalar };
 

@@ -333,7 +333,8 @@ public final class RowOp {
             MemorySegment out1,
             MemorySegment out2,
             MemorySegment out3,
-            double p0) {
+            double p0,
+            double p1) {
         run(
                 exec,
                 dtype,
@@ -356,7 +357,7 @@ public final class RowOp {
                 out3,
                 outStride(null, 3, dim),
                 p0,
-                0,
+                p1,
                 0,
                 0,
                 0,

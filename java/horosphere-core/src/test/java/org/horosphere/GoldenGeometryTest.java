@@ -1,5 +1,6 @@
 package org.horosphere;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -111,8 +112,8 @@ class GoldenGeometryTest {
         System.out.printf(
                 "%d rows of %d operations, worst error %.4f of what is allowed%n",
                 checked, met.size(), worst);
-        assertTrue(met.size() >= 7, "cases for " + met + " only");
-        assertTrue(checked > 9_000, checked + " rows");
+        assertTrue(met.size() >= 26, "cases for " + met + " only");
+        assertTrue(checked > 30_000, checked + " rows");
         assertTrue(
                 failures.isEmpty(),
                 () ->
@@ -169,10 +170,23 @@ class GoldenGeometryTest {
             String name = vjp.outputs().get(j).name();
             double[] want = tensors.get(prefix + name);
             if (want != null) {
-                double[] sens = tensors.get(prefix + "sens_" + name);
-                compare(c, name, gradients.get(j), want, sens, vjpRows, dtype);
+                double[] got = gradients.get(j);
+                if (want.length == vjpRows.length * dim && got.length > want.length) {
+                    got = spacePart(got, dim);
+                }
+                compare(c, name, got, want, tensors.get(prefix + "sens_" + name), vjpRows, dtype);
             }
         }
+    }
+
+    /** Gradients of points are along the hyperboloid: that of the time is zero. */
+    private static double[] spacePart(double[] ambient, int dim) {
+        double[] space = new double[ambient.length / (dim + 1) * dim];
+        for (int row = 0; row * dim < space.length; row++) {
+            assertEquals(0, ambient[row * (dim + 1)]);
+            System.arraycopy(ambient, row * (dim + 1) + 1, space, row * dim, dim);
+        }
+        return space;
     }
 
     private static List<double[]> run(

@@ -30,8 +30,7 @@ final class VerifyCommand implements Callable<Integer> {
     @Parameters(
             arity = "0..1",
             paramLabel = "DIR",
-            description =
-                    "What to verify (default: a small set of kernel cases in the program).")
+            description = "What to verify (default: a small set of kernel cases in the program).")
     private Path folder;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write {\"results\": [...]} here.")
@@ -43,7 +42,8 @@ final class VerifyCommand implements Callable<Integer> {
             return verifyModel() ? 0 : 1;
         }
         if (folder != null && !GoldenVerifier.isGolden(folder)) {
-            throw new IllegalArgumentException("DIR " + folder + ": has neither index.json nor golden.json");
+            throw new IllegalArgumentException(
+                    "DIR " + folder + ": has neither index.json nor golden.json");
         }
         List<GoldenVerifier.Result> results =
                 folder == null
@@ -56,7 +56,9 @@ final class VerifyCommand implements Callable<Integer> {
         List<ModelVerifier.Result> results = ModelVerifier.verify(folder, Exec.CPU);
         System.out.println(ModelVerifier.HEADER);
         results.forEach(System.out::println);
-        Reports.writeJson(json, Map.of("results", results.stream().map(ModelVerifier.Result::toJson).toList()));
+        Reports.writeJson(
+                json,
+                Map.of("results", results.stream().map(ModelVerifier.Result::toJson).toList()));
         return results.stream().allMatch(ModelVerifier.Result::ok);
     }
 

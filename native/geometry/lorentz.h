@@ -1,0 +1,775 @@
+// Row operations of the Lorentz model of curvature -1/K, K > 0: points x with -x0^2 + |xs|^2 = -K, x0 > 0,
+// time first.
+//
+// Only the space part of a point, and of a tangent vector at a point, is read (unless an operation says
+// otherwise): the time it stores is rounded, x0 = sqrt(K + |xs|^2) and v0 = <xs,vs>/x0 are exact. So the
+// gradient of a point's time is zero, and that of its space part is the gradient along the hyperboloid.
+// Distances come from sinh^2(d/2), written on y - x and on the Gram determinant of x and y - x, which needs
+// compensated sums far out; the textbook arcosh(-<x,y>_L/K) loses all digits there. Definitions: M. Nickel,
+// D. Kiela, "Learning Continuous Hierarchies in the Lorentz Model" (2018).
+#pragma once
+#include "geometry/row_op.h"
+
+namespace horo {
+namespace lorentz {
+
+#define HORO_LORENTZ_RANGE " Range: K > 0; the stored time of points and tangent vectors is not read."
+
+// time of a point from |xs|^2
+template <class V>
+HORO_HD V time_of(double k, const Sum<V>& xx) {
+    return square_root<V>(k + xx.hi);
+}
+
+// |x|^2 |y|^2 - <x,y>^2 >= 0 from compensated sums
+template <class V>
+HORO_HD V gram(const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy) {
+    const Sum<V> p = two_product<V>(xx.hi, yy.hi), q = two_product<V>(xy.hi, xy.hi);
+    const V d = (p.hi - q.hi) + (p.lo - q.lo) + (xx.hi * yy.lo + xx.lo * yy.hi - 2.0 * xy.hi * xy.lo);
+    return choose<V>(d < 0.0, V{}, d);
+}
+
+// A pair of points, from the sums of `reduce_pair`: |xs|^2, |ys|^2, |ys - xs|^2, <xs, ys - xs>, <xs,ys>.
+template <class V>
+struct Pair {
+    double k;
+    V x, y;     // times
+    V advance;  // y0 - x0
+    V gram_xy;  // |xs|^2 |ys|^2 - <xs,ys>^2
+    V s;        // sinh^2(d/2)
+    typename Mask<V>::type is_close;
+
+    HORO_HD Pair(double k_, const Sum<V>* sum)
+        : k(k_),
+          x(time_of(k_, sum[0])),
+          y(time_of(k_, sum[1])),
+          advance((sum[2].hi + 2.0 * sum[3].hi) / (x + y)) {
+        const V xx = sum[0].hi, yy = sum[1].hi, dd = sum[2].hi, m = sum[4].hi;
+        // the determinant does not change from ys to ys - xs; the shorter of them loses less
+        gram_xy = choose<V>(yy < dd, gram(sum[0], sum[1], sum[4]), gram(sum[0], sum[2], sum[3]));
+        const V same = (k * dd + gram_xy) / (2.0 * k * (x * y + k + m));
+        const V opposite = ((k * (xx + yy) + xx * yy) / (x * y + k) - m) / (2.0 * k);
+        s = choose<V>(m > 0.0, same, opposite);
+        is_close = dd < choose<V>(xx < yy, xx, yy);
+    }
+    // d sinh^2(d/2) by xs is (y/x xs - ys) / (2K), by ys is (x/y ys - xs) / (2K). For close points these
+    // cancel, and ys = xs + delta is put in: coefficients of xs (in the first), ys (in the second), of the
+    // other point, and of delta.
+    HORO_HD V own_x(V e) const { return e * choose<V>(is_close, advance, y) / (2.0 * k * x); }
+    HORO_HD V own_y(V e) const { return e * choose<V>(is_close, -advance, x) / (2.0 * k * y); }
+    HORO_HD V other(V e) const { return choose<V>(is_close, V{}, -e / (2.0 * k)); }
+    HORO_HD V delta(V e) const { return choose<V>(is_close, e / (2.0 * k), V{}); }
+    HORO_HD V by_k() const { return (advance * advance / (2.0 * x * y) - 2.0 * s) / (2.0 * k); }
+};
+
+template <class V, class Acc>
+HORO_HD void reduce_pair(V x, V y, Acc& sum) {
+    const V d = y - x;
+    sum.dot(0, x, x);
+    sum.dot(1, y, y);
+    sum.dot(2, d, d);
+    sum.dot(3, x, d);
+    sum.dot(4, x, y);
+}
+
+struct Dist : RowOperation {
+    static constexpr const char* name = "lorentz.dist";
+    static constexpr const char* signature = "x:ambient y:ambient; K -> out:scalar";
+    static constexpr const char* doc =
+        "sqrt(K) arcosh(-<x,y>_L / K), computed as 2 sqrt(K) asinh(sqrt(S)), S = (K|y - x|^2 + Gram(xs, ys)) "
+        "/ "
+        "(2K (x0 y0 + K + <xs,ys>))." HORO_LORENTZ_RANGE;
+    static constexpr bool precise = true;
+    static constexpr int dots = 5, sums = 5, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        reduce_pair(in[0], in[1], sum);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Pair<V> pair(row.param[0], row.sum);
+        row.result[0] = 2.0 * __builtin_sqrt(pair.k) * (square_root(pair.s) * asinh_parts(pair.s).ratio);
+    }
+    template <class V>
+    HORO_HD static void combine(const V*, const V*, V*) {}
+};
+
+struct DistVjp : RowOperation {
+    static constexpr const char* name = "lorentz.dist.vjp";
+    static constexpr const char* signature =
+        "x:ambient y:ambient g:scalar; K -> g_x:ambient g_y:ambient g_K:scalar";
+    static constexpr const char* doc =
+        "Gradient of g dist(x, y) by x, y and K; zero by convention where x = y." HORO_LORENTZ_RANGE;
+    static constexpr bool precise = true;
+    static constexpr int dots = 5, sums = 5, coefficients = 4;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        reduce_pair(in[0], in[1], sum);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Pair<V> pair(row.param[0], row.sum);
+        const V g = row.scalar[2] * __builtin_sqrt(pair.k), root = square_root(pair.s);
+        const AsinhParts<V> p = asinh_parts(pair.s);
+        const V e = choose<V>(pair.s == 0.0, V{}, g / (root * p.root));
+        row.k[0] = pair.own_x(e);
+        row.k[1] = pair.own_y(e);
+        row.k[2] = pair.delta(e);
+        row.k[3] = pair.other(e);
+        row.result[0] = row.result[1] = V{};
+        // d/dK of 2 sqrt(K) asinh(sqrt(S)): what the two factors have in common is taken off
+        row.result[2] = g * root * pair.s * p.difference / pair.k +
+                        e * (pair.advance * pair.advance) / (4.0 * pair.k * pair.x * pair.y);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V d = k[2] * (in[1] - in[0]);
+        out[0] = k[0] * in[0] + (k[3] * in[1] - d);
+        out[1] = k[1] * in[1] + (k[3] * in[0] + d);
+    }
+};
+
+struct Dist0 : RowOperation {
+    static constexpr const char* name = "lorentz.dist0";
+    static constexpr const char* signature = "x:ambient; K -> out:scalar";
+    static constexpr const char* doc =
+        "sqrt(K) asinh(|xs|/sqrt(K)), the distance from the origin." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const V xx = row.sum[0].hi;
+        row.result[0] = square_root(xx) * asinh_parts<V>(xx / row.param[0]).ratio;
+    }
+    template <class V>
+    HORO_HD static void combine(const V*, const V*, V*) {}
+};
+
+struct Dist0Vjp : RowOperation {
+    static constexpr const char* name = "lorentz.dist0.vjp";
+    static constexpr const char* signature = "x:ambient g:scalar; K -> g_x:ambient g_K:scalar";
+    static constexpr const char* doc =
+        "Gradient of g dist0(x) by x and K; zero by convention at the origin." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V g = row.scalar[1], xx = row.sum[0].hi, x = square_root(xx);
+        const AsinhParts<V> p = asinh_parts<V>(xx / k);
+        row.k[0] = choose<V>(xx == 0.0, V{}, g / (x * p.root));
+        row.result[0] = V{};
+        row.result[1] = 0.5 * g * x * (xx / k) * p.difference / k;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+// |v|_L^2 / K of a tangent vector at x, from |xs|^2, |vs|^2, <xs,vs> and the time of x.
+template <class V>
+HORO_HD V tangent_square(double k, const Sum<V>& xx, const Sum<V>& vv, const Sum<V>& xv, V x) {
+    return (k * vv.hi + gram(xx, vv, xv)) / (k * x * x);
+}
+
+struct Expmap : RowOperation {
+    static constexpr const char* name = "lorentz.expmap";
+    static constexpr const char* signature = "x:ambient v:ambient; K -> out:ambient";
+    static constexpr const char* doc =
+        "cosh(n) x + sinh(n)/n v, n = |v|_L / sqrt(K): the end of the geodesic from x with velocity v. "
+        "Range: K > 0, "
+        "n <= 700; the stored times are not read.";
+    static constexpr bool precise = true;
+    static constexpr int dots = 3, sums = 3, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.dot(0, in[0], in[0]);
+        sum.dot(1, in[1], in[1]);
+        sum.dot(2, in[0], in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V x = time_of(k, row.sum[0]);
+        const SinhParts<V> p = sinh_parts(tangent_square(k, row.sum[0], row.sum[1], row.sum[2], x));
+        row.k[0] = p.cosh;
+        row.k[1] = p.ratio;
+        row.result[0] = p.cosh * x + p.ratio * row.sum[2].hi / x;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0] + k[1] * in[1];
+    }
+};
+
+struct ExpmapVjp : RowOperation {
+    static constexpr const char* name = "lorentz.expmap.vjp";
+    static constexpr const char* signature =
+        "x:ambient v:ambient g:ambient; K -> g_x:ambient g_v:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, expmap(x, v)> by x, v and K. Range: as expmap.";
+    static constexpr bool precise = true;
+    static constexpr int dots = 3, sums = 5, coefficients = 5;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Expmap::reduce(in, sum);
+        sum.add(3, in[2] * in[0]);
+        sum.add(4, in[2] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V x = time_of(k, row.sum[0]), v = row.sum[2].hi / x, g = row.scalar[2];  // times
+        const V w = tangent_square(k, row.sum[0], row.sum[1], row.sum[2], x);
+        const SinhParts<V> p = sinh_parts(w);
+        const V gx = g * x + row.sum[3].hi, gv = g * v + row.sum[4].hi;
+        const V by_w = 0.5 * (p.ratio * gx + p.difference * gv);
+        const V by_v = p.ratio * g - 2.0 * by_w * v / k;  // by the time of v, that of x fixed
+        const V by_x = p.cosh * g - by_v * v / x;
+        row.k[0] = p.cosh;
+        row.k[1] = by_x / x;
+        row.k[2] = by_v / x;
+        row.k[3] = p.ratio;
+        row.k[4] = 2.0 * by_w / k;
+        row.result[0] = row.result[1] = V{};
+        row.result[2] = 0.5 * by_x / x - by_w * w / k;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[2] + (k[1] * in[0] + k[2] * in[1]);
+        out[1] = k[3] * in[2] + (k[2] * in[0] + k[4] * in[1]);
+    }
+};
+
+struct Expmap0 : RowOperation {
+    static constexpr const char* name = "lorentz.expmap0";
+    static constexpr const char* signature = "v:row; K -> out:ambient";
+    static constexpr const char* doc =
+        "[sqrt(K) cosh(n), sinh(n)/n v], n = |v| / sqrt(K): expmap at the origin, v without its time 0. "
+        "Range: K > 0, "
+        "n <= 700.";
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const SinhParts<V> p = sinh_parts<V>(row.sum[0].hi / k);
+        row.k[0] = p.ratio;
+        row.result[0] = __builtin_sqrt(k) * p.cosh;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+struct Expmap0Vjp : RowOperation {
+    static constexpr const char* name = "lorentz.expmap0.vjp";
+    static constexpr const char* signature = "v:row g:ambient; K -> g_v:row g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, expmap0(v)> by v and K. Range: as expmap0.";
+    static constexpr int dots = 0, sums = 2, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+        sum.add(1, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0], root = __builtin_sqrt(k);
+        const V w = row.sum[0].hi / k, g = row.scalar[1];
+        const SinhParts<V> p = sinh_parts(w);
+        const V by_w = 0.5 * (g * root * p.ratio + p.difference * row.sum[1].hi);
+        row.k[0] = p.ratio;
+        row.k[1] = 2.0 * by_w / k;
+        row.result[1] = 0.5 * g * p.cosh / root - by_w * w / k;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1] + k[1] * in[0];
+    }
+};
+
+struct Logmap : RowOperation {
+    static constexpr const char* name = "lorentz.logmap";
+    static constexpr const char* signature = "x:ambient y:ambient; K -> out:ambient";
+    static constexpr const char* doc =
+        "arcosh(w)/sqrt(w^2 - 1) (y - w x), w = -<x,y>_L / K: the velocity at x of the geodesic that reaches "
+        "y at time 1; "
+        "computed as asinh(sqrt(S))/sqrt(S (1 + S)) (y - x - 2S x), S as in dist." HORO_LORENTZ_RANGE;
+    static constexpr bool precise = true;
+    static constexpr int dots = 5, sums = 5, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        reduce_pair(in[0], in[1], sum);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Pair<V> pair(row.param[0], row.sum);
+        const AsinhParts<V> p = asinh_parts(pair.s);
+        row.k[0] = p.ratio / p.root;
+        row.k[1] = -2.0 * pair.s * row.k[0];
+        row.result[0] = row.k[0] * (pair.advance - 2.0 * pair.s * pair.x);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * (in[1] - in[0]) + k[1] * in[0];
+    }
+};
+
+struct LogmapVjp : RowOperation {
+    static constexpr const char* name = "lorentz.logmap.vjp";
+    static constexpr const char* signature =
+        "x:ambient y:ambient g:ambient; K -> g_x:ambient g_y:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, logmap(x, y)> by x, y and K." HORO_LORENTZ_RANGE;
+    static constexpr bool precise = true;
+    static constexpr int dots = 5, sums = 7, coefficients = 6;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        reduce_pair(in[0], in[1], sum);
+        sum.add(5, in[2] * in[0]);
+        sum.add(6, in[2] * (in[1] - in[0]));
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Pair<V> pair(row.param[0], row.sum);
+        const V x = pair.x, y = pair.y, s = pair.s, h = row.scalar[2];
+        const AsinhParts<V> p = asinh_parts(s);
+        const V g = p.ratio / p.root, slope = -0.5 * (p.difference / p.root + g / (1.0 + s));
+        const V hx = row.sum[5].hi + h * x;  // with the times
+        const V value = row.sum[6].hi + h * pair.advance - 2.0 * s * hx;
+        const V by_s = slope * value - 2.0 * g * hx;
+        const V by_x = -g * h * (1.0 + 2.0 * s), by_y = g * h;  // by the times
+        row.k[0] = -g * (1.0 + 2.0 * s);
+        row.k[1] = pair.own_x(by_s) + by_x / x;
+        row.k[2] = pair.delta(by_s);
+        row.k[5] = pair.other(by_s);
+        row.k[3] = g;
+        row.k[4] = pair.own_y(by_s) + by_y / y;
+        row.result[0] = row.result[1] = V{};
+        row.result[2] = by_s * pair.by_k() - 0.5 * g * h * (pair.advance / y + 2.0 * s) / x;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V d = k[2] * (in[1] - in[0]);
+        out[0] = k[0] * in[2] + (k[1] * in[0] + (k[5] * in[1] - d));
+        out[1] = k[3] * in[2] + (k[4] * in[1] + (k[5] * in[0] + d));
+    }
+};
+
+struct Logmap0 : RowOperation {
+    static constexpr const char* name = "lorentz.logmap0";
+    static constexpr const char* signature = "x:ambient; K -> out:row";
+    static constexpr const char* doc =
+        "sqrt(K) asinh(|xs|/sqrt(K)) xs/|xs|: logmap at the origin, without its time 0." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        row.k[0] = asinh_parts<V>(row.sum[0].hi / row.param[0]).ratio;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+struct Logmap0Vjp : RowOperation {
+    static constexpr const char* name = "lorentz.logmap0.vjp";
+    static constexpr const char* signature = "x:ambient g:row; K -> g_x:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, logmap0(x)> by x and K." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 2, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+        sum.add(1, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V xx = row.sum[0].hi, gx = row.sum[1].hi;
+        const AsinhParts<V> p = asinh_parts<V>(xx / k);
+        row.k[0] = p.ratio;
+        row.k[1] = -p.difference * gx / k;
+        row.result[0] = V{};
+        row.result[1] = 0.5 * p.difference * (xx / k) * gx / k;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1] + k[1] * in[0];
+    }
+};
+
+// <y,v>_L for a tangent vector v at x, from the sums of `reduce_pair` and <xs,vs>, <ys - xs,vs>. Far out the
+// two terms of the definition cancel; there it is the part of v across xs plus the part along it.
+template <class V>
+HORO_HD V inner_tangent(const Pair<V>& pair, const Sum<V>* sum) {
+    const V x = pair.x, y = pair.y, xx = sum[0].hi, m = sum[4].hi;
+    const V near = sum[6].hi - sum[5].hi / x * pair.advance;
+    const Sum<V> p = two_product<V>(xx, sum[6].hi), q = two_product<V>(sum[3].hi, sum[5].hi);
+    const V across = ((p.hi - q.hi) + (p.lo - q.lo) + (xx * sum[6].lo + sum[0].lo * sum[6].hi) -
+                      (sum[3].hi * sum[5].lo + sum[3].lo * sum[5].hi)) /
+                     xx;
+    const V same = (pair.k * sum[3].hi * (xx + m) - xx * pair.gram_xy) / (m * x + y * xx);
+    const V along = choose<V>(m > 0.0, same, m * x - y * xx) / (xx * x) * sum[5].hi;
+    return choose<V>(xx > pair.k, across + along, near);
+}
+
+struct Ptransp : RowOperation {
+    static constexpr const char* name = "lorentz.ptransp";
+    static constexpr const char* signature = "x:ambient y:ambient v:ambient; K -> out:ambient";
+    static constexpr const char* doc =
+        "v + <y,v>_L / (K - <x,y>_L) (x + y): parallel transport of the tangent vector v from x to y along "
+        "the geodesic; "
+        "the denominator is 2K (1 + S), S as in dist." HORO_LORENTZ_RANGE;
+    static constexpr bool precise = true;
+    static constexpr int dots = 7, sums = 7, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        reduce_pair(in[0], in[1], sum);
+        sum.dot(5, in[0], in[2]);
+        sum.dot(6, in[1] - in[0], in[2]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Pair<V> pair(row.param[0], row.sum);
+        const V v = row.sum[5].hi / pair.x;
+        row.k[0] = inner_tangent(pair, row.sum) / (2.0 * pair.k * (1.0 + pair.s));
+        row.result[0] = v + row.k[0] * (pair.x + pair.y);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = in[2] + k[0] * (in[0] + in[1]);
+    }
+};
+
+struct PtranspVjp : RowOperation {
+    static constexpr const char* name = "lorentz.ptransp.vjp";
+    static constexpr const char* signature =
+        "x:ambient y:ambient v:ambient g:ambient; K -> g_x:ambient g_y:ambient g_v:ambient g_K:scalar";
+    static constexpr const char* doc =
+        "Gradient of <g, ptransp(x, y, v)> by x, y, v and K." HORO_LORENTZ_RANGE;
+    static constexpr bool precise = true;
+    static constexpr int dots = 7, sums = 8, coefficients = 10;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Ptransp::reduce(in, sum);
+        sum.add(7, in[3] * (in[0] + in[1]));
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Pair<V> pair(row.param[0], row.sum);
+        const double k = pair.k;
+        const V x = pair.x, y = pair.y, h = row.scalar[3], v = row.sum[5].hi / x;
+        const V i = 1.0 / (2.0 * k * (1.0 + pair.s));
+        const V f = inner_tangent(pair, row.sum) * i;  // <y,v>_L / (K - <x,y>_L)
+        const V hs = row.sum[7].hi + h * (x + y);
+        const V l = hs * i, m = row.sum[4].hi;
+        const V by_v = -i * (h * (m + row.sum[1].hi) + y * row.sum[7].hi);  // h - l y
+        const V by_u = -i * (h * (m + row.sum[0].hi) + x * row.sum[7].hi);  // h - l x
+        // the gradients are f gs + by_v/x vs + by_v (f - v/x)/x xs + l f ys, f gs + l vs + (f by_u - l
+        // v)/y ys + l f xs,
+        // gs + by_v/x xs + l ys
+        const auto close = pair.is_close;
+        const V lf = l * f;
+        row.k[0] = f;
+        row.k[1] = (choose<V>(close, f * (h - l * pair.advance), f * by_v) - by_v * v / x) / x;
+        row.k[2] = choose<V>(close, lf, V{});
+        row.k[3] = (f * choose<V>(close, h + l * pair.advance, by_u) - l * v) / y;
+        row.k[4] = choose<V>(close, h - l * pair.advance, by_v) / x;
+        row.k[5] = l;
+        row.k[6] = by_v / x;
+        row.k[7] = choose<V>(close, V{}, lf);
+        row.k[8] = choose<V>(close, l, V{});
+        row.k[9] = choose<V>(close, V{}, l);
+        row.result[0] = row.result[1] = row.result[2] = V{};
+        const V f_k = (v * pair.advance / (x * x) - f * (x + y) / x) * (0.5 * (x + y) / y) * i;
+        row.result[3] = hs * f_k + 0.5 * h * (f * (x + y) / y - v / x) / x;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V delta = in[1] - in[0], d = k[2] * delta;
+        out[0] = k[0] * in[3] + (k[1] * in[0] + (k[7] * in[1] + d)) + k[6] * in[2];
+        out[1] = k[0] * in[3] + (k[3] * in[1] + (k[7] * in[0] - d)) + k[5] * in[2];
+        out[2] = in[3] + (k[4] * in[0] + (k[8] * delta + k[9] * in[1]));
+    }
+};
+
+struct Proju : RowOperation {
+    static constexpr const char* name = "lorentz.proju";
+    static constexpr const char* signature = "x:ambient u:ambient; K -> out:ambient";
+    static constexpr const char* doc =
+        "u + <x,u>_L x / K: any ambient vector u, read with its time, to the tangent space at x. Range: K > "
+        "0; the "
+        "stored time of x is not read.";
+    static constexpr int dots = 0, sums = 2, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+        sum.add(1, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V x = time_of(k, row.sum[0]), u = row.scalar[1];
+        row.k[0] = (row.sum[1].hi - x * u) / k;
+        row.result[0] = u + row.k[0] * x;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = in[1] + k[0] * in[0];
+    }
+};
+
+// The gradient of proju; `sign` is that of the stored time in it.
+template <class V>
+HORO_HD void proju_gradient(const Solve<V>& row, double sign) {
+    const double k = row.param[0];
+    const V x = time_of(k, row.sum[0]), u = sign * row.scalar[1], h = row.scalar[2];
+    const V l = (row.sum[1].hi - x * u) / k, m = (row.sum[2].hi + h * x) / k;
+    const V by_x = l * h - m * u;
+    row.k[0] = l;
+    row.k[1] = m;
+    row.k[2] = by_x / x;
+    row.result[0] = V{};
+    row.result[1] = sign * (h - m * x);
+    // near the origin the two terms of by_x / (2x) - l m cancel; there they are multiplied out
+    const V xx = row.sum[0].hi, a = row.sum[1].hi, b = row.sum[2].hi;
+    const V near = (xx * u * h - a * b - (a * h - b * u) * (0.5 * k + xx) / x) / (k * k);
+    row.result[2] = choose<V>(xx < k, near, 0.5 * by_x / x - l * m);
+}
+
+struct ProjuVjp : RowOperation {
+    static constexpr const char* name = "lorentz.proju.vjp";
+    static constexpr const char* signature =
+        "x:ambient u:ambient g:ambient; K -> g_x:ambient g_u:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, proju(x, u)> by x, u and K. Range: as proju.";
+    static constexpr int dots = 0, sums = 3, coefficients = 3;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Proju::reduce(in, sum);
+        sum.add(2, in[0] * in[2]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        proju_gradient(row, 1.0);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[2] + (k[1] * in[1] + k[2] * in[0]);
+        out[1] = in[2] + k[1] * in[0];
+    }
+};
+
+struct Egrad2rgrad : RowOperation {
+    static constexpr const char* name = "lorentz.egrad2rgrad";
+    static constexpr const char* signature = "x:ambient g:ambient; K -> out:ambient";
+    static constexpr const char* doc =
+        "proju(x, Jg), J = diag(-1, 1, ..): the Riemannian gradient of an ambient Euclidean one, read with "
+        "its time. "
+        "Range: as proju.";
+    static constexpr int dots = 0, sums = 2, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        Proju::reduce(in, sum);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V x = time_of(k, row.sum[0]), g = row.scalar[1];
+        row.k[0] = (row.sum[1].hi + x * g) / k;
+        row.result[0] = row.k[0] * x - g;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        Proju::combine(in, k, out);
+    }
+};
+
+struct Egrad2rgradVjp : RowOperation {
+    static constexpr const char* name = "lorentz.egrad2rgrad.vjp";
+    static constexpr const char* signature =
+        "x:ambient g:ambient h:ambient; K -> g_x:ambient g_g:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <h, egrad2rgrad(x, g)> by x, g and K. Range: as proju.";
+    static constexpr int dots = 0, sums = 3, coefficients = 3;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        ProjuVjp::reduce(in, sum);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        proju_gradient(row, -1.0);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        ProjuVjp::combine(in, k, out);
+    }
+};
+
+struct Inner : RowOperation {
+    static constexpr const char* name = "lorentz.inner";
+    static constexpr const char* signature = "x:ambient y:ambient; K -> out:scalar";
+    static constexpr const char* doc =
+        "<x,y>_L = -x0 y0 + <xs,ys> of any vectors, read with their times; K is ignored.";
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        row.result[0] = row.sum[0].hi - row.scalar[0] * row.scalar[1];
+    }
+    template <class V>
+    HORO_HD static void combine(const V*, const V*, V*) {}
+};
+
+struct InnerVjp : RowOperation {
+    static constexpr const char* name = "lorentz.inner.vjp";
+    static constexpr const char* signature =
+        "x:ambient y:ambient g:scalar; K -> g_x:ambient g_y:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of g <x,y>_L by x and y, times included; that by K is zero.";
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const V g = row.scalar[2];
+        row.k[0] = g;
+        row.result[0] = -g * row.scalar[1];
+        row.result[1] = -g * row.scalar[0];
+        row.result[2] = V{};
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1];
+        out[1] = k[0] * in[0];
+    }
+};
+
+struct Projx : RowOperation {
+    static constexpr const char* name = "lorentz.projx";
+    static constexpr const char* signature = "x:ambient; K -> out:ambient";
+    static constexpr const char* doc =
+        "[sqrt(K + |xs|^2), xs]: onto the hyperboloid along the time axis." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        row.k[0] = V{};
+        row.result[0] = time_of(row.param[0], row.sum[0]);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V*, V* out) {
+        out[0] = in[0];
+    }
+};
+
+struct ProjxVjp : RowOperation {
+    static constexpr const char* name = "lorentz.projx.vjp";
+    static constexpr const char* signature = "x:ambient g:ambient; K -> g_x:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, projx(x)> by x and K." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        row.k[0] = row.scalar[1] / time_of(row.param[0], row.sum[0]);
+        row.result[0] = V{};
+        row.result[1] = 0.5 * row.k[0];
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = in[1] + k[0] * in[0];
+    }
+};
+
+struct ToPoincare : RowOperation {
+    static constexpr const char* name = "lorentz.to_poincare";
+    static constexpr const char* signature = "x:ambient; K -> out:row";
+    static constexpr const char* doc =
+        "sqrt(K) xs / (sqrt(K) + x0): the same point in the ball with c = 1/K." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 1, coefficients = 1;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        row.k[0] = 1.0 / (1.0 + square_root<V>(1.0 + row.sum[0].hi / row.param[0]));
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[0];
+    }
+};
+
+struct ToPoincareVjp : RowOperation {
+    static constexpr const char* name = "lorentz.to_poincare.vjp";
+    static constexpr const char* signature = "x:ambient g:row; K -> g_x:ambient g_K:scalar";
+    static constexpr const char* doc = "Gradient of <g, to_poincare(x)> by x and K." HORO_LORENTZ_RANGE;
+    static constexpr int dots = 0, sums = 2, coefficients = 2;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        sum.add(0, in[0] * in[0]);
+        sum.add(1, in[0] * in[1]);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double k = row.param[0];
+        const V w = row.sum[0].hi / k, root = square_root<V>(1.0 + w), f = 1.0 / (1.0 + root);
+        row.k[0] = f;
+        row.k[1] = -f * f * row.sum[1].hi / (root * k);
+        row.result[0] = V{};
+        row.result[1] = -0.5 * row.k[1] * w;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[0] * in[1] + k[1] * in[0];
+    }
+};
+
+}  // namespace lorentz
+}  // namespace horo
