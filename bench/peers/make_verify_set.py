@@ -309,7 +309,11 @@ def draw(kind, row, dim, curvature, dtype, rng, base):
         return stored([np.sqrt(curvature + np.sum(space.astype(float) ** 2)), *space], dtype)
     if kind == "tangent":
         x = base.astype(float)
-        space = stored(direction * x[0] * [1.0, 1e-6, 0.5, 0.1, 2.0, 0.0][row], dtype)
+        # lengths of the metric: along the ray from the origin the space part is x0/sqrt(K) times as long
+        size = np.linalg.norm(x[1:])
+        ray = x[1:] / size if size else np.zeros(dim)
+        direction += ray * np.dot(ray, direction) * (x[0] / np.sqrt(curvature) - 1)
+        space = stored(direction * [1.0, 1e-6, 4.0, 0.1, 2.0, 0.0][row], dtype)
         return stored([np.dot(x[1:], space) / x[0], *space], dtype)
     if kind == "ambient":
         return stored(rng.standard_normal(dim + 1) * [1.0, 1e-3, 4.0, 0.1, 2.0, 10.0][row], dtype)

@@ -190,7 +190,7 @@ struct Geometry {
 
 // x' = exp_x(-lr g)
 template <class Geometry>
-struct Sgd {
+struct Sgd : RowOperation {
     static constexpr bool precise = Geometry::precise;
     static constexpr int dots = 3, sums = 3, coefficients = 2;
 
@@ -214,7 +214,7 @@ struct Sgd {
 
 // What the steps with a first moment have in common: two outputs made of x, g and m.
 template <class Geometry>
-struct MomentStep {
+struct MomentStep : RowOperation {
     static constexpr bool precise = Geometry::precise;
     static constexpr int dots = 6, sums = 6, coefficients = 6;
 

@@ -71,6 +71,7 @@ public record Lorentz(double K, Exec exec) implements Manifold {
     }
 
     /** The distance {@code sqrt(K) arcosh(-<x,y>_L / K)}, one number per row. */
+    @Override
     public void dist(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
         run(DIST, dtype, rows, dim, x, y, null, null, out, null, null, null);
@@ -111,6 +112,7 @@ public record Lorentz(double K, Exec exec) implements Manifold {
      * The end of the geodesic from x with velocity v: {@code cosh(n) x + sinh(n)/n v}, {@code n =
      * |v|_L/sqrt(K)} at most 700.
      */
+    @Override
     public void expmap(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment v, MemorySegment out) {
         run(EXPMAP, dtype, rows, dim, x, v, null, null, out, null, null, null);
@@ -148,6 +150,7 @@ public record Lorentz(double K, Exec exec) implements Manifold {
     }
 
     /** The velocity at x of the geodesic that reaches y at time 1; inverse of {@link #expmap}. */
+    @Override
     public void logmap(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
         run(LOGMAP, dtype, rows, dim, x, y, null, null, out, null, null, null);
@@ -185,6 +188,7 @@ public record Lorentz(double K, Exec exec) implements Manifold {
     }
 
     /** Parallel transport of the tangent vector v from x to y along the geodesic. */
+    @Override
     public void ptransp(
             DType dtype,
             long rows,
@@ -235,6 +239,7 @@ public record Lorentz(double K, Exec exec) implements Manifold {
     /**
      * The Riemannian gradient at x of an ambient Euclidean gradient g: {@code proju(x, (-g0, gs))}.
      */
+    @Override
     public void egrad2rgrad(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment g, MemorySegment out) {
         run(EGRAD2RGRAD, dtype, rows, dim, x, g, null, null, out, null, null, null);
@@ -277,6 +282,7 @@ public record Lorentz(double K, Exec exec) implements Manifold {
     }
 
     /** {@code [sqrt(K + |xs|^2), xs]}: the time recomputed from the space part. */
+    @Override
     public void projx(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out) {
         run(PROJX, dtype, rows, dim, x, null, null, null, out, null, null, null);
     }

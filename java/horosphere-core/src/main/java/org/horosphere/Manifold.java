@@ -1,11 +1,51 @@
 package org.horosphere;
 
+import java.lang.foreign.MemorySegment;
+
 /**
- * A Riemannian manifold whose points and tangent vectors are rows of memory.
+ * A Riemannian manifold: the verbs that {@link PoincareBall}, {@link Lorentz} and {@link Product}
+ * share, with the same names and operands, so that code written on this interface works on each.
  *
- * <p>{@code dim} always counts the manifold's dimensions; a row may be wider: see {@link #width}.
+ * <p>Points and tangent vectors are rows of memory, {@link #width} elements each, one after the
+ * other; {@code dim} counts dimensions. An output may be one of the inputs of the same shape. What
+ * does not fit is an {@link IllegalArgumentException} that names the argument. Formulas, ranges and
+ * error bounds: {@code docs/geometry.md}; gradients: the {@code *_vjp} methods of the classes, and
+ * {@link RowOp#vjp}.
  */
 public sealed interface Manifold permits PoincareBall, Lorentz, Product {
-    /** Elements of a point of {@code dim} dimensions as it is stored. */
+    /** Elements of a point, or of a tangent vector, of {@code dim} dimensions as it is stored. */
     long width(long dim);
+
+    /** The end of the geodesic from x with velocity v. */
+    void expmap(
+            DType dtype, long rows, long dim, MemorySegment x, MemorySegment v, MemorySegment out);
+
+    /** The velocity at x of the geodesic that reaches y at time 1; inverse of {@link #expmap}. */
+    void logmap(
+            DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out);
+
+    /** The distance of x and y, one number per row. */
+    void dist(
+            DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out);
+
+    /** The Riemannian gradient at x of which g is the Euclidean one; g is not changed. */
+    void egrad2rgrad(
+            DType dtype, long rows, long dim, MemorySegment x, MemorySegment g, MemorySegment out);
+
+    /** The tangent vector v at x transported along the geodesic to y. */
+    void ptransp(
+            DType dtype,
+            long rows,
+            long dim,
+            MemorySegment x,
+            MemorySegment y,
+            MemorySegment v,
+            MemorySegment out);
+
+    /**
+     * The nearest way back onto the manifold: on the ball, points beyond the last radius that the
+     * type surely keeps inside (8 units roundoff below the rim) move to it; on the hyperboloid the
+     * time is computed from the space part.
+     */
+    void projx(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out);
 }

@@ -74,6 +74,19 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
         return dim;
     }
 
+    @Override
+    public void projx(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out) {
+        if (dtype == null) {
+            throw new IllegalArgumentException("dtype: null");
+        }
+        projx(dtype, rows, dim, lastRadius(dtype), x, out);
+    }
+
+    /** The eps of {@code projx} at which a stored point is surely inside: 8 units roundoff. */
+    static double lastRadius(DType dtype) {
+        return dtype == DType.F64 ? 0x1p-50 : 0x1p-21;
+    }
+
     /** x ⊕ y, Möbius addition; {@code -x} is the inverse of {@code x}. */
     public void mobius_add(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
@@ -142,6 +155,7 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
      * The end of the geodesic from x with velocity v: {@code x ⊕ expmap0(lambda_x v / 2)}, {@code
      * lambda_x = 2 / (1 - c|x|^2)}.
      */
+    @Override
     public void expmap(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment v, MemorySegment out) {
         run(EXPMAP, dtype, rows, dim, x, v, null, null, out, null, null, null);
@@ -212,6 +226,7 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
     }
 
     /** The velocity at x of the geodesic that reaches y at time 1; inverse of {@link #expmap}. */
+    @Override
     public void logmap(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
         run(LOGMAP, dtype, rows, dim, x, y, null, null, out, null, null, null);
@@ -350,6 +365,7 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
     }
 
     /** The distance {@code 2/sqrt(c) artanh(sqrt(c)|-x ⊕ y|)}, one number per row. */
+    @Override
     public void dist(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
         run(DIST, dtype, rows, dim, x, y, null, null, out, null, null, null);
@@ -433,6 +449,7 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
     }
 
     /** The Riemannian gradient {@code g / lambda_x^2} at x of a Euclidean gradient g. */
+    @Override
     public void egrad2rgrad(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment g, MemorySegment out) {
         run(EGRAD2RGRAD, dtype, rows, dim, x, g, null, null, out, null, null, null);
@@ -591,6 +608,7 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
     }
 
     /** Parallel transport of the tangent vector v from x to y along the geodesic. */
+    @Override
     public void ptransp(
             DType dtype,
             long rows,

@@ -61,7 +61,13 @@ class GoldenVerifierTest {
                         .map(GoldenVerifier.Result::op)
                         .collect(Collectors.toSet());
         assertTrue(
-                checked.containsAll(Set.of("hyplora", "mixed_attention", "poincare.mobius_add")),
+                checked.containsAll(
+                        Set.of(
+                                "hyplora",
+                                "mixed_attention",
+                                "poincare.mobius_add",
+                                "poincare.geodesic",
+                                "lorentz.expmap")),
                 checked.toString());
         for (GoldenVerifier.Result r : results) {
             assertTrue(r.missing() || r.worst() <= 1 && r.cases() > 0, r.toString());

@@ -17,6 +17,8 @@ import java.util.List;
 import javax.imageio.ImageIO;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.horosphere.Exec;
+import org.horosphere.Lorentz;
+import org.horosphere.Manifold;
 import org.horosphere.PoincareBall;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -42,18 +44,23 @@ class HierarchyEmbeddingTest {
     }
 
     private static HierarchyEmbedding embed(Exec exec, double c, int dim, int epochs) {
+        return embed(new PoincareBall(c, exec), dim, epochs);
+    }
+
+    private static HierarchyEmbedding embed(Manifold manifold, int dim, int epochs) {
         return HierarchyEmbedding.train(
                 tree(63),
-                new PoincareBall(c, exec),
+                manifold,
                 new HierarchyEmbedding.Options(dim, epochs, 0.3, 5, 10, 10, 1),
                 (epoch, loss) -> {});
     }
 
     @Test
     void aTreeIsReconstructed() {
-        for (double c : new double[] {1, 0.25}) {
-            HierarchyEmbedding.Reconstruction before = embed(Exec.CPU, c, 5, 0).reconstruction();
-            HierarchyEmbedding.Reconstruction after = embed(Exec.CPU, c, 5, 150).reconstruction();
+        for (Manifold manifold :
+                List.of(new PoincareBall(1), new PoincareBall(0.25), new Lorentz(2))) {
+            HierarchyEmbedding.Reconstruction before = embed(manifold, 5, 0).reconstruction();
+            HierarchyEmbedding.Reconstruction after = embed(manifold, 5, 150).reconstruction();
             assertEquals(62, after.nodes());
             assertTrue(before.map() < 0.4 && before.meanRank() > 10, before.toString());
             assertTrue(after.map() > 0.95 && after.meanRank() < 1.3, after.toString());
