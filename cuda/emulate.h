@@ -125,6 +125,7 @@ class Block {
 #define threadIdx (::horo::emulate::Index{::horo::emulate::Block::current().thread_index})
 #define blockIdx (::horo::emulate::Index{::horo::emulate::Block::current().block_index})
 #define gridDim (::horo::emulate::Index{::horo::cuda::emulated_grid})
+#define __syncwarp() ::horo::emulate::Block::current().barrier()
 #define __syncthreads() ::horo::emulate::Block::current().barrier()
 
 namespace horo::cuda {

@@ -40,17 +40,26 @@ for tool in cmake nvcc compute-sanitizer c++; do
     command -v "$tool" >/dev/null || fail "$tool is not on the PATH"
 done
 
+mkdir -p "$root/build"
+
 section() {
     echo
     echo "== $*"
 }
 
+generator=()
+if [ ! -e "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
+targets=(horosphere horosphere_cuda test_device test_cuda_rows test_cuda_rows_emulated bench_rows)
+[ -n "$quick" ] || targets+=(all)
+
 section build
 cd "$root"
-cmake --preset cuda "-DCMAKE_CUDA_COMPILER=$(command -v nvcc)" >/dev/null
+cmake --preset cuda "${generator[@]}" "-DCMAKE_CUDA_COMPILER=$(command -v nvcc)" >"$build.log" 2>&1 || {
+    cat "$build.log" >&2
+    fail "cmake could not configure"
+}
 SECONDS=0
-cmake --build "$build" --parallel "$(nproc)"
-cmake --build "$build" --parallel "$(nproc)" --target bench_rows >/dev/null
+cmake --build "$build" --parallel "$(nproc)" --target "${targets[@]}"
 echo "built in $SECONDS s, $(stat -Lc %s "$build/native/libhorosphere_cuda.so") bytes of libhorosphere_cuda.so"
 
 section tests

@@ -36,6 +36,11 @@ struct Shape {
     static constexpr int inputs = signature.inputs, outputs = signature.outputs;
     static constexpr bool reads(int i) { return signature.input[i] != Kind::scalar; }
     static constexpr bool writes(int j) { return signature.output[j] != Kind::scalar; }
+    static constexpr bool reads_numbers() {
+        for (int i = 0; i < inputs; ++i)
+            if (signature.input[i] != Kind::row) return true;
+        return false;
+    }
     static constexpr bool combines() {
         for (int j = 0; j < outputs; ++j)
             if (writes(j)) return true;
@@ -279,6 +284,9 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
             each<row_count>([&](auto r) { sum[r].merge(mask); });
         if constexpr (row_count == 1)
             if (plan.lanes > warp) merge_warps(sum[0], plan.lanes);
+
+        // A row's numbers may be overwritten in place below by one lane; all must have read them.
+        if constexpr (S::reads_numbers()) __syncwarp();
 
         // Solve: the lanes of a group share its rows out, and each gets all coefficients back.
         double k[row_count][Op::coefficients];
