@@ -94,12 +94,6 @@ def gyration(x, y, v, c):
     return scale(1 / unit, out)
 
 
-def midpoint(points, w, c):
-    lams = [lam(x, c) for x in points]
-    numerator = add(*[scale(a * l, x) for a, l, x in zip(w, lams, points)])
-    return scalar_mul(mpf(1) / 2, scale(1 / mp.fsum(a * (l - 1) for a, l in zip(w, lams)), numerator), c)
-
-
 def projx(x, c, eps):
     r, edge = norm(x), (1 - eps) / mp.sqrt(c)
     return scale(edge / r, x) if r > edge else list(x)
@@ -175,11 +169,6 @@ def l_to_poincare(x, K):
     return scale(mp.sqrt(K) / (mp.sqrt(K) + lift(x, K)[0]), x)
 
 
-def l_centroid(points, w, K):
-    s = add(*[scale(a, lift(x, K)) for a, x in zip(w, points)])
-    return scale(mp.sqrt(K) / mp.sqrt(-minkowski(s, s)), s)
-
-
 # ---- Adapter
 
 
@@ -214,9 +203,6 @@ OPERATIONS = {
         lambda t, x, y, c: mobius_add(x, scalar_mul(t, mobius_add(neg(x), y, c), c), c)),
     "poincare.projx": ("x outside", "c eps", projx),
     "poincare.to_lorentz": ("x ball", "c", to_lorentz),
-    "poincare.midpoint": ("X balls, w weights", "c", midpoint),
-    "poincare.mobius_matvec": (
-        "M matrix, x ball", "c", lambda M, x, c: expmap0([dot(m, logmap0(x, c)) for m in M], c)),
     "lorentz.dist": ("x point, y point", "K", l_dist),
     "lorentz.dist0": ("x point", "K", l_dist0),
     "lorentz.inner": ("x ambient, y ambient", "K", lambda x, y, K: [minkowski(x, y)]),
@@ -229,7 +215,6 @@ OPERATIONS = {
     "lorentz.egrad2rgrad": ("x point, g ambient", "K", l_egrad2rgrad),
     "lorentz.ptransp": ("x point, y point, v tangent", "K", l_ptransp),
     "lorentz.to_poincare": ("x point", "K", l_to_poincare),
-    "lorentz.centroid": ("X points, w weights", "K", l_centroid),
     "hyplora": ("x vector, A matrix, B matrix", "K s scaling", hyplora),
 }
 SHARED = {"matrix"}
