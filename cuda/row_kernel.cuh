@@ -217,7 +217,7 @@ template <class Op, class T>
 HORO_DEVICE void merge_warps(Accumulator<Op, T>& sum, int lanes) {
     using Acc = Accumulator<Op, T>;
     constexpr int numbers = Op::sums + Acc::compensated;
-    __shared__ double shared[WideTile::threads / warp][numbers];
+    __shared__ double shared[wide_threads / warp][numbers];
     const int thread = static_cast<int>(threadIdx.x), mine = thread / warp, warps = lanes / warp;
     __syncthreads();  // of the previous rows
     if (thread % warp == 0) {

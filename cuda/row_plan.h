@@ -24,9 +24,16 @@ constexpr int narrow_rows() {
     for (int i = 0; i < signature.inputs; ++i) inputs += signature.input[i] != Kind::scalar;
     return inputs >= 3 ? 2 : 4;
 }
-struct WideTile {  // a row on 1 to 8 warps; 4096 float32 numbers, wider rows are read twice
-    static constexpr int row_count = 1, vectors = 4, threads = 256;
+// A row on 1 to 8 warps: 4096 or 2048 float32 numbers; wider rows are read twice.
+constexpr int wide_threads = 256;
+template <int accesses>
+struct WideTile {
+    static constexpr int row_count = 1, vectors = accesses, threads = wide_threads;
 };
+template <class Op>
+constexpr int wide_vectors() {
+    return narrow_rows<Op>() == 4 ? 4 : 2;
+}
 
 // How a call is laid out. Element `slot` of lane l is element ((slot / width) lanes + l) width + slot % width
 // of its tile; rows wider than a tile (wide only) take several tiles.
@@ -58,8 +65,9 @@ constexpr int access_width(uint64_t address, int64_t dim, int element_bytes) {
     return width;
 }
 
-// `narrow_row_count` is that of the operation's NarrowTile.
-constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int element_bytes, int width, int narrow_row_count) {
+// The last two are those of the operation's tiles.
+constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int element_bytes, int width, int narrow_row_count,
+                            int wide_vector_count) {
     using Narrow = NarrowTile<1>;
     RowPlan plan{};
     plan.width = width;
@@ -80,13 +88,13 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int element_bytes, int wi
         plan.tiles = 1;
         plan.slots = static_cast<int>(ceiling(accesses, plan.lanes)) * width;
     } else {
-        const int64_t per_warp = int64_t{warp} * WideTile::vectors * vector;
+        const int64_t per_warp = int64_t{warp} * wide_vector_count * vector;
         const int64_t warps = ceiling(dim, per_warp);
-        const int most = WideTile::threads / warp;
+        const int most = wide_threads / warp;
         plan.lanes = warp * power_of_two_from(warps < most ? warps : most);
         plan.threads = plan.lanes < 128 ? 128 : plan.lanes;
         plan.rows = plan.threads / plan.lanes;
-        plan.tile = int64_t{plan.lanes} * WideTile::vectors * vector;
+        plan.tile = int64_t{plan.lanes} * wide_vector_count * vector;
         plan.tiles = ceiling(dim, plan.tile);
         const int64_t in_tile = plan.tiles > 1 ? plan.tile / width : accesses;
         plan.slots = static_cast<int>(ceiling(in_tile, plan.lanes)) * width;

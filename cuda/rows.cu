@@ -8,14 +8,14 @@ namespace {
 
 template <class Op, class T>
 cudaError_t launch(const RowCall& call, cudaStream_t stream) {
-    constexpr int bytes = sizeof(T), narrow = narrow_rows<Op>();
+    constexpr int bytes = sizeof(T), narrow = narrow_rows<Op>(), wide = wide_vectors<Op>();
     const int width = access_width(gather_addresses<Op>(call, bytes), call.dim, bytes);
-    const RowPlan plan = plan_rows(call.rows, call.dim, bytes, width, narrow);
+    const RowPlan plan = plan_rows(call.rows, call.dim, bytes, width, narrow, wide);
     const unsigned grid = static_cast<unsigned>(plan.blocks < 0x7fffffff ? plan.blocks : 0x7fffffff);
     if (plan.narrow)
         row_kernel<Op, T, NarrowTile<narrow>><<<grid, plan.threads, 0, stream>>>(call, plan);
     else
-        row_kernel<Op, T, WideTile><<<grid, plan.threads, 0, stream>>>(call, plan);
+        row_kernel<Op, T, WideTile<wide>><<<grid, plan.threads, 0, stream>>>(call, plan);
     return cudaGetLastError();
 }
 

@@ -25,9 +25,9 @@ int64_t width(Kind kind, int64_t dim) {
 
 template <class Op, class T>
 void launch(const RowCall& call, unsigned grid) {
-    constexpr int bytes = sizeof(T), narrow = narrow_rows<Op>();
+    constexpr int bytes = sizeof(T), narrow = narrow_rows<Op>(), wide = wide_vectors<Op>();
     const int access = access_width(gather_addresses<Op>(call, bytes), call.dim, bytes);
-    const RowPlan plan = plan_rows(call.rows, call.dim, bytes, access, narrow);
+    const RowPlan plan = plan_rows(call.rows, call.dim, bytes, access, narrow, wide);
     if (static_cast<int64_t>(grid) > plan.blocks) grid = static_cast<unsigned>(plan.blocks);
     emulated_grid = grid;
     for (unsigned block = 0; block < grid; ++block)
@@ -35,7 +35,7 @@ void launch(const RowCall& call, unsigned grid) {
             if (plan.narrow)
                 row_kernel<Op, T, NarrowTile<narrow>>(call, plan);
             else
-                row_kernel<Op, T, WideTile>(call, plan);
+                row_kernel<Op, T, WideTile<wide>>(call, plan);
         });
 }
 
@@ -142,11 +142,12 @@ void both() {
 void owners() {
     for (int bytes : {4, 8})
         for (int64_t dim = 1; dim < 9000; dim += dim < 600 ? 1 : 97)
-            for (int narrow : {2, 4})
+            for (int narrow : {2, 4}) {
+                const int wide = narrow == 4 ? 4 : 2;
                 for (int access = 1; access <= 16 / bytes; access *= 2) {
                     if (dim % access) continue;
-                    const RowPlan plan = plan_rows(1000, dim, bytes, access, narrow);
-                    const int slots = (plan.narrow ? 1 : WideTile::vectors) * 16 / bytes;
+                    const RowPlan plan = plan_rows(1000, dim, bytes, access, narrow, wide);
+                    const int slots = (plan.narrow ? 1 : wide) * 16 / bytes;
                     std::vector<int> owned(static_cast<size_t>(dim));
                     for (int64_t tile = 0; tile < plan.tiles; ++tile)
                         for (int lane = 0; lane < plan.lanes; ++lane)
@@ -161,6 +162,7 @@ void owners() {
                               plan.blocks * plan.rows >= 1000 && (plan.blocks - 1) * plan.rows < 1000,
                           "dim %lld, %d bytes, access %d", (long long)dim, bytes, access);
                 }
+            }
 }
 
 }  // namespace
