@@ -103,7 +103,7 @@ public final class TrainingBenchmark {
         x.fill((byte) 1);
         w.fill((byte) 1);
         double best = Double.POSITIVE_INFINITY;
-        for (int i = 0; i < 10; i++) {
+        for (int i = 0; i < 30; i++) {
             long started = System.nanoTime();
             Gemm.sgemm(false, true, m, n, k, 1, x, k, w, k, 0, y, n, exec);
             best = Math.min(best, (System.nanoTime() - started) / 1e9);
