@@ -364,7 +364,7 @@ class AdapterFilesTest {
                         "qwen2/adapter_final",
                         "gemma/adapter_init",
                         "vit/adapter_init_v4names")) {
-            Path golden = SharedData.require("golden/hf/" + name);
+            Path golden = SharedTestData.require("golden/hf/" + name);
             AdapterFiles adapter = AdapterFiles.read(golden);
             assertEquals(8, adapter.config().r());
             assertEquals(2.0, adapter.config().scaling("any"));
@@ -377,7 +377,9 @@ class AdapterFilesTest {
         CheckpointException e =
                 assertThrows(
                         CheckpointException.class,
-                        () -> AdapterFiles.read(SharedData.require("golden/hf/gpt2/adapter_init")));
+                        () ->
+                                AdapterFiles.read(
+                                        SharedTestData.require("golden/hf/gpt2/adapter_init")));
         assertTrue(e.getMessage().contains("fan_in_fan_out"), e.getMessage());
     }
 }

@@ -142,7 +142,7 @@ class CheckpointTest {
     @Test
     void goldenModelsOpen() {
         for (String model : List.of("llama3", "llama2", "qwen2", "gemma", "gpt2", "vit")) {
-            Path path = SharedData.require("golden/hf/" + model);
+            Path path = SharedTestData.require("golden/hf/" + model);
             try (Arena arena = Arena.ofConfined()) {
                 Checkpoint checkpoint = Checkpoint.open(path, arena);
                 for (String name : checkpoint.names()) {
@@ -156,7 +156,7 @@ class CheckpointTest {
 
     @Test
     void rewrittenGoldenFilesAreByteIdentical() throws IOException {
-        Path golden = SharedData.require("golden/hf");
+        Path golden = SharedTestData.require("golden/hf");
         for (String name :
                 List.of(
                         "llama3/model.safetensors",

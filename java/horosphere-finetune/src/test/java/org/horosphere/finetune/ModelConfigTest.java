@@ -264,7 +264,7 @@ class ModelConfigTest {
     @Test
     void goldenConfigurationsAgreeAndFrequenciesMatch() {
         for (String model : List.of("llama3", "llama2", "qwen2", "gemma")) {
-            Path path = SharedData.require("golden/hf/" + model);
+            Path path = SharedTestData.require("golden/hf/" + model);
             ModelConfig config = ModelConfig.read(path);
             assertEquals(config, ModelConfig.read(path.resolve("config_v4.json")));
             try (Arena arena = Arena.ofConfined()) {
@@ -287,11 +287,11 @@ class ModelConfigTest {
             }
         }
         for (String model : List.of("gpt2", "vit")) {
-            Path path = SharedData.require("golden/hf/" + model);
+            Path path = SharedTestData.require("golden/hf/" + model);
             CheckpointException e =
                     assertThrows(CheckpointException.class, () -> ModelConfig.read(path));
             assertTrue(e.getMessage().contains("unknown architecture"), e.getMessage());
         }
-        ModelConfig.read(SharedData.require("data/stories260K/hf"));
+        ModelConfig.read(SharedTestData.require("data/stories260K/hf"));
     }
 }
