@@ -141,6 +141,11 @@ public final class Adapter implements Trainables {
     }
 
     void save(Path directory, String baseModel) {
+        files(baseModel).write(directory);
+    }
+
+    /** What a PEFT directory of this adapter holds. */
+    AdapterFiles files(String baseModel) {
         Map<String, LowRank> lowRank = new TreeMap<>();
         branches().forEach((path, branch) -> lowRank.put(path, branch.toFile()));
         Map<Integer, float[]> alphas = new TreeMap<>();
@@ -151,7 +156,16 @@ public final class Adapter implements Trainables {
                         Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size()));
             }
         }
-        new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas).write(directory);
+        return new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas);
+    }
+
+    /** Takes the adapter off: the model is the base model again. */
+    void detach() {
+        for (Llama.Layer layer : model.layers()) {
+            layer.linears().forEach(linear -> linear.attach(null));
+            layer.coeffAlpha = null;
+            layer.alphaInUse = null;
+        }
     }
 
     /** The low-rank branches by module path. */
@@ -179,6 +193,10 @@ public final class Adapter implements Trainables {
             }
         }
         return true;
+    }
+
+    public AdapterKind kind() {
+        return kind;
     }
 
     /** How many numbers are trained. */

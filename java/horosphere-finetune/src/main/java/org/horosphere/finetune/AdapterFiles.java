@@ -220,7 +220,10 @@ public record AdapterFiles(
         AtomicFiles.replaceDirectory(directory, Set.of(AdapterConfig.FILE, FILE), this::writeFiles);
     }
 
-    /** Writes both files into an existing directory, one after the other. */
+    /**
+     * Writes both files into an existing directory, one after the other. The configuration is the
+     * last: a directory without one is no adapter.
+     */
     void writeFiles(Path directory) {
         List<TensorData> tensors = new ArrayList<>();
         lowRank.forEach(
@@ -242,7 +245,7 @@ public record AdapterFiles(
                                     heads,
                                     heads));
                 });
-        config.write(directory);
         SafeTensors.write(directory.resolve(FILE), tensors, Map.of("format", "pt"));
+        config.write(directory);
     }
 }

@@ -87,6 +87,20 @@ final class Parameters {
         Buffers.set(values, snapshot);
     }
 
+    void restore(float[] snapshot, float[] first, float[] second) {
+        restore(snapshot);
+        Buffers.set(firstMoments, first);
+        Buffers.set(secondMoments, second);
+    }
+
+    float[] firstMomentsSnapshot() {
+        return Buffers.toArray(firstMoments, size);
+    }
+
+    float[] secondMomentsSnapshot() {
+        return Buffers.toArray(secondMoments, size);
+    }
+
     MemorySegment firstMoments() {
         return firstMoments;
     }
