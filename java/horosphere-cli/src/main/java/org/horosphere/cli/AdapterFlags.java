@@ -23,6 +23,9 @@ final class AdapterFlags {
             description = "Branches are scaled by alpha/rank (default: 2 * rank).")
     private Double alpha;
 
+    @Option(names = "--rslora", description = "Scale by alpha/sqrt(rank) instead (rsLoRA).")
+    private boolean rslora;
+
     @Option(
             names = "--targets",
             paramLabel = "NAME",
@@ -57,6 +60,7 @@ final class AdapterFlags {
                                         ? AdapterOptions.DEFAULT_TARGETS
                                         : new LinkedHashSet<>(targets),
                                 curvature,
+                                rslora,
                                 coeffDropout));
     }
 
@@ -64,6 +68,7 @@ final class AdapterFlags {
     static void describe(AdapterOptions options, Map<String, Object> to) {
         to.put("rank", options.rank());
         to.put("alpha", options.alpha());
+        to.put("rslora", options.rankStabilized());
         to.put("targets", new TreeSet<>(options.targets()));
         to.put("curvature", options.curvatureRadius());
         to.put("coeff-dropout", options.coeffDropout());

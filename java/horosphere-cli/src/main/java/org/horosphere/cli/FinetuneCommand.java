@@ -51,7 +51,7 @@ final class FinetuneCommand implements Callable<Integer> {
             paramLabel = "KIND",
             defaultValue = "hyplora",
             description =
-                    "lora, hyplora, coeff, lora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
+                    "lora, dora, hyplora, coeff, lora+coeff, dora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
     private String adapter;
 
     @Mixin private DataFlags data;

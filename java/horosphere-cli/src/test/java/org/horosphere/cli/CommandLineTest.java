@@ -100,7 +100,16 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"lora", "hyplora", "coeff", "lora+coeff", "hyplora+coeff"})
+    @ValueSource(
+            strings = {
+                "lora",
+                "dora",
+                "hyplora",
+                "coeff",
+                "lora+coeff",
+                "dora+coeff",
+                "hyplora+coeff"
+            })
     void trainsSavesEvaluatesAndGenerates(String kind) throws IOException {
         Path json = dir.resolve("results/run.json");
         Result trained =
