@@ -84,7 +84,12 @@ public record PoincareBall(double c, Exec exec) implements Manifold {
 
     /** The eps of {@code projx} at which a stored point is surely inside: 8 units roundoff. */
     static double lastRadius(DType dtype) {
-        return dtype == DType.F64 ? 0x1p-50 : 0x1p-21;
+        return switch (dtype) {
+            case F32 -> 0x1p-21;
+            case F64 -> 0x1p-50;
+            case BF16 -> 0x1p-6;
+            case F16 -> 0x1p-9;
+        };
     }
 
     /** x ⊕ y, Möbius addition; {@code -x} is the inverse of {@code x}. */
