@@ -2,14 +2,13 @@
 // an operation on a tile of rows. How rows get into a tile and out of it is in row_engine.cpp.
 #include "cpu/row_tile.h"
 #include "geometry/operations.h"
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
 namespace horo::HORO_ISA_NAMESPACE::rows {
 namespace {
 
-typedef float Floats __attribute__((vector_size(4 * lanes)));
 typedef int64_t Indices __attribute__((vector_size(8 * lanes)));
 
 // ---- Loads and stores
@@ -20,18 +19,27 @@ inline Vector load(const double* p) {
     return v;
 }
 
+inline void store(double* p, Vector v) { std::memcpy(p, &v, sizeof v); }
+
+// Intrinsics where there are any: GCC converts the halves of a vector apart.
+#if defined(__AVX512F__)
+inline Vector load(const float* p) { return (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(p)); }
+inline void store(float* p, Vector v) { _mm256_storeu_ps(p, _mm512_maskz_cvtpd_ps(0xff, (__m512d)v)); }
+#elif defined(__AVX2__)
+inline Vector load(const float* p) { return (Vector)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
+inline void store(float* p, Vector v) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v)); }
+#else
+typedef float Floats __attribute__((vector_size(4 * lanes)));
 inline Vector load(const float* p) {
     Floats f;
     std::memcpy(&f, p, sizeof f);
     return __builtin_convertvector(f, Vector);
 }
-
-inline void store(double* p, Vector v) { std::memcpy(p, &v, sizeof v); }
-
 inline void store(float* p, Vector v) {
     const Floats f = __builtin_convertvector(v, Floats);
     std::memcpy(p, &f, sizeof f);
 }
+#endif
 
 // The first n of a vector's elements, the rest zero.
 #if defined(__AVX512F__)
