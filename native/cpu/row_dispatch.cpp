@@ -33,7 +33,7 @@ void run_rows(int32_t op, int32_t dtype, const RowCall& call, const horo_exec& e
     // A chunk is worth some tens of microseconds; a multiple of every block size, so rows fall into the same
     // blocks whatever the chunks.
     constexpr int64_t chunk_elements = 32768;
-    const int64_t chunk = (chunk_elements / call.dim + 15) & ~int64_t{15};
+    const int64_t chunk = (chunk_elements / call.dim + 16) & ~int64_t{15};
     if (call.rows <= 2 * chunk) return engine.run(op, dtype, call, 0, call.rows, stream);
     parallel_for(exec, (call.rows + chunk - 1) / chunk, [&](int64_t c) {
         const int64_t end = (c + 1) * chunk;

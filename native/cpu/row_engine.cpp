@@ -28,8 +28,9 @@ namespace {
 
 constexpr int64_t narrow = 8;  // widest row that is transposed
 constexpr int64_t scratch_bytes = 40 << 10;
-constexpr int64_t tile_bytes = 24 << 10;  // of operands of wide rows, so that they stay in the L1 cache
-constexpr int64_t wide_blocks = 16;       // most per tile
+constexpr int64_t tile_bytes = 24 << 10;    // of operands of wide rows, so that they stay in the L1 cache
+constexpr int64_t narrow_bytes = 12 << 10;  // of a tile of narrow rows with its sums and coefficients
+constexpr int64_t wide_blocks = 16;         // most per tile
 
 // ---- Storage types: how numbers lie in memory, and as what they are worked on.
 
@@ -90,8 +91,8 @@ inline void stream_copy(void* to, const void* from, int64_t bytes) {
 inline void stream_end() {}
 #endif
 
-// ---- Transposition of a block of `lanes` rows of `width` numbers: coordinate j of row l is number l * width
-// + j as rows, j * lanes + l as columns.
+// ---- Transposition of blocks of `lanes` rows of `width` numbers: coordinate j of row l is number l * width
+// + j of the block as rows, j * lanes + l as columns.
 
 #if defined(__AVX512F__)
 template <class T>
@@ -100,10 +101,11 @@ template <>
 struct Zmm<float> {
     using V = __m512;
     using M = __mmask16;
-    static V load(const float* p, M m) { return _mm512_maskz_loadu_ps(m, p); }
-    static void store(float* p, M m, V v) { _mm512_mask_storeu_ps(p, m, v); }
-    static V pick(M m, V a, const int32_t* index, V b) {
-        return _mm512_maskz_permutex2var_ps(m, a, _mm512_load_si512(index), b);
+    static V load(const float* p) { return _mm512_loadu_ps(p); }
+    static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+    static void stream(float* p, V v) { _mm512_stream_ps(p, v); }
+    static V pick(V a, const int32_t* index, V b) {
+        return _mm512_permutex2var_ps(a, _mm512_load_si512(index), b);
     }
     static V merge(V a, M m, V b) { return _mm512_mask_mov_ps(a, m, b); }
 };
@@ -111,25 +113,31 @@ template <>
 struct Zmm<double> {
     using V = __m512d;
     using M = __mmask8;
-    static V load(const double* p, M m) { return _mm512_maskz_loadu_pd(m, p); }
-    static void store(double* p, M m, V v) { _mm512_mask_storeu_pd(p, m, v); }
-    static V pick(M m, V a, const int64_t* index, V b) {
-        return _mm512_maskz_permutex2var_pd(m, a, _mm512_load_si512(index), b);
+    static V load(const double* p) { return _mm512_loadu_pd(p); }
+    static void store(double* p, V v) { _mm512_storeu_pd(p, v); }
+    static void stream(double* p, V v) { _mm512_stream_pd(p, v); }
+    static V pick(V a, const int64_t* index, V b) {
+        return _mm512_permutex2var_pd(a, _mm512_load_si512(index), b);
     }
     static V merge(V a, M m, V b) { return _mm512_mask_mov_pd(a, m, b); }
 };
 
-// Which of the block's vectors each vector of the result takes its numbers from, two at a time.
+// Blocks that are whole vectors, whatever the width.
+template <class T>
+constexpr int unit = 8 / int{sizeof(T)};
+
+// Which of a unit's vectors each vector of the result takes its numbers from, two at a time.
 template <class T, int width, bool to_columns>
 struct Shuffle {
     using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-    static constexpr int size = 64 / sizeof(T), count = lanes * width;
-    static constexpr int vectors = (count + size - 1) / size, pairs = (vectors + 1) / 2;
-    alignas(64) Index index[vectors][pairs][size];
-    uint32_t mask[vectors][pairs];
+    static constexpr int size = 64 / sizeof(T), pairs = (width + 1) / 2;
+    alignas(64) Index index[width][pairs][size];
+    uint32_t mask[width][pairs];
     constexpr Shuffle() : index(), mask() {
-        for (int f = 0; f < count; ++f) {
-            const int source = to_columns ? f % lanes * width + f / lanes : f % width * lanes + f / width;
+        for (int f = 0; f < width * size; ++f) {
+            const int block = f / (lanes * width), g = f % (lanes * width);
+            const int source = block * lanes * width +
+                               (to_columns ? g % lanes * width + g / lanes : g % width * lanes + g / width);
             const int pair = source / (2 * size);
             index[f / size][pair][f % size] = source % (2 * size);
             mask[f / size][pair] |= 1u << (f % size);
@@ -137,39 +145,45 @@ struct Shuffle {
     }
 };
 
-template <class T, int width, bool to_columns>
-void transpose(const T* from, T* to, int64_t blocks) {
+// `to` may be `from`. stream: `to` is aligned to a cache line and written past the cache.
+template <class T, int width, bool to_columns, bool stream>
+void transpose(const T* from, T* to, int64_t units) {
     using S = Shuffle<T, width, to_columns>;
     using Z = Zmm<T>;
     static constexpr S shuffle;
-    constexpr auto whole = [](int v) {
-        return static_cast<typename Z::M>((S::count - v * S::size < S::size)
-                                              ? (1u << (S::count - v * S::size)) - 1
-                                              : (uint64_t{1} << S::size) - 1);
-    };
-    for (int64_t b = 0; b < blocks; ++b, from += S::count, to += S::count) {
-        typename Z::V x[S::vectors + 1], y[S::vectors];
+    for (int64_t u = 0; u < units; ++u, from += width * S::size, to += width * S::size) {
+        typename Z::V x[width + 1], y[width] = {};
 #pragma GCC unroll 16
-        for (int v = 0; v < S::vectors; ++v) x[v] = Z::load(from + v * S::size, whole(v));
-        x[S::vectors] = x[0];
+        for (int v = 0; v < width; ++v) x[v] = Z::load(from + v * S::size);
+        x[width] = x[0];
 #pragma GCC unroll 16
-        for (int v = 0; v < S::vectors; ++v) {
-            y[v] = Z::pick(static_cast<typename Z::M>(shuffle.mask[v][0]), x[0], shuffle.index[v][0], x[1]);
+        for (int v = 0; v < width; ++v) {
+            bool any = false;
 #pragma GCC unroll 16
-            for (int p = 1; p < S::pairs; ++p)
-                y[v] = Z::merge(y[v], static_cast<typename Z::M>(shuffle.mask[v][p]),
-                                Z::pick(static_cast<typename Z::M>(shuffle.mask[v][p]), x[2 * p],
-                                        shuffle.index[v][p], x[2 * p + 1]));
+            for (int p = 0; p < S::pairs; ++p) {
+                if (!shuffle.mask[v][p]) continue;
+                const typename Z::V part = Z::pick(x[2 * p], shuffle.index[v][p], x[2 * p + 1]);
+                y[v] = any ? Z::merge(y[v], static_cast<typename Z::M>(shuffle.mask[v][p]), part) : part;
+                any = true;
+            }
         }
 #pragma GCC unroll 16
-        for (int v = 0; v < S::vectors; ++v) Z::store(to + v * S::size, whole(v), y[v]);
+        for (int v = 0; v < width; ++v) {
+            if (stream)
+                Z::stream(to + v * S::size, y[v]);
+            else
+                Z::store(to + v * S::size, y[v]);
+        }
     }
 }
 #else
-template <class T, int width, bool to_columns>
-void transpose(const T* from, T* to, int64_t blocks) {
+template <class T>
+constexpr int unit = 1;
+
+template <class T, int width, bool to_columns, bool>
+void transpose(const T* from, T* to, int64_t units) {
     constexpr int outer = to_columns ? lanes : width, inner = to_columns ? width : lanes;
-    for (int64_t b = 0; b < blocks; ++b, from += lanes * width, to += lanes * width) {
+    for (int64_t u = 0; u < units; ++u, from += lanes * width, to += lanes * width) {
         T block[lanes * width];  // `to` may be `from`
         for (int i = 0; i < outer; ++i)
             for (int j = 0; j < inner; ++j) block[j * outer + i] = from[i * inner + j];
@@ -178,29 +192,25 @@ void transpose(const T* from, T* to, int64_t blocks) {
 }
 #endif
 
-// In place or from one place to another.
-template <class T, bool to_columns>
-void transpose(int64_t width, const T* from, T* to, int64_t blocks) {
+template <class T, bool to_columns, bool stream = false>
+void transpose(int64_t width, const T* from, T* to, int64_t units) {
     switch (width) {
-        case 1:
-            if (to != from) std::memcpy(to, from, static_cast<size_t>(blocks * lanes) * sizeof(T));
-            return;
         case 2:
-            return transpose<T, 2, to_columns>(from, to, blocks);
+            return transpose<T, 2, to_columns, stream>(from, to, units);
         case 3:
-            return transpose<T, 3, to_columns>(from, to, blocks);
+            return transpose<T, 3, to_columns, stream>(from, to, units);
         case 4:
-            return transpose<T, 4, to_columns>(from, to, blocks);
+            return transpose<T, 4, to_columns, stream>(from, to, units);
         case 5:
-            return transpose<T, 5, to_columns>(from, to, blocks);
+            return transpose<T, 5, to_columns, stream>(from, to, units);
         case 6:
-            return transpose<T, 6, to_columns>(from, to, blocks);
+            return transpose<T, 6, to_columns, stream>(from, to, units);
         case 7:
-            return transpose<T, 7, to_columns>(from, to, blocks);
+            return transpose<T, 7, to_columns, stream>(from, to, units);
         case 8:
-            return transpose<T, 8, to_columns>(from, to, blocks);
+            return transpose<T, 8, to_columns, stream>(from, to, units);
         default:
-            return transpose<T, 9, to_columns>(from, to, blocks);
+            return transpose<T, 9, to_columns, stream>(from, to, units);
     }
 }
 
@@ -251,10 +261,18 @@ struct Operands {
 template <class S>
 void put_rows(const typename S::Number* x, const Rows<S>& out, int64_t row, int64_t count, bool stream) {
     if (out.contiguous()) {
+        if (!stream) return S::put(x, out.row(row), count * out.width);
         if constexpr (!S::converted) {
-            if (stream) return stream_copy(out.row(row), x, count * out.width * int64_t{sizeof *x});
+            return stream_copy(out.row(row), x, count * out.width * int64_t{sizeof *x});
+        } else {
+            alignas(64) typename S::Stored line[1024];
+            for (int64_t n = count * out.width, at = 0; at < n; at += 1024) {
+                const int64_t part = n - at < 1024 ? n - at : 1024;
+                S::put(x + at, line, part);
+                stream_copy(out.row(row) + at, line, part * int64_t{sizeof *line});
+            }
+            return;
         }
-        return S::put(x, out.row(row), count * out.width);
     }
     for (int64_t r = 0; r < count; ++r) S::put(x + r * out.width, out.row(row + r), out.width);
 }
@@ -270,8 +288,10 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
     for (int i = 0; i < signature.outputs; ++i) columns += all.out[i].width;
     const int64_t block_bytes =
         columns * lanes * int64_t{sizeof(T)} + (op.sums + op.coefficients) * int64_t{sizeof(Vector)};
-    const int64_t most = (scratch_bytes - 8 * 64) / block_bytes, needed = (end - begin + lanes - 1) / lanes;
-    const int64_t fitting = most < needed ? most : needed;
+    constexpr int64_t unit_rows = lanes * unit<T>;
+    const int64_t most = narrow_bytes / block_bytes / unit<T> * unit<T>;
+    const int64_t needed = (end - begin + unit_rows - 1) / unit_rows * unit<T>;
+    const int64_t fitting = most < unit<T> ? unit<T> : most < needed ? most : needed;
     Scratch scratch(memory);
     Tile<T> t{};
     t.dim = call.dim;
@@ -299,27 +319,30 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
     for (int64_t row = begin; row < end; row += fitting * lanes) {
         t.rows = end - row < fitting * lanes ? end - row : fitting * lanes;
         t.blocks = (t.rows + lanes - 1) / lanes;
-        const int64_t whole = t.rows / lanes;
+        const int64_t whole = t.rows / unit_rows, units = (t.rows + unit_rows - 1) / unit_rows;
         for (int i = 0; i < signature.inputs; ++i) {
             const Rows<S>& x = all.in[i];
             t.next[i] = reinterpret_cast<const char*>(x.row(row + t.rows));
             int64_t done = 0;
             if (x.contiguous() && whole) {
                 done = whole;
-                if constexpr (S::converted) {
-                    S::get(x.row(row), in[i], whole * lanes * x.width);
-                    transpose<T, true>(x.width, in[i], in[i], whole);
-                } else {
-                    transpose<T, true>(x.width, x.row(row), in[i], whole);
-                }
+                const T* from = in[i];
+                if constexpr (S::converted)
+                    S::get(x.row(row), in[i], whole * unit_rows * x.width);
+                else
+                    from = x.row(row);
+                if (x.width > 1)
+                    transpose<T, true>(x.width, from, in[i], whole);
+                else if (from != in[i])
+                    std::memcpy(in[i], from, static_cast<size_t>(whole * unit_rows) * sizeof(T));
             }
-            for (int64_t b = done; b < t.blocks; ++b) {  // missing rows repeat the last
-                T block[(narrow + 1) * lanes];
-                for (int64_t l = 0; l < lanes; ++l) {
-                    const int64_t r = b * lanes + l;
+            for (int64_t u = done; u < units; ++u) {  // missing rows repeat the last
+                T* const block = in[i] + u * unit_rows * x.width;
+                for (int64_t l = 0; l < unit_rows; ++l) {
+                    const int64_t r = u * unit_rows + l;
                     S::get(x.row(row + (r < t.rows ? r : t.rows - 1)), block + l * x.width, x.width);
                 }
-                transpose<T, true>(x.width, block, in[i] + b * lanes * x.width, 1);
+                if (x.width > 1) transpose<T, true>(x.width, block, block, 1);
             }
         }
         op.reduce_narrow(t);
@@ -329,12 +352,16 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
             const Rows<S>& y = all.out[i];
             if (!y.data) continue;
             if constexpr (!S::converted) {
-                if (y.contiguous() && !stream && whole == t.blocks) {
-                    transpose<T, false>(y.width, out[i], y.row(row), whole);
+                if (y.contiguous() && whole == units && y.width > 1 &&
+                    (!stream || reinterpret_cast<uintptr_t>(y.row(row)) % 64 == 0)) {
+                    if (stream)
+                        transpose<T, false, true>(y.width, out[i], y.row(row), whole);
+                    else
+                        transpose<T, false>(y.width, out[i], y.row(row), whole);
                     continue;
                 }
             }
-            transpose<T, false>(y.width, out[i], out[i], t.blocks);
+            if (y.width > 1) transpose<T, false>(y.width, out[i], out[i], units);
             put_rows<S>(out[i], y, row, t.rows, stream);
         }
     }
@@ -347,7 +374,13 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
     const Operands<S> all(signature, call);
     alignas(64) char memory[scratch_bytes + (18 << 10)];
     bool stages_in[operands] = {}, stages_out[operands] = {};
-    int staged = 0, streams = 0;
+    int staged = 0, staged_out = 0, streams = 0;
+    bool direct = stream && !S::converted && call.dim * int64_t{sizeof(T)} % 64 == 0;
+    for (int i = 0; i < signature.outputs; ++i)
+        if (all.out[i].data && signature.output[i] != Kind::scalar)
+            direct = direct && signature.output[i] == Kind::row &&
+                     all.out[i].stride * int64_t{sizeof(T)} % 64 == 0 &&
+                     reinterpret_cast<uintptr_t>(all.out[i].data) % 64 == 0;
     for (int i = 0; i < signature.inputs; ++i) {
         streams += signature.input[i] != Kind::scalar;
         staged += stages_in[i] = S::converted && signature.input[i] != Kind::scalar;
@@ -355,8 +388,10 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
     for (int i = 0; i < signature.outputs; ++i) {
         const bool wanted = all.out[i].data && signature.output[i] != Kind::scalar;
         streams += wanted;
-        staged += stages_out[i] = wanted && (S::converted || (stream && all.out[i].contiguous()));
+        staged_out += stages_out[i] =
+            wanted && (S::converted || (stream && !direct && all.out[i].contiguous()));
     }
+    staged += staged_out;
     // Rows that do not fit as a whole are staged in segments.
     const int64_t stage = scratch_bytes - (8 << 10);
     const int64_t row_bytes = (call.dim + 1) * int64_t{sizeof(T)};
@@ -378,12 +413,14 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
                 lanes);
     if (rows > lanes) rows = rows / lanes * lanes;
     const int64_t blocks = (rows + lanes - 1) / lanes;
+    const int64_t group_rows = (2 << 10) / (row_bytes * (staged_out ? staged_out : 1)) + 1;
 
     Scratch scratch(memory);
     Tile<T> t{};
     t.param = call.param;
     t.rounding = S::rounding;
-    t.parts = scratch.take<Vector>(op.sums * lanes);
+    t.stream = direct;
+    t.parts = scratch.take<Vector>(op.parts * lanes);
     t.sums = scratch.take<Vector>(blocks * op.sums);
     t.coefficients = scratch.take<Vector>(blocks * op.coefficients);
     T scrap[lanes];
@@ -455,16 +492,38 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
         op.solve(t);
         for (first = 0; first < call.dim && op.combine_wide; first += segment) {
             if (segment < call.dim) enter(first);
-            op.combine_wide(t);
-            for (int i = 0; i < signature.outputs; ++i) {
-                if (!stages_out[i]) continue;
-                const int64_t time = signature.output[i] == Kind::ambient;
-                if (segment == call.dim) {
-                    for (int64_t r = 0; time && r < t.rows; ++r) out[i][r * (t.dim + 1)] = t.result[i][r];
-                    put_rows<S>(out[i], all.out[i], row, t.rows, stream);
-                } else {
-                    const Rows<S> part{all.out[i].row(row) + first + time, t.dim, t.dim};
-                    put_rows<S>(out[i] + time, part, 0, 1, stream);
+            // What is staged leaves in small groups of rows, so that stores alternate with other work.
+            int64_t done[operands] = {};
+            const int64_t group = staged_out ? group_rows : t.rows;
+            for (t.combine_from = 0; t.combine_from < t.rows; t.combine_from = t.combine_to) {
+                t.combine_to = t.rows - t.combine_from < group ? t.rows : t.combine_from + group;
+                op.combine_wide(t);
+                for (int i = 0; i < signature.outputs; ++i) {
+                    if (!stages_out[i]) continue;
+                    const Rows<S>& y = all.out[i];
+                    const int64_t time = signature.output[i] == Kind::ambient;
+                    if (segment < call.dim) {
+                        const Rows<S> part{y.row(row) + first + time, t.dim, t.dim};
+                        put_rows<S>(out[i] + time, part, 0, 1, stream);
+                        continue;
+                    }
+                    for (int64_t r = t.combine_from; time && r < t.combine_to; ++r)
+                        out[i][r * (t.dim + 1)] = t.result[i][r];
+                    if constexpr (!S::converted) {
+                        if (stream && y.contiguous()) {  // whole lines; the rest with the next group
+                            char* const to = reinterpret_cast<char*>(y.row(row));
+                            int64_t upto = t.combine_to * y.width * int64_t{sizeof(T)};
+                            if (t.combine_to < t.rows) upto -= reinterpret_cast<intptr_t>(to + upto) & 63;
+                            if (upto > done[i]) {
+                                stream_copy(to + done[i], reinterpret_cast<const char*>(out[i]) + done[i],
+                                            upto - done[i]);
+                                done[i] = upto;
+                            }
+                            continue;
+                        }
+                    }
+                    put_rows<S>(out[i] + t.combine_from * y.width, y, row + t.combine_from,
+                                t.combine_to - t.combine_from, stream);
                 }
             }
         }

@@ -25,6 +25,7 @@ constexpr int operands = Signature::max_operands;
 template <class T>
 struct Tile {
     int64_t rows, blocks, dim;
+    int64_t combine_from, combine_to;  // wide: rows
     const T* in[operands];
     int64_t in_stride[operands];
     T* out[operands];
@@ -38,6 +39,7 @@ struct Tile {
     Vector* sums;          // per block
     Vector* coefficients;  // per block
     Vector* parts;         // wide: the sums of each row of a block, not yet added up across a vector
+    bool stream;           // wide: outputs lie on whole cache lines and go past the cache
     bool first, last;      // wide: of the segments of the row
     const double* param;
     double rounding;
@@ -56,6 +58,7 @@ struct TileKernels {
     void (*combine_narrow)(const Tile<T>&);
     void (*combine_wide)(const Tile<T>&);
     int sums, coefficients;  // vectors per block
+    int parts;               // vectors per row while a wide row is reduced
 };
 
 // An operation, compiled.

@@ -71,6 +71,14 @@ inline void store_part(T* p, Vector v, int64_t n) {
 }
 #endif
 
+#if defined(__AVX512F__)
+inline void stream(float* p, Vector v) { _mm256_stream_ps(p, _mm512_maskz_cvtpd_ps(0xff, (__m512d)v)); }
+inline void stream(double* p, Vector v) { _mm512_stream_pd(p, (__m512d)v); }
+#else
+inline void stream(float* p, Vector v) { store(p, v); }
+inline void stream(double* p, Vector v) { store(p, v); }
+#endif
+
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // ---- Sums
@@ -113,6 +121,7 @@ struct Layout {
     static constexpr bool exact = sizeof(T) == 8 || Op::precise;
     using Acc = Accumulator<Op, exact>;
     static constexpr int sums = Op::sums + Acc::compensated;  // vectors, the compensations last
+    static constexpr int sets = Op::sums <= 4 ? 2 : 1;        // two hide the latency of few additions
     static_assert(Op::dots <= Op::sums, "dots are the first of the sums");
 };
 
@@ -180,15 +189,14 @@ void reduce_narrow(const Tile<T>& tile) {
     }
 }
 
-// Vectors of a cache line, and how many sets of sums they go to: two hide the latency of additions where the
-// sums are few.
+// Vectors of a cache line, two at least.
 template <class T>
 constexpr int line_vectors = 64 / (lanes * int{sizeof(T)}) < 2 ? 2 : 64 / (lanes * int{sizeof(T)});
 
 template <class Op, class T>
 void reduce_wide(const Tile<T>& tile) {
     using L = Layout<Op, T>;
-    constexpr int step = line_vectors<T>, sets = Op::sums <= 4 ? 2 : 1;
+    constexpr int step = line_vectors<T>, sets = L::sets;
     const Tile<T> t = tile;
     const int64_t whole = t.dim / lanes * lanes, rest = t.dim - whole;
     for (int64_t row = 0; row < t.rows; ++row) {
@@ -197,8 +205,11 @@ void reduce_wide(const Tile<T>& tile) {
         Vector* const parts = t.parts + row % lanes;
         typename L::Acc acc[sets];
         if (!t.first) {
-            for (int k = 0; k < Op::sums; ++k) acc[0].hi[k] = parts[k * lanes];
-            for (int k = 0; k < L::Acc::compensated; ++k) acc[0].lo[k] = parts[(Op::sums + k) * lanes];
+            for (int set = 0; set < sets; ++set) {
+                const Vector* from = parts + set * L::sums * lanes;
+                for (int k = 0; k < Op::sums; ++k) acc[set].hi[k] = from[k * lanes];
+                for (int k = 0; k < L::Acc::compensated; ++k) acc[set].lo[k] = from[(Op::sums + k) * lanes];
+            }
         }
         Vector x[operands] = {};
         int64_t j = 0;
@@ -223,9 +234,13 @@ void reduce_wide(const Tile<T>& tile) {
                 if (L::signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
             Op::reduce(x, acc[0]);
         }
-        if constexpr (sets == 2) acc[0].add(acc[1]);
-        for (int k = 0; k < Op::sums; ++k) parts[k * lanes] = acc[0].hi[k];
-        for (int k = 0; k < L::Acc::compensated; ++k) parts[(Op::sums + k) * lanes] = acc[0].lo[k];
+        if constexpr (sets == 2)
+            if (t.last) acc[0].add(acc[1]);
+        for (int set = 0; set < (t.last ? 1 : sets); ++set) {
+            Vector* to = parts + set * L::sums * lanes;
+            for (int k = 0; k < Op::sums; ++k) to[k * lanes] = acc[set].hi[k];
+            for (int k = 0; k < L::Acc::compensated; ++k) to[(Op::sums + k) * lanes] = acc[set].lo[k];
+        }
         if (t.last && (row % lanes == lanes - 1 || row == t.rows - 1)) {
             Vector* sums = t.sums + row / lanes * L::sums;
             for (int k = 0; k < Op::sums; ++k) {
@@ -291,7 +306,7 @@ void combine_wide(const Tile<T>& tile) {
     using L = Layout<Op, T>;
     const Tile<T> t = tile;
     const int64_t whole = t.dim / lanes * lanes, rest = t.dim - whole;
-    for (int64_t row = 0; row < t.rows; ++row) {
+    for (int64_t row = t.combine_from; row < t.combine_to; ++row) {
         const T* p[operands];
         T* q[operands];
         for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
@@ -305,7 +320,12 @@ void combine_wide(const Tile<T>& tile) {
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
             Op::combine(x, k, y);
             for (int i = 0; i < L::signature.outputs; ++i)
-                if (L::signature.output[i] != Kind::scalar) store(q[i] + j * t.out_step[i], y[i]);
+                if (L::signature.output[i] != Kind::scalar) {
+                    if (t.stream && t.out_step[i])
+                        stream(q[i] + j, y[i]);
+                    else
+                        store(q[i] + j * t.out_step[i], y[i]);
+                }
         }
         if (rest) {
             for (int i = 0; i < L::signature.inputs; ++i)
@@ -328,8 +348,15 @@ constexpr bool combines() {
 
 template <class Op, class T>
 constexpr TileKernels<T> kernels() {
-    TileKernels<T> k{reduce_narrow<Op, T>, reduce_wide<Op, T>, solve<Op, T>, nullptr, nullptr,
-                     Layout<Op, T>::sums,  Op::coefficients};
+    TileKernels<T> k{reduce_narrow<Op, T>,
+                     reduce_wide<Op, T>,
+                     solve<Op, T>,
+                     nullptr,
+                     nullptr,
+                     Layout<Op, T>::sums,
+                     Op::coefficients,
+                     Layout<Op, T>::sums * Layout<Op, T>::sets};
+    static_assert(Layout<Op, T>::sums * Layout<Op, T>::sets <= 32, "the engine's scratch memory");
     if constexpr (combines<Op>()) {
         k.combine_narrow = combine_narrow<Op, T>;
         k.combine_wide = combine_wide<Op, T>;
