@@ -2,8 +2,42 @@
 // CUDA engines, the Java bindings and the tests find it by its name.
 #pragma once
 #include "geometry/lorentz.h"
+#include "geometry/lorentz_formulas.h"
 #include "geometry/optimizers.h"
 #include "geometry/poincare.h"
+#include "geometry/poincare_formulas.h"
+
+// A formula and its derived gradient.
+#define HORO_FORMULA(X, F) X(Apply<F>) X(Gradient<F>)
+
+#define HORO_POINCARE_FORMULAS(X)                 \
+    HORO_FORMULA(X, poincare::MobiusSub)          \
+    HORO_FORMULA(X, poincare::MobiusCoadd)        \
+    HORO_FORMULA(X, poincare::MobiusCosub)        \
+    HORO_FORMULA(X, poincare::MobiusPointwiseMul) \
+    HORO_FORMULA(X, poincare::Dist2)              \
+    HORO_FORMULA(X, poincare::Dist2plane)         \
+    HORO_FORMULA(X, poincare::Dist2planeSigned)   \
+    HORO_FORMULA(X, poincare::Dist2planeScaled)   \
+    HORO_FORMULA(X, poincare::LambdaX)            \
+    HORO_FORMULA(X, poincare::Inner)              \
+    HORO_FORMULA(X, poincare::Norm)               \
+    HORO_FORMULA(X, poincare::Transp0)            \
+    HORO_FORMULA(X, poincare::Transp0Back)        \
+    HORO_FORMULA(X, poincare::Logmap0Back)        \
+    HORO_FORMULA(X, poincare::GeodesicUnit)       \
+    HORO_FORMULA(X, poincare::HalfAperture)       \
+    HORO_FORMULA(X, poincare::OxyAngle)
+
+#define HORO_LORENTZ_FORMULAS(X)                                                                    \
+    X(lorentz::Sqdist)                                                                              \
+    X(lorentz::SqdistVjp) X(lorentz::Dist2) X(lorentz::Dist2Vjp) HORO_FORMULA(X, lorentz::Geodesic) \
+        HORO_FORMULA(X, lorentz::MobiusAdd) HORO_FORMULA(X, lorentz::MobiusScalarMul)               \
+            HORO_FORMULA(X, lorentz::Transp0) HORO_FORMULA(X, lorentz::Transp0Back)                 \
+                HORO_FORMULA(X, lorentz::Norm) HORO_FORMULA(X, lorentz::HalfAperture)               \
+                    HORO_FORMULA(X, lorentz::OxyAngle) HORO_FORMULA(X, lorentz::Boost)              \
+                        HORO_FORMULA(X, lorentz::Rmsnorm) HORO_FORMULA(X, lorentz::Relu)            \
+                            HORO_FORMULA(X, lorentz::Residual)
 
 #define HORO_ROW_OPERATIONS(X)      \
     X(poincare::MobiusAdd)          \
@@ -67,4 +101,6 @@
     X(lorentz::RsgdMomentum)        \
     X(lorentz::RsgdNesterov)        \
     X(lorentz::Radam)               \
-    X(lorentz::RadamAmsgrad)
+    X(lorentz::RadamAmsgrad)        \
+    HORO_POINCARE_FORMULAS(X)       \
+    HORO_LORENTZ_FORMULAS(X)
