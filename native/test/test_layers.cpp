@@ -228,7 +228,8 @@ void embedding() {
     const int32_t ids[] = {8, 0, 3, 3, 3, 1};
     const Floats table = random(vocab * dim, 10), dout = random(tokens * dim, 11);
     Floats out(tokens * dim), dtable = random(vocab * dim, 12), want = dtable;
-    CHECK(horo_embedding_forward(ids, table.data(), tokens, vocab, dim, out.data(), nullptr) == HORO_OK);
+    CHECK(horo_embedding_forward(ids, HORO_F32, table.data(), tokens, vocab, dim, out.data(), nullptr) ==
+          HORO_OK);
     CHECK(horo_embedding_backward(ids, dout.data(), tokens, vocab, dim, dtable.data(), nullptr) == HORO_OK);
     for (int64_t t = 0; t < tokens; ++t)
         for (int64_t i = 0; i < dim; ++i) {
@@ -238,7 +239,7 @@ void embedding() {
     CHECK(same_bits(dtable, want));
     for (int32_t bad : {-1, 9}) {
         const int32_t wrong[] = {0, 1, bad};
-        CHECK(horo_embedding_forward(wrong, table.data(), 3, vocab, dim, out.data(), nullptr) ==
+        CHECK(horo_embedding_forward(wrong, HORO_F32, table.data(), 3, vocab, dim, out.data(), nullptr) ==
               HORO_INVALID_ARGUMENT);
         const std::string text = "ids: " + std::to_string(bad) + " at position 2";
         CHECK(std::strstr(horo_last_error(), text.c_str()), "%s", horo_last_error());

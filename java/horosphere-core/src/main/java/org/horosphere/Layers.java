@@ -76,8 +76,8 @@ public final class Layers {
             Native.bind(
                     "horo_embedding_forward",
                     FunctionDescriptor.of(
-                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS,
-                            ADDRESS));
+                            JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                            ADDRESS, ADDRESS));
     private static final MethodHandle EMBEDDING_BACKWARD =
             Native.bind(
                     "horo_embedding_backward",
@@ -462,9 +462,10 @@ public final class Layers {
     }
 
     /**
-     * {@code out[t] = table[ids[t]]}.
+     * {@code out[t] = table[ids[t]]} as float32.
      *
      * @param ids (tokens) int32
+     * @param type how the table is stored
      * @param table (vocab, dim)
      * @param tokens number of tokens, 0 or more
      * @param vocab rows of the table
@@ -476,6 +477,7 @@ public final class Layers {
      */
     public static void embedding_forward(
             MemorySegment ids,
+            DType type,
             MemorySegment table,
             long tokens,
             long vocab,
@@ -483,14 +485,21 @@ public final class Layers {
             MemorySegment out,
             Exec exec) {
         Operands.input(ids, "ids", tokens, Operands.INT);
-        Operands.input(table, "table", Operands.product(vocab, dim, "vocab * dim"), Operands.FLOAT);
+        Operands.input(table, "table", Operands.product(vocab, dim, "vocab * dim"), type.bytes());
         Operands.output(out, "out", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT);
         int status;
         try {
             status =
                     (int)
                             EMBEDDING_FORWARD.invokeExact(
-                                    ids, table, tokens, vocab, dim, out, exec.handle());
+                                    ids,
+                                    type.code(),
+                                    table,
+                                    tokens,
+                                    vocab,
+                                    dim,
+                                    out,
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -270,14 +270,16 @@ class LayersTest {
         MemorySegment table = floats(0, 1, 10, 11, 20, 21);
         MemorySegment out = zeros(8);
         MemorySegment ids = ints(2, 0, 2, 1);
-        Layers.embedding_forward(ids, table, 4, 3, 2, out, Exec.CPU);
+        Layers.embedding_forward(ids, DType.F32, table, 4, 3, 2, out, Exec.CPU);
         assertArrayEquals(new float[] {20, 21, 0, 1, 20, 21, 10, 11}, out.toArray(JAVA_FLOAT));
         Layers.embedding_backward(ids, floats(1, 2, 3, 4, 5, 6, 7, 8), 4, 3, 2, table, Exec.CPU);
         assertArrayEquals(new float[] {3, 5, 17, 19, 26, 29}, table.toArray(JAVA_FLOAT));
         for (int bad : new int[] {3, -1}) {
             refused(
                     "ids: " + bad + " at position 1",
-                    () -> Layers.embedding_forward(ints(0, bad), table, 2, 3, 2, out, Exec.CPU));
+                    () ->
+                            Layers.embedding_forward(
+                                    ints(0, bad), DType.F32, table, 2, 3, 2, out, Exec.CPU));
         }
     }
 
@@ -455,7 +457,7 @@ class LayersTest {
         MemorySegment none = arena.allocate(0);
         Layers.rmsnorm_forward(none, floats(1), 0, 0, 1, none, MemorySegment.NULL, Exec.CPU);
         Layers.cross_entropy(none, none, 0, 5, none, true, 1, Exec.CPU);
-        Layers.embedding_forward(none, none, 0, 0, 3, none, Exec.CPU);
+        Layers.embedding_forward(none, DType.F32, none, 0, 0, 3, none, Exec.CPU);
         Layers.swiglu_forward(none, none, none, 0, Exec.CPU);
         Layers.convert(DType.BF16, none, none, 0, Exec.CPU);
     }

@@ -46,7 +46,7 @@ final class BenchCommand implements Runnable {
             name = "train",
             mixinStandardHelpOptions = true,
             description = {
-                "Times training steps (4 x 256 tokens, rank 8 on q, k, v, up, down, random weights, float32) of LoRA, "
+                "Times training steps (4 x 256 tokens, rank 8 on q, k, v, up, down, random weights) of LoRA, "
                         + "HypLoRA and Coeff, interleaved.",
                 "The floor is transformers + PEFT LoRA with --peer, else the time of the step's matrix products alone "
                         + "at the machine's own rate."
@@ -105,6 +105,17 @@ final class BenchCommand implements Runnable {
         private Size size;
 
         @Option(
+                names = "--dtype",
+                paramLabel = "TYPE",
+                defaultValue = "f32",
+                description =
+                        "Type of the frozen weights, f32 or bf16; the peer's too (default: ${DEFAULT-VALUE}).")
+        private WeightType dtype;
+
+        @Option(names = "--peer-compile", description = "Let the peer run through torch.compile.")
+        private boolean peerCompile;
+
+        @Option(
                 names = "--peer",
                 paramLabel = "PYTHON",
                 description =
@@ -139,7 +150,8 @@ final class BenchCommand implements Runnable {
             List<TrainingBenchmark> runs = new ArrayList<>();
             for (AdapterKind kind : kinds) {
                 TrainingBenchmark run =
-                        new TrainingBenchmark(size.config(), kind, SEQUENCES, LENGTH, exec);
+                        new TrainingBenchmark(
+                                size.config(), kind, SEQUENCES, LENGTH, dtype.storage(), exec);
                 run.step();
                 runs.add(run);
             }
@@ -168,11 +180,14 @@ final class BenchCommand implements Runnable {
                 double[] best,
                 double bestPeer,
                 double rate) {
-            String floor = peer == null ? "its matrix products" : "transformers + PEFT LoRA";
+            String floor =
+                    peer == null
+                            ? "its matrix products"
+                            : "transformers + PEFT LoRA" + (peerCompile ? ", torch.compile" : "");
             System.out.printf(
                     Locale.ROOT,
-                    "%-16s %10s %12s   over %s%n",
-                    "train " + size,
+                    "%-20s %10s %12s   over %s%n",
+                    "train " + size + " " + dtype,
                     "tokens/s",
                     "GEMM share",
                     floor);
@@ -187,7 +202,7 @@ final class BenchCommand implements Runnable {
                                 : run.tokens() / bestPeer;
                 System.out.printf(
                         Locale.ROOT,
-                        "%-16s %10.0f %11.0f%%   %.2f%n",
+                        "%-20s %10.0f %11.0f%%   %.2f%n",
                         kinds.get(i),
                         speed,
                         100 * share,
@@ -196,7 +211,7 @@ final class BenchCommand implements Runnable {
                 result.put("bench", "train");
                 result.put("op", kinds.get(i).toString());
                 result.put("pass", "step");
-                result.put("dtype", "f32");
+                result.put("dtype", dtype.toString());
                 result.put("dim", size.hidden);
                 result.put("rows", run.tokens());
                 result.put("tokens_per_second", speed);
@@ -230,7 +245,7 @@ final class BenchCommand implements Runnable {
                         }) {
                     command.add(Integer.toString(number));
                 }
-                command.addAll(List.of("f32", "0"));
+                command.addAll(List.of(dtype.toString(), peerCompile ? "1" : "0"));
                 process =
                         new ProcessBuilder(command)
                                 .redirectError(ProcessBuilder.Redirect.INHERIT)

@@ -150,6 +150,16 @@ class CommandLineTest {
     }
 
     @Test
+    void trainsOnWeightsInBfloat16() {
+        Result trained = Result.of(finetune(model, data, "--dtype", "bf16", "--lr", "0.01"));
+        assertEquals(0, trained.code(), trained.err());
+        String[] evaluate = eval(model, data, "--adapter", output.toString());
+        Result narrow = Result.of(join(evaluate, "--dtype", "bf16"));
+        assertEquals(0, narrow.code(), narrow.err());
+        assertEquals(0, Result.of(evaluate).code());
+    }
+
+    @Test
     void generatesTheSameTwiceAndNothingIfNothingIsWanted() {
         Result once = Result.of(generate(model, "Tom has", "--max-new-tokens", "8"));
         assertEquals(once, Result.of(generate(model, "Tom has", "--max-new-tokens", "8")));
@@ -321,6 +331,7 @@ class CommandLineTest {
                 "finetune --max-length -7; --max-length",
                 "finetune --adapter magic; magic",
                 "finetune --loss-on prompt; prompt",
+                "finetune --dtype f16; f16",
                 "finetune --seed 1 --seed 2; --seed",
                 "eval --max-length 0; --max-length",
                 "eval nonsense; nonsense",

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.function.IntConsumer;
+import org.horosphere.DType;
 import org.horosphere.Exec;
 
 /**
@@ -32,7 +33,7 @@ public final class CausalLm implements AutoCloseable {
 
     /**
      * Opens a Hugging Face model directory: {@code config.json}, {@code tokenizer.json}, {@code
-     * model.safetensors} or its shards. Float32 weights stay mapped.
+     * model.safetensors} or its shards. Float32 weights stay mapped, others become float32.
      *
      * @throws CheckpointException if the checkpoint is missing, damaged or of an unknown
      *     architecture
@@ -40,8 +41,22 @@ public final class CausalLm implements AutoCloseable {
      *     model
      */
     public static CausalLm open(Path directory, Exec exec) {
+        return open(directory, exec, DType.F32);
+    }
+
+    /**
+     * The same with frozen matrices of a chosen type.
+     *
+     * @param weights F32, or BF16: half the memory and, with AVX512-BF16 or AMX, twice the speed or
+     *     more; activations are rounded to bfloat16 where they meet a weight, everything else stays
+     *     float32. Weights already of that type stay mapped
+     */
+    public static CausalLm open(Path directory, Exec exec, DType weights) {
+        if (weights != DType.F32 && weights != DType.BF16) {
+            throw new IllegalArgumentException("weights: " + weights + ", expected F32 or BF16");
+        }
         OneDnn.ensureLoaded();
-        Llama model = Llama.load(directory, exec);
+        Llama model = Llama.load(directory, exec, weights);
         ModelConfig config = model.config();
         Tokenizer tokenizer = Tokenizer.open(directory);
         if (tokenizer.vocabSize() > config.vocabSize()) {
@@ -78,8 +93,11 @@ public final class CausalLm implements AutoCloseable {
             throw new IllegalArgumentException(
                     "token: " + token + ", expected 0.." + (model.config().vocabSize() - 1));
         }
-        int d = model.config().hiddenSize();
-        return Buffers.toArray(Buffers.slice(model.embeddings(), (long) token * d, d), d);
+        float[] row = new float[model.config().hiddenSize()];
+        for (int i = 0; i < row.length; i++) {
+            row[i] = model.embeddings().at((long) token * row.length + i);
+        }
+        return row;
     }
 
     /**

@@ -59,12 +59,22 @@ final class Linear {
         observer = newObserver;
     }
 
-    /** y (tokens, out) = x (tokens, in) Wᵀ + b + branch(x). */
-    void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
+    /**
+     * y (tokens, out) = x (tokens, in) Wᵀ + b + branch(x).
+     *
+     * @param operand x as {@link WeightProducts#operand} makes it
+     */
+    void forward(
+            MemorySegment x,
+            MemorySegment operand,
+            long tokens,
+            MemorySegment y,
+            WeightProducts products,
+            Exec exec) {
         if (observer != null) {
             observer.linearInput(path, x, tokens, in);
         }
-        Gemm.sgemm(false, true, tokens, out, in, 1, x, in, weight.value(), in, 0, y, out, exec);
+        products.forward(weight, tokens, operand, y);
         if (bias != null) {
             Layers.bias_add(bias.value(), tokens, out, y, exec);
         }
@@ -85,24 +95,12 @@ final class Linear {
             long tokens,
             MemorySegment dx,
             float beta,
+            WeightProducts products,
             Exec exec) {
         boolean wanted = dx.address() != 0;
         if (wanted) {
-            Gemm.sgemm(
-                    false,
-                    false,
-                    tokens,
-                    in,
-                    out,
-                    1,
-                    dy,
-                    out,
-                    weight.value(),
-                    in,
-                    beta,
-                    dx,
-                    in,
-                    exec);
+            MemorySegment operand = products.operand(weight, dy, tokens * out);
+            products.backward(weight, tokens, operand, beta, dx);
         }
         if (weight.isTrainable()) {
             Gemm.sgemm(true, false, out, in, tokens, 1, dy, out, x, in, 1, weight.grad(), in, exec);

@@ -55,6 +55,7 @@ final class Llama {
     private MemorySegment packedGrad;
     private MemorySegment logits = Buffers.floats(0);
     private final Temporaries temporaries = new Temporaries();
+    private final WeightProducts products;
 
     /** Scratch shared by all layers; nothing here outlives one layer's pass. */
     private static final class Temporaries {
@@ -161,29 +162,37 @@ final class Llama {
             int d = config.hiddenSize();
             Layers.rmsnorm_forward(
                     input, inputNorm.value(), rmsNormEps, tokens, d, normed, inputRstd, exec);
-            q.forward(normed, tokens, query, exec);
-            k.forward(normed, tokens, key, exec);
-            v.forward(normed, tokens, value, exec);
+            MemorySegment operand = products.operand(q.weight(), normed, tokens * d);
+            q.forward(normed, operand, tokens, query, products, exec);
+            k.forward(normed, operand, tokens, key, products, exec);
+            v.forward(normed, operand, tokens, value, products, exec);
             rotate(query, config.heads(), tokens, positions, false);
             rotate(key, config.kvHeads(), tokens, positions, false);
             attend();
-            o.forward(context, tokens, middle, exec);
+            output(tokens);
             Layers.add(input, middle, middle, tokens * d, exec);
             feedForward(tokens, output);
+        }
+
+        private void output(long count) {
+            MemorySegment operand = products.operand(o.weight(), context, count * o.in());
+            o.forward(context, operand, count, middle, products, exec);
         }
 
         private void feedForward(long count, MemorySegment output) {
             int d = config.hiddenSize();
             Layers.rmsnorm_forward(
                     middle, postNorm.value(), rmsNormEps, count, d, middleNormed, middleRstd, exec);
-            gate.forward(middleNormed, count, gated, exec);
-            up.forward(middleNormed, count, upped, exec);
+            MemorySegment operand = products.operand(gate.weight(), middleNormed, count * d);
+            gate.forward(middleNormed, operand, count, gated, products, exec);
+            up.forward(middleNormed, operand, count, upped, products, exec);
             long n = count * config.intermediateSize();
             switch (config.family().activation()) {
                 case SILU -> Layers.swiglu_forward(gated, upped, active, n, exec);
                 case GELU_TANH -> Layers.geglu_forward(gated, upped, active, n, exec);
             }
-            down.forward(active, count, output, exec);
+            operand = products.operand(down.weight(), active, n);
+            down.forward(active, operand, count, output, products, exec);
             Layers.add(middle, output, output, count * d, exec);
         }
 
@@ -202,7 +211,7 @@ final class Llama {
         void backward(MemorySegment grad, boolean wantInput) {
             int d = config.hiddenSize();
             long n = tokens * config.intermediateSize();
-            down.backward(active, grad, tokens, temporaries.ffnA, 0, exec);
+            down.backward(active, grad, tokens, temporaries.ffnA, 0, products, exec);
             MemorySegment dactive = temporaries.ffnA;
             MemorySegment dgate = temporaries.ffnB;
             MemorySegment dup = temporaries.ffnC;
@@ -210,8 +219,8 @@ final class Llama {
                 case SILU -> Layers.swiglu_backward(dactive, gated, upped, dgate, dup, n, exec);
                 case GELU_TANH -> Layers.geglu_backward(dactive, gated, upped, dgate, dup, n, exec);
             }
-            gate.backward(middleNormed, dgate, tokens, temporaries.hidden, 0, exec);
-            up.backward(middleNormed, dup, tokens, temporaries.hidden, 1, exec);
+            gate.backward(middleNormed, dgate, tokens, temporaries.hidden, 0, products, exec);
+            up.backward(middleNormed, dup, tokens, temporaries.hidden, 1, products, exec);
             Layers.rmsnorm_backward(
                     temporaries.hidden,
                     middle,
@@ -223,7 +232,7 @@ final class Llama {
                     postNorm.grad(),
                     exec);
 
-            o.backward(context, grad, tokens, temporaries.mixed, 0, exec);
+            o.backward(context, grad, tokens, temporaries.mixed, 0, products, exec);
             Attention shape = shape(batch, length, length);
             Attention.backward(
                     exec,
@@ -243,9 +252,9 @@ final class Llama {
             rotate(temporaries.query, config.heads(), tokens, positions, true);
             rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
             MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
-            q.backward(normed, temporaries.query, tokens, into, 0, exec);
-            k.backward(normed, temporaries.key, tokens, into, 1, exec);
-            v.backward(normed, temporaries.value, tokens, into, 1, exec);
+            q.backward(normed, temporaries.query, tokens, into, 0, products, exec);
+            k.backward(normed, temporaries.key, tokens, into, 1, products, exec);
+            v.backward(normed, temporaries.value, tokens, into, 1, products, exec);
             if (wantInput) {
                 Layers.rmsnorm_backward(
                         temporaries.hidden,
@@ -275,6 +284,7 @@ final class Llama {
         this.embeddingScale =
                 config.family().scalesEmbedding() ? (float) Math.sqrt(config.hiddenSize()) : 1;
         this.exec = exec;
+        this.products = new WeightProducts(exec);
         embedding =
                 source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
         for (int i = 0; i < config.layers(); i++) {
@@ -287,15 +297,29 @@ final class Llama {
                         : source.tensor("lm_head.weight", config.vocabSize(), config.hiddenSize());
     }
 
-    /** A frozen model from a Hugging Face directory; float32 weights stay mapped. */
+    /** A frozen float32 model from a Hugging Face directory. */
     static Llama load(Path directory, Exec exec) {
+        return load(directory, exec, DType.F32);
+    }
+
+    /**
+     * A frozen model from a Hugging Face directory; weights of the wanted type stay mapped, others
+     * are converted into memory.
+     *
+     * @param type of the matrices, F32 or BF16; norms and biases are float32
+     */
+    static Llama load(Path directory, Exec exec, DType type) {
         ModelConfig config = ModelConfig.read(directory);
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
-        requireMemory(directory, config, checkpoint);
+        requireMemory(directory, config, checkpoint, type);
         return new Llama(
                 config,
                 (name, shape) -> {
+                    if (type == DType.BF16 && shape.length == 2) {
+                        MemorySegment values = checkpoint.bfloats(name, arena, shape);
+                        return Tensor.frozen(name, type, values, shape);
+                    }
                     MemorySegment values = checkpoint.floats(name, arena, shape);
                     int offset = isNorm(name) ? config.family().normOffset() : 0;
                     return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
@@ -304,24 +328,31 @@ final class Llama {
     }
 
     /**
-     * Weights that are not float32 become so in memory: said before hours of swapping, not after.
+     * Weights of another type are converted in memory: said before hours of swapping, not after.
      */
-    private static void requireMemory(Path directory, ModelConfig config, Checkpoint checkpoint) {
+    private static void requireMemory(
+            Path directory, ModelConfig config, Checkpoint checkpoint, DType type) {
         long[] bytes = {0};
         new Llama(
                 config,
                 (name, shape) -> {
                     TensorData tensor = checkpoint.tensor(name, shape);
-                    bytes[0] +=
-                            tensor.type() == TensorType.F32 ? 0 : tensor.elements() * Float.BYTES;
+                    DType wanted = shape.length == 2 ? type : DType.F32;
+                    if (tensor.type().dtype() != wanted) {
+                        bytes[0] += tensor.elements() * wanted.bytes();
+                    }
                     return Tensor.frozen(name, MemorySegment.NULL, shape);
                 },
                 Exec.CPU);
         long there = Memory.physicalBytes();
         if (bytes[0] > there) {
             throw new CheckpointException(
-                    "%s: its weights take %s as float32, this machine has %s of memory"
-                            .formatted(directory, Memory.text(bytes[0]), Memory.text(there)));
+                    "%s: its weights take %s as %s, this machine has %s of memory"
+                            .formatted(
+                                    directory,
+                                    Memory.text(bytes[0]),
+                                    type == DType.F32 ? "float32" : "bfloat16",
+                                    Memory.text(there)));
         }
     }
 
@@ -335,8 +366,7 @@ final class Llama {
         }
         for (Tensor tensor : all) {
             for (long i = 0; i < tensor.size(); i++) {
-                if (!Float.isFinite(
-                        tensor.value().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i))) {
+                if (!Float.isFinite(tensor.at(i))) {
                     return tensor.name();
                 }
             }
@@ -413,7 +443,14 @@ final class Llama {
     private void embed(MemorySegment output) {
         int d = config.hiddenSize();
         Layers.embedding_forward(
-                ids, embedding.value(), tokens, config.vocabSize(), d, output, exec);
+                ids,
+                embedding.type(),
+                embedding.value(),
+                tokens,
+                config.vocabSize(),
+                d,
+                output,
+                exec);
         if (embeddingScale != 1) {
             Layers.scale(embeddingScale, output, tokens * d, exec);
         }
@@ -450,21 +487,7 @@ final class Llama {
                 Buffers.copyFloats(finalOutput, (long) rows[from + i] * d, packed, (long) i * d, d);
                 targets.setAtIndex(ValueLayout.JAVA_INT, i, nextTokens[rows[from + i]]);
             }
-            Gemm.sgemm(
-                    false,
-                    true,
-                    n,
-                    vocab,
-                    d,
-                    1,
-                    packed,
-                    d,
-                    head.value(),
-                    d,
-                    0,
-                    logits,
-                    vocab,
-                    exec);
+            logits(packed, n, logits);
             Layers.cross_entropy(
                     logits,
                     targets,
@@ -478,21 +501,8 @@ final class Llama {
                 sum += losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
             }
             if (training) {
-                Gemm.sgemm(
-                        false,
-                        false,
-                        n,
-                        d,
-                        vocab,
-                        1,
-                        logits,
-                        vocab,
-                        head.value(),
-                        d,
-                        0,
-                        packedGrad,
-                        d,
-                        exec);
+                MemorySegment operand = products.operand(head, logits, (long) n * vocab);
+                products.backward(head, n, operand, 0, packedGrad);
                 if (head.isTrainable()) {
                     Gemm.sgemm(
                             true,
@@ -578,22 +588,8 @@ final class Llama {
     }
 
     private void logits(MemorySegment normed, long count, MemorySegment result) {
-        int d = config.hiddenSize();
-        Gemm.sgemm(
-                false,
-                true,
-                count,
-                config.vocabSize(),
-                d,
-                1,
-                normed,
-                d,
-                head.value(),
-                d,
-                0,
-                result,
-                config.vocabSize(),
-                exec);
+        MemorySegment operand = products.operand(head, normed, count * config.hiddenSize());
+        products.forward(head, count, operand, result);
     }
 
     /**
@@ -624,8 +620,8 @@ final class Llama {
     }
 
     /** The input embeddings, (vocab, hidden). */
-    MemorySegment embeddings() {
-        return embedding.value();
+    Tensor embeddings() {
+        return embedding;
     }
 
     /** Keys and values of the tokens decoded so far. */
@@ -707,9 +703,10 @@ final class Llama {
                     Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
             MemorySegment newValues =
                     Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
-            layer.q.forward(layer.normed, tokens, layer.query, exec);
-            layer.k.forward(layer.normed, tokens, newKeys, exec);
-            layer.v.forward(layer.normed, tokens, newValues, exec);
+            MemorySegment operand = products.operand(layer.q.weight(), layer.normed, tokens * d);
+            layer.q.forward(layer.normed, operand, tokens, layer.query, products, exec);
+            layer.k.forward(layer.normed, operand, tokens, newKeys, products, exec);
+            layer.v.forward(layer.normed, operand, tokens, newValues, products, exec);
             rotate(layer.query, config.heads(), tokens, positions, false);
             rotate(newKeys, config.kvHeads(), tokens, positions, false);
             Attention.forward(
@@ -723,7 +720,7 @@ final class Llama {
                     layer.context,
                     null,
                     workspace(shape, layer.alphaInUse != null, false));
-            layer.o.forward(layer.context, tokens, layer.middle, exec);
+            layer.output(tokens);
             Layers.add(layer.input, layer.middle, layer.middle, tokens * d, exec);
             layer.feedForward(
                     tokens,

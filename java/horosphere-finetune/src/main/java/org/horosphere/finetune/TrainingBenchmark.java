@@ -4,8 +4,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.SplittableRandom;
+import org.horosphere.DType;
 import org.horosphere.Exec;
-import org.horosphere.Gemm;
+import org.horosphere.Layers;
 
 /**
  * Times whole training steps of an adapter on a model of random weights, and the matrix products
@@ -13,6 +14,7 @@ import org.horosphere.Gemm;
  */
 public final class TrainingBenchmark {
     private final ModelConfig config;
+    private final DType weights;
     private final Exec exec;
     private final Llama model;
     private final Adapter adapter;
@@ -23,11 +25,18 @@ public final class TrainingBenchmark {
      * @param kind what is trained, on the papers' target layers with rank 8
      * @param sequences per step
      * @param length tokens per sequence
+     * @param weights type of the frozen matrices, F32 or BF16
      */
     public TrainingBenchmark(
-            ModelConfig config, AdapterKind kind, int sequences, int length, Exec exec) {
+            ModelConfig config,
+            AdapterKind kind,
+            int sequences,
+            int length,
+            DType weights,
+            Exec exec) {
         OneDnn.ensureLoaded();
         this.config = config;
+        this.weights = weights;
         this.exec = exec;
         SplittableRandom random = new SplittableRandom(1);
         model =
@@ -43,7 +52,12 @@ public final class TrainingBenchmark {
                                                 : 0.02f * (float) random.nextGaussian();
                                 value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
                             }
-                            return Tensor.frozen(name, value, shape);
+                            if (shape.length == 1 || weights == DType.F32) {
+                                return Tensor.frozen(name, value, shape);
+                            }
+                            MemorySegment stored = Buffers.floats((tensor.size() + 1) / 2);
+                            Layers.convert_from_f32(value, weights, stored, tensor.size(), exec);
+                            return Tensor.frozen(name, weights, stored, shape);
                         },
                         exec);
         adapter = Adapter.create(model, AdapterOptions.of(kind), 1);
@@ -98,14 +112,16 @@ public final class TrainingBenchmark {
         long n = config.intermediateSize();
         long k = config.hiddenSize();
         MemorySegment x = Buffers.floats(m * k);
-        MemorySegment w = Buffers.floats(n * k);
+        Tensor w = Tensor.frozen("w", weights, Buffers.floats(n * k), n, k);
+        WeightProducts products = new WeightProducts(exec);
         MemorySegment y = Buffers.floats(m * n);
         x.fill((byte) 1);
-        w.fill((byte) 1);
+        w.value().fill((byte) 1);
+        MemorySegment operand = products.operand(w, x, m * k);
         double best = Double.POSITIVE_INFINITY;
         for (int i = 0; i < 30; i++) {
             long started = System.nanoTime();
-            Gemm.sgemm(false, true, m, n, k, 1, x, k, w, k, 0, y, n, exec);
+            products.forward(w, m, operand, y);
             best = Math.min(best, (System.nanoTime() - started) / 1e9);
         }
         return 2.0 * m * n * k / best;

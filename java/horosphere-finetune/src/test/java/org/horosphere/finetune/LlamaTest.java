@@ -158,6 +158,16 @@ class LlamaTest {
     void checkpointsAreReadAsTheReferenceReadsThem(
             ModelConfig.Family family, @TempDir Path directory) {
         Case c = new Case(family, true, false);
+        write(c, directory, DType.F32);
+        Llama loaded = Llama.load(directory, Exec.CPU);
+        assertEquals(family, loaded.config().family());
+        loaded.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
+        double loss = loaded.loss(TARGETS, Float.NaN);
+        assertEquals(c.referenceLoss(Map.of(), Map.of()), loss, 2e-5 * loss);
+    }
+
+    /** Writes the model of a case with its weights stored as a type. */
+    private static void write(Case c, Path directory, DType type) {
         List<TensorData> stored = new ArrayList<>();
         new TreeMap<>(c.weights)
                 .forEach(
@@ -168,12 +178,51 @@ class LlamaTest {
                             }
                             stored.add(TensorData.of(name, narrow, c.shapes.get(name)));
                         });
-        ModelWriter.write(directory, c.config, stored, DType.F32, null);
-        Llama loaded = Llama.load(directory, Exec.CPU);
-        assertEquals(family, loaded.config().family());
-        loaded.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
-        double loss = loaded.loss(TARGETS, Float.NaN);
-        assertEquals(c.referenceLoss(Map.of(), Map.of()), loss, 2e-5 * loss);
+        ModelWriter.write(directory, c.config, stored, type, null);
+    }
+
+    @ParameterizedTest
+    @EnumSource(ModelConfig.Family.class)
+    void bfloat16WeightsGiveTheModelToTheRoundingOfActivations(
+            ModelConfig.Family family, @TempDir Path directory) {
+        Case c = new Case(family, false, false);
+        write(c, directory.resolve("f32"), DType.F32);
+        write(c, directory.resolve("bf16"), DType.BF16);
+        Llama widened = Llama.load(directory.resolve("bf16"), Exec.CPU);
+        Llama mapped = Llama.load(directory.resolve("bf16"), Exec.CPU, DType.BF16);
+        Llama rounded = Llama.load(directory.resolve("f32"), Exec.CPU, DType.BF16);
+        assertTrue(mapped.embeddings().value().isMapped(), "no copy of a bfloat16 checkpoint");
+        List<List<float[]>> gradients = new ArrayList<>();
+        List<Double> losses = new ArrayList<>();
+        for (Llama model : List.of(widened, mapped, rounded)) {
+            Adapter adapter = Adapter.create(model, AdapterOptions.of(AdapterKind.LORA), 3);
+            adapter.parameters().clearGradients();
+            adapter.beginStep(0);
+            model.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
+            losses.add(model.loss(TARGETS, 1));
+            model.backward();
+            adapter.endStep();
+            java.util.stream.Stream<float[]> parts =
+                    adapter.parameters().tensors().stream()
+                            .map(tensor -> Buffers.toArray(tensor.grad(), tensor.size()));
+            gradients.add(parts.toList());
+        }
+        // norms and biases are float32 in one file and bfloat16 in the other
+        assertEquals(losses.get(1), losses.get(2), 1e-2 * losses.get(1));
+        double loss = losses.get(0);
+        assertEquals(loss, losses.get(1), 1e-2 * loss);
+        assertTrue(loss != losses.get(1), "the arithmetic is bfloat16");
+        double difference = 0;
+        double size = 0;
+        for (int t = 0; t < gradients.get(0).size(); t++) {
+            float[] want = gradients.get(0).get(t);
+            float[] got = gradients.get(1).get(t);
+            for (int i = 0; i < want.length; i++) {
+                difference += Math.pow(got[i] - want[i], 2);
+                size += Math.pow(want[i], 2);
+            }
+        }
+        assertTrue(difference < 4e-4 * size, Math.sqrt(difference / size) + " of the gradient");
     }
 
     @Test
