@@ -29,6 +29,7 @@ struct Index {};
 
 struct Formula {
     static constexpr bool precise = false;
+    static constexpr bool negated = false;  // the first parameter is kappa = -c
     static constexpr int dots = 0;
     static constexpr unsigned times = 0;      // ambient inputs (as bits) whose stored time is read
     static constexpr const char* kinks = "";  // where the gradient is a convention
@@ -211,7 +212,7 @@ HORO_HD Dual<V, (a | b)> pick(K mask, const Dual<V, a>& yes, const Dual<V, b>& n
     return r;
 }
 
-// x where the mask says so, else zero; and the other way round
+// x where the mask says so, else zero; and the other way round, with another constant than zero
 template <class K, class V>
 HORO_HD V only(K mask, V x) {
     return choose<V>(mask, x, V{});
@@ -221,12 +222,12 @@ HORO_HD Dual<V, m> only(K mask, const Dual<V, m>& x) {
     return pick(mask, x, Dual<V, m>{});
 }
 template <class K, class V>
-HORO_HD V unless(K mask, V x) {
-    return choose<V>(mask, V{}, x);
+HORO_HD V unless(K mask, V x, double otherwise = 0) {
+    return choose<V>(mask, V{} + otherwise, x);
 }
 template <class K, class V, unsigned m>
-HORO_HD Dual<V, m> unless(K mask, const Dual<V, m>& x) {
-    return pick(mask, Dual<V, m>{}, x);
+HORO_HD Dual<V, m> unless(K mask, const Dual<V, m>& x, double otherwise = 0) {
+    return pick(mask, Dual<V, m>{V{} + otherwise, {}}, x);
 }
 
 // 1/x, and 0 with derivative 0 at zero
@@ -401,6 +402,24 @@ HORO_HD auto angle_of(const Dual<V, a>& height, const Dual<V, b>& width) {
     return chain<V>(angle_of(height.value, width.value), width.value * i, height, -height.value * i, width);
 }
 
+// atan(sqrt(p/q)) / sqrt(p) for p, q >= 0: 1/sqrt(q) at p = 0. Derivative by q zero, by convention, at q = 0.
+template <class V, class W>
+HORO_HD V angle_ratio(V p, W q) {
+    const auto steep = p > q;
+    const V large = choose<V>(steep, p, q);
+    const V w = choose<V>(steep, q, p) / large, ratio = atan_parts(w).ratio;
+    return choose<V>(steep, 1.5707963267948966 - square_root(w) * ratio, ratio) / square_root(large);
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto angle_ratio(const Dual<V, a>& p, const Dual<V, b>& q) {
+    const V value = angle_ratio(p.value, q.value), root_q = square_root(q.value);
+    const auto steep = p.value > q.value;
+    const V flat = -0.5 * atan_parts<V>(p.value / q.value).difference / (q.value * root_q);
+    const V by_p = choose<V>(steep, 0.5 * (root_q / (p.value + q.value) - value) / p.value, flat);
+    const V by_q = choose<V>(q.value == 0.0, V{}, -0.5 / (root_q * (p.value + q.value)));
+    return chain<V>(value, by_p, p, by_q, q);
+}
+
 // The angle in [0, pi/2] whose sine is u >= 0; pi/2, with derivative 0, from u = 1 on.
 template <class V>
 HORO_HD V asin_of(V u) {
@@ -432,22 +451,17 @@ struct Values {
     HORO_HD V number(Index<i>) const {
         return row.scalar[i];
     }
-    HORO_HD double curvature() const { return row.param[0]; }
+    HORO_HD double curvature() const { return F::negated ? -row.param[0] : row.param[0]; }
     HORO_HD double option(int i) const { return row.param[i]; }
     // 1 - c s
     template <int i>
     HORO_HD V gap(Index<i>) const {
-        return horo::gap(row.param[0], row.sum[i]);
+        return horo::gap(curvature(), row.sum[i]);
     }
     // 1 - s
     template <int i>
     HORO_HD V unit_gap(Index<i>) const {
         return horo::gap(1.0, row.sum[i]);
-    }
-    // 1 + kappa s
-    template <int i>
-    HORO_HD V lift(Index<i>) const {
-        return horo::gap(-row.param[0], row.sum[i]);
     }
     // |x|^2 |y|^2 - <x,y>^2 from compensated sums, never negative
     template <int xx, int yy, int xy>
@@ -496,19 +510,17 @@ struct Slopes {
     HORO_HD Dual<V, (1u << L::place(i))> number(Index<i>) const {
         return {row.scalar[i], {V{} + 1.0}};
     }
-    HORO_HD Dual<V, by_curvature> curvature() const { return {V{} + row.param[0], {V{} + 1.0}}; }
+    static constexpr double sign = F::negated ? -1 : 1;
+    HORO_HD Dual<V, by_curvature> curvature() const { return {V{} + sign * row.param[0], {V{} + sign}}; }
     HORO_HD double option(int i) const { return row.param[i]; }
     template <int i>
     HORO_HD Dual<V, (1u << i | by_curvature)> gap(Index<i>) const {
-        return {horo::gap(row.param[0], row.sum[i]), {V{} - row.param[0], -row.sum[i].hi}};
+        const double c = sign * row.param[0];
+        return {horo::gap(c, row.sum[i]), {V{} - c, -sign * row.sum[i].hi}};
     }
     template <int i>
     HORO_HD Dual<V, (1u << i)> unit_gap(Index<i>) const {
         return {horo::gap(1.0, row.sum[i]), {V{} - 1.0}};
-    }
-    template <int i>
-    HORO_HD Dual<V, (1u << i | by_curvature)> lift(Index<i>) const {
-        return {horo::gap(-row.param[0], row.sum[i]), {V{} + row.param[0], row.sum[i].hi}};
     }
     template <int xx, int yy, int xy>
     HORO_HD auto gram(Index<xx> x, Index<yy> y, Index<xy> m) const {
@@ -603,6 +615,13 @@ struct Text {
 
 // ---- The operations
 
+// Not inlined on the CPU, so that the storage types of one instruction set share it.
+#if defined(__CUDACC__)
+#define HORO_SHARED HORO_HD static
+#else
+#define HORO_SHARED __attribute__((noinline)) static
+#endif
+
 template <class F>
 struct Apply : RowOperation {
     static constexpr const char* name = F::name;
@@ -631,6 +650,10 @@ struct Apply : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
+        evaluate_row(row);
+    }
+    template <class V>
+    HORO_SHARED void evaluate_row(const Solve<V>& row) {
         Values<F, V> values{row};
         F::evaluate(values);
     }
@@ -687,6 +710,10 @@ struct Gradient : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
+        differentiate_row(row);
+    }
+    template <class V>
+    HORO_SHARED void differentiate_row(const Solve<V>& row) {
         Slopes<F, V> slopes{row, {}};
         F::evaluate(slopes);
         finish<0>(slopes);

@@ -1,11 +1,13 @@
 // Every row operation there is. Adding one means writing its struct and its line here; the C ABI, the CPU and
 // CUDA engines, the Java bindings and the tests find it by its name.
 #pragma once
+#include "geometry/klein.h"
 #include "geometry/lorentz.h"
 #include "geometry/lorentz_formulas.h"
 #include "geometry/optimizers.h"
 #include "geometry/poincare.h"
 #include "geometry/poincare_formulas.h"
+#include "geometry/stereographic.h"
 
 // A formula and its derived gradient.
 #define HORO_FORMULA(X, F) X(Apply<F>) X(Gradient<F>)
@@ -29,15 +31,56 @@
     HORO_FORMULA(X, poincare::HalfAperture)       \
     HORO_FORMULA(X, poincare::OxyAngle)
 
-#define HORO_LORENTZ_FORMULAS(X)                                                                    \
-    X(lorentz::Sqdist)                                                                              \
-    X(lorentz::SqdistVjp) X(lorentz::Dist2) X(lorentz::Dist2Vjp) HORO_FORMULA(X, lorentz::Geodesic) \
-        HORO_FORMULA(X, lorentz::MobiusAdd) HORO_FORMULA(X, lorentz::MobiusScalarMul)               \
-            HORO_FORMULA(X, lorentz::Transp0) HORO_FORMULA(X, lorentz::Transp0Back)                 \
-                HORO_FORMULA(X, lorentz::Norm) HORO_FORMULA(X, lorentz::HalfAperture)               \
-                    HORO_FORMULA(X, lorentz::OxyAngle) HORO_FORMULA(X, lorentz::Boost)              \
-                        HORO_FORMULA(X, lorentz::Rmsnorm) HORO_FORMULA(X, lorentz::Relu)            \
+#define HORO_LORENTZ_FORMULAS(X)                                                         \
+    X(lorentz::Sqdist)                                                                   \
+    X(lorentz::SqdistVjp)                                                                \
+    X(lorentz::Dist2) X(lorentz::Dist2Vjp) HORO_FORMULA(X, lorentz::Geodesic)            \
+        HORO_FORMULA(X, lorentz::MobiusAdd) HORO_FORMULA(X, lorentz::MobiusScalarMul)    \
+            HORO_FORMULA(X, lorentz::Transp0) HORO_FORMULA(X, lorentz::Transp0Back)      \
+                HORO_FORMULA(X, lorentz::Norm) HORO_FORMULA(X, lorentz::HalfAperture)    \
+                    HORO_FORMULA(X, lorentz::OxyAngle) HORO_FORMULA(X, lorentz::Boost)   \
+                        HORO_FORMULA(X, lorentz::Rmsnorm) HORO_FORMULA(X, lorentz::Relu) \
                             HORO_FORMULA(X, lorentz::Residual)
+
+#define HORO_KLEIN_FORMULAS(X)          \
+    HORO_FORMULA(X, klein::Dist)        \
+    HORO_FORMULA(X, klein::Dist0)       \
+    HORO_FORMULA(X, klein::Expmap)      \
+    HORO_FORMULA(X, klein::Expmap0)     \
+    HORO_FORMULA(X, klein::Logmap)      \
+    HORO_FORMULA(X, klein::Logmap0)     \
+    HORO_FORMULA(X, klein::Geodesic)    \
+    HORO_FORMULA(X, klein::EinsteinAdd) \
+    HORO_FORMULA(X, klein::Egrad2rgrad) \
+    HORO_FORMULA(X, klein::Inner)       \
+    HORO_FORMULA(X, klein::Norm)        \
+    X(klein::Projx)                     \
+    X(klein::ProjxVjp)                  \
+    HORO_FORMULA(X, klein::ToPoincare)  \
+    HORO_FORMULA(X, klein::ToLorentz)   \
+    HORO_FORMULA(X, poincare::ToKlein)  \
+    HORO_FORMULA(X, lorentz::ToKlein)
+
+#define HORO_STEREOGRAPHIC_FORMULAS(X)              \
+    HORO_FORMULA(X, stereographic::MobiusAdd)       \
+    HORO_FORMULA(X, stereographic::MobiusScalarMul) \
+    HORO_FORMULA(X, stereographic::Expmap)          \
+    HORO_FORMULA(X, stereographic::Expmap0)         \
+    HORO_FORMULA(X, stereographic::Logmap)          \
+    HORO_FORMULA(X, stereographic::Logmap0)         \
+    HORO_FORMULA(X, stereographic::Dist)            \
+    HORO_FORMULA(X, stereographic::Dist0)           \
+    HORO_FORMULA(X, stereographic::Geodesic)        \
+    HORO_FORMULA(X, stereographic::Gyration)        \
+    HORO_FORMULA(X, stereographic::Ptransp)         \
+    HORO_FORMULA(X, stereographic::Transp0)         \
+    HORO_FORMULA(X, stereographic::Transp0Back)     \
+    HORO_FORMULA(X, stereographic::Egrad2rgrad)     \
+    HORO_FORMULA(X, stereographic::LambdaX)         \
+    HORO_FORMULA(X, stereographic::Inner)           \
+    HORO_FORMULA(X, stereographic::Norm)            \
+    HORO_FORMULA(X, stereographic::Projx)           \
+    HORO_FORMULA(X, stereographic::Antipode)
 
 #define HORO_ROW_OPERATIONS(X)      \
     X(poincare::MobiusAdd)          \
@@ -103,4 +146,6 @@
     X(lorentz::Radam)               \
     X(lorentz::RadamAmsgrad)        \
     HORO_POINCARE_FORMULAS(X)       \
-    HORO_LORENTZ_FORMULAS(X)
+    HORO_LORENTZ_FORMULAS(X)        \
+    HORO_KLEIN_FORMULAS(X)          \
+    HORO_STEREOGRAPHIC_FORMULAS(X)

@@ -16,15 +16,16 @@ struct MobiusTerms {
     Y y;
 };
 
-// x (+) y from the gaps a and b, |x|^2, |y|^2, |x + y|^2 and <x,y>: near x = -y as (s x + a (x + y)) / D, s =
-// c|x + y|^2, D = s + a b; else as x + a (y + c|y|^2 x) / D, which keeps the small terms small.
-template <class C, class A, class B, class X, class Y, class S, class M>
+// x (+) y from the gaps a and b, |x|^2, |y|^2, |x + y|^2 and the denominator D as it is away from x = -y:
+// near x = -y as (s x + a (x + y)) / D, s = c|x + y|^2, D = s + a b; else as x + a (y + c|y|^2 x) / D, which
+// keeps the small terms small.
+template <class C, class A, class B, class X, class Y, class S, class D>
 HORO_HD auto mobius_terms(const C& c, const A& a, const B& b, const X& xx, const Y& yy, const S& ss,
-                          const M& xy) {
+                          const D& d) {
     const auto x = value_of(xx), y = value_of(yy);
     const auto opposite = value_of(ss) < pick(x < y, x, y);
     const auto s = c * ss;
-    const auto i = 1.0 / pick(opposite, s + a * b, 1.0 + 2.0 * c * xy + (c * xx) * (c * yy));
+    const auto i = 1.0 / pick(opposite, s + a * b, d);
     const auto direct = a * i;
     const auto on_x = pick(opposite, s * i, 1.0 + direct * (c * yy));
     const auto on_sum = only(opposite, direct);
@@ -40,9 +41,11 @@ struct MobiusSub : Differences<0, 2> {
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
+        const auto c = row.curvature();
+        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>());
+        const auto d = 1.0 - 2.0 * c * row.sum(Index<3>()) + (c * xx) * (c * yy);
         const auto t =
-            mobius_terms(row.curvature(), row.gap(Index<0>()), row.gap(Index<1>()), row.sum(Index<0>()),
-                         row.sum(Index<1>()), row.sum(Index<2>()), -row.sum(Index<3>()));
+            mobius_terms(c, row.gap(Index<0>()), row.gap(Index<1>()), xx, yy, row.sum(Index<2>()), d);
         row.coefficient(0, t.x);
         row.coefficient(1, -t.sum);
         row.coefficient(2, -t.y);
@@ -291,7 +294,7 @@ struct Logmap0Back : Rows<0, 1> {
 // the angle.
 template <class A, class B, class P, class Q, class M, class X>
 HORO_HD auto translation(const A& a, const B& b, const P& p, const Q& q, const M& m, const X& cross) {
-    const auto rim = (value_of(m) < 0.0) & (value_of(a) < 0.5);
+    const auto rim = (value_of(m) < 0.0) & (value_of(a) < 0.5) & (4.0 * value_of(q) > value_of(p));
     const auto difference = (b - a) / (root(p) + root(q));
     const auto against = difference * difference + 2.0 * cross / (root(p * q) - m);
     return pick(rim, against + a * b, 1.0 + 2.0 * m + p * q);
