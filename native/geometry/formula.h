@@ -617,10 +617,20 @@ struct Text {
 
 // Not inlined on the CPU, so that the storage types of one instruction set share it.
 #if defined(__CUDACC__)
-#define HORO_SHARED HORO_HD static
+#define HORO_SHARED HORO_HD
 #else
 #define HORO_SHARED __attribute__((noinline)) static
 #endif
+
+template <class F, class V>
+HORO_SHARED void evaluate_row(const Solve<V>& row) {
+    Values<F, V> values{row};
+    F::evaluate(values);
+}
+template <class Op, class V>
+HORO_SHARED void differentiate_row(const Solve<V>& row) {
+    Op::differentiate(row);
+}
 
 template <class F>
 struct Apply : RowOperation {
@@ -650,12 +660,7 @@ struct Apply : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        evaluate_row(row);
-    }
-    template <class V>
-    HORO_SHARED void evaluate_row(const Solve<V>& row) {
-        Values<F, V> values{row};
-        F::evaluate(values);
+        evaluate_row<F>(row);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -710,10 +715,10 @@ struct Gradient : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        differentiate_row(row);
+        differentiate_row<Gradient>(row);
     }
     template <class V>
-    HORO_SHARED void differentiate_row(const Solve<V>& row) {
+    HORO_HD static void differentiate(const Solve<V>& row) {
         Slopes<F, V> slopes{row, {}};
         F::evaluate(slopes);
         finish<0>(slopes);

@@ -7,6 +7,7 @@
 #include "geometry/optimizers.h"
 #include "geometry/poincare.h"
 #include "geometry/poincare_formulas.h"
+#include "geometry/poincare_gap.h"
 #include "geometry/stereographic.h"
 
 // A formula and its derived gradient.
@@ -31,16 +32,16 @@
     HORO_FORMULA(X, poincare::HalfAperture)       \
     HORO_FORMULA(X, poincare::OxyAngle)
 
-#define HORO_LORENTZ_FORMULAS(X)                                                         \
-    X(lorentz::Sqdist)                                                                   \
-    X(lorentz::SqdistVjp)                                                                \
-    X(lorentz::Dist2) X(lorentz::Dist2Vjp) HORO_FORMULA(X, lorentz::Geodesic)            \
-        HORO_FORMULA(X, lorentz::MobiusAdd) HORO_FORMULA(X, lorentz::MobiusScalarMul)    \
-            HORO_FORMULA(X, lorentz::Transp0) HORO_FORMULA(X, lorentz::Transp0Back)      \
-                HORO_FORMULA(X, lorentz::Norm) HORO_FORMULA(X, lorentz::HalfAperture)    \
-                    HORO_FORMULA(X, lorentz::OxyAngle) HORO_FORMULA(X, lorentz::Boost)   \
-                        HORO_FORMULA(X, lorentz::Rmsnorm) HORO_FORMULA(X, lorentz::Relu) \
-                            HORO_FORMULA(X, lorentz::Residual)
+#define HORO_LORENTZ_FORMULAS(X)                                                                \
+    X(lorentz::Sqdist)                                                                          \
+    X(lorentz::SqdistVjp)                                                                       \
+    X(lorentz::Dist2)                                                                           \
+    X(lorentz::Dist2Vjp) HORO_FORMULA(X, lorentz::Geodesic) HORO_FORMULA(X, lorentz::MobiusAdd) \
+        HORO_FORMULA(X, lorentz::MobiusScalarMul) HORO_FORMULA(X, lorentz::Transp0)             \
+            HORO_FORMULA(X, lorentz::Transp0Back) HORO_FORMULA(X, lorentz::Norm)                \
+                HORO_FORMULA(X, lorentz::HalfAperture) HORO_FORMULA(X, lorentz::OxyAngle)       \
+                    HORO_FORMULA(X, lorentz::Boost) HORO_FORMULA(X, lorentz::Rmsnorm)           \
+                        HORO_FORMULA(X, lorentz::Relu) HORO_FORMULA(X, lorentz::Residual)
 
 #define HORO_KLEIN_FORMULAS(X)          \
     HORO_FORMULA(X, klein::Dist)        \
@@ -81,6 +82,15 @@
     HORO_FORMULA(X, stereographic::Norm)            \
     HORO_FORMULA(X, stereographic::Projx)           \
     HORO_FORMULA(X, stereographic::Antipode)
+
+#define HORO_POINCARE_GAP(X)         \
+    HORO_FORMULA(X, poincare::Gap)   \
+    X(Apply<poincare::DistGap>)      \
+    X(Apply<poincare::MobiusAddGap>) \
+    X(Apply<poincare::LogmapGap>)    \
+    X(Apply<poincare::ExpmapGap>)    \
+    X(Apply<poincare::Expmap0Gap>)   \
+    X(Apply<poincare::Logmap0Gap>)
 
 #define HORO_ROW_OPERATIONS(X)      \
     X(poincare::MobiusAdd)          \
@@ -148,4 +158,5 @@
     HORO_POINCARE_FORMULAS(X)       \
     HORO_LORENTZ_FORMULAS(X)        \
     HORO_KLEIN_FORMULAS(X)          \
-    HORO_STEREOGRAPHIC_FORMULAS(X)
+    HORO_STEREOGRAPHIC_FORMULAS(X)  \
+    HORO_POINCARE_GAP(X)

@@ -248,6 +248,11 @@ Row stereo_gyration(Quad k, const Row& u, const Row& v, const Row& w) {
     return plus(plus(w, 2 * a / d, u), 2 * b / d, v);
 }
 
+// A point with its gap: from 1/2 down, at the distance the gap says.
+Row gap_point(Quad c, const Row& x, Quad a) {
+    return a < Quad(0.5) ? times(sqrtq((1 - a) / (c * dot(x, x))), x) : x;
+}
+
 using Reference = std::function<Row(const std::vector<Row>& in, const std::vector<Quad>& param)>;
 
 const std::map<std::string, Reference>& references() {
@@ -540,6 +545,48 @@ const std::map<std::string, Reference>& references() {
          }},
         {"stereographic.antipode",
          [](auto& in, auto& p) { return times(-1 / (p[0] * dot(in[0], in[0])), in[0]); }},
+        {"poincare.gap", [](auto& in, auto& p) { return Row{1 - p[0] * dot(in[0], in[0])}; }},
+        {"poincare.dist_gap",
+         [](auto& in, auto& p) {
+             const Row x = gap_point(p[0], in[0], in[1][0]), y = gap_point(p[0], in[2], in[3][0]);
+             const Row d = plus(y, -1, x);
+             return Row{2 / sqrtq(p[0]) * asinhq(sqrtq(p[0] * dot(d, d) / (in[1][0] * in[3][0])))};
+         }},
+        {"poincare.mobius_add_gap",
+         [](auto& in, auto& p) {
+             return mobius_add(p[0], gap_point(p[0], in[0], in[1][0]), gap_point(p[0], in[2], in[3][0]));
+         }},
+        {"poincare.mobius_add_gap gap",
+         [](auto& in, auto& p) {
+             const Row x = gap_point(p[0], in[0], in[1][0]), y = gap_point(p[0], in[2], in[3][0]);
+             const Row s = plus(x, 1, y);
+             const Quad ab = in[1][0] * in[3][0];
+             return Row{ab / (p[0] * dot(s, s) + ab)};
+         }},
+        {"poincare.logmap_gap",
+         [](auto& in, auto& p) {
+             return logmap(p[0], gap_point(p[0], in[0], in[1][0]), gap_point(p[0], in[2], in[3][0]));
+         }},
+        {"poincare.expmap_gap",
+         [](auto& in, auto& p) {
+             const Row y = expmap0(p[0], times(1 / in[1][0], in[2]));
+             return mobius_add(p[0], gap_point(p[0], in[0], in[1][0]), y);
+         }},
+        {"poincare.expmap_gap gap",
+         [](auto& in, auto& p) {
+             const Row x = gap_point(p[0], in[0], in[1][0]), v = times(1 / in[1][0], in[2]);
+             const Row y = expmap0(p[0], v), s = plus(x, 1, y);
+             const Quad cosh = coshq(sqrtq(p[0] * dot(v, v))), ab = in[1][0] / (cosh * cosh);
+             return Row{ab / (p[0] * dot(s, s) + ab)};
+         }},
+        {"poincare.expmap0_gap", [](auto& in, auto& p) { return expmap0(p[0], in[0]); }},
+        {"poincare.expmap0_gap gap",
+         [](auto& in, auto& p) {
+             const Quad cosh = coshq(sqrtq(p[0] * dot(in[0], in[0])));
+             return Row{1 / (cosh * cosh)};
+         }},
+        {"poincare.logmap0_gap",
+         [](auto& in, auto& p) { return logmap0(p[0], gap_point(p[0], in[0], in[1][0])); }},
         {"lorentz.dist",
          [](auto& in, auto& p) { return Row{lorentz_dist(p[0], point(p[0], in[0]), point(p[0], in[1]))}; }},
         {"lorentz.dist0",
@@ -639,6 +686,15 @@ std::vector<std::vector<T>> inputs(const Operation& op, int64_t rows, int64_t di
                         p[j] = static_cast<T>(result[x][row * width + j] * (row % 7 == 4   ? 1
                                                                             : row % 7 == 5 ? -1
                                                                                            : 0.999));
+            } else if ((name == "a" || name == "b") && op.in[i].kind == "scalar") {  // of the point before
+                static const double gaps[] = {0.4, 1e-2, 1e-4, 1e-8};
+                double square = 0;
+                for (int64_t j = 0; j < dim; ++j) {
+                    const double at = result[i - 1][row * dim + j];
+                    square += at * at;
+                }
+                p[0] = static_cast<T>(c * square < 0.5 ? 1 - c * square : gaps[(row + i) % 4]);
+                if (name == "a") gap = p[0];
             } else if (name == "w" && op.in[i].kind == "scalar") {
                 p[0] = static_cast<T>(std::fabs(v[0]));
             } else if (name == "t") {
@@ -847,9 +903,10 @@ double bound(const std::string& name) {
 }
 
 template <class T>
-double values(const Operation& op, const Reference& reference, int64_t rows, int64_t dim, double c) {
+double values(const Operation& op, const Reference& reference, int64_t rows, int64_t dim, double c,
+              size_t output = 0) {
     const auto in = inputs<T>(op, rows, dim, c, 11);
-    const auto got = run<T>(op, rows, dim, c, in)[0];
+    const auto got = run<T>(op, rows, dim, c, in)[output];
     const double eps = std::numeric_limits<T>::epsilon();
     std::mt19937 random(3);
     double worst = 0;
@@ -1041,9 +1098,57 @@ void bad_arguments() {
 
 }  // namespace
 
+// Points that coordinates cannot hold, on one line, where distances from the origin add up.
+template <class T>
+void far_out() {
+    int32_t dist, add, exp0;
+    CHECK(horo_op_find("poincare.dist_gap", &dist) == HORO_OK &&
+          horo_op_find("poincare.mobius_add_gap", &add) == HORO_OK &&
+          horo_op_find("poincare.expmap0_gap", &exp0) == HORO_OK);
+    const double c = 0.5;
+    const Operation d = describe(dist), m = describe(add), e = describe(exp0);
+    const std::vector<T> unit = {T(0.6), T(-0.8), T(0.25)};
+    const double eps = std::numeric_limits<T>::epsilon();
+    for (double first : {0.1, 3.0, 30.0, 34.0})
+        for (double second_ : {-34.0, -20.0, -0.5, 0.25, 33.0}) {
+            std::vector<std::vector<T>> point[2];
+            Quad at[2];
+            for (int i = 0; i < 2; ++i) {
+                std::vector<T> v = unit;
+                for (T& x : v) x *= static_cast<T>(i ? second_ : first);
+                point[i] = run<T>(e, 1, 3, c, {v});
+                // where that point really lies: gaps are rounded to T, and so is the distance they say
+                const Quad a = point[i][1][0], rho = sqrtq(1 - a);
+                at[i] = (i && second_ < 0 ? -1 : 1) * logq((1 + rho) * (1 + rho) / a) / sqrtq(Quad(c));
+                if (a >= Quad(0.5)) {
+                    Quad square = 0;
+                    for (T x : point[i][0]) square += Quad(x) * x;
+                    at[i] =
+                        (i && second_ < 0 ? -1 : 1) * 2 * atanhq(sqrtq(Quad(c) * square)) / sqrtq(Quad(c));
+                }
+            }
+            const std::vector<std::vector<T>> in = {point[0][0], point[0][1], point[1][0], point[1][1]};
+            const Quad want = fabsq(at[0] - at[1]), sum = fabsq(at[0] + at[1]);
+            const double got = run<T>(d, 1, 3, c, in)[0][0];
+            const double scale = static_cast<double>(fabsq(at[0]) + fabsq(at[1]));
+            // directions differ by their rounding, which far out is a distance of its own
+            const bool turned = first > 8 && std::fabs(second_) > 8 && second_ > 0;
+            CHECK(turned || std::fabs(got - static_cast<double>(want)) <= 64 * eps * scale,
+                  "dist_gap of %g and %g: %.17g, expected %.17g", first, second_, got, (double)want);
+            const auto moved = run<T>(m, 1, 3, c, in);
+            const Quad cosh = coshq(sum * sqrtq(Quad(c)) / 2);
+            const double gap = static_cast<double>(1 / (cosh * cosh));
+            const bool back = first > 8 && second_ < -8;
+            CHECK(back || std::fabs(moved[1][0] - gap) <= 64 * eps * (1 + scale) * gap,
+                  "gap of the sum of %g and %g: %g, expected %g", first, second_, (double)moved[1][0], gap);
+        }
+}
+
 // All operations, or those whose names start with an argument.
 int main(int argc, char** argv) {
     bad_arguments();
+    far_out<float>();
+    far_out<double>();
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
@@ -1071,11 +1176,20 @@ int main(int argc, char** argv) {
             for (double c : {1.0, 0.25, 2.5, 0.0, -1e-10, -2.5}) {
                 if (c <= 0 && op.params[0] != "kappa:any") continue;
                 if (std::fabs(c) != 2.5 && dim > 3) continue;
-                const auto test32 = op.vjp() ? gradients<float> : values<float>;
-                const auto test64 = op.vjp() ? gradients<double> : values<double>;
-                worst32 = std::fmax(worst32, test32(op, reference->second, rows, dim, c));
-                if (dim > 1 || !op.vjp())  // for the same reason
-                    worst64 = std::fmax(worst64, test64(op, reference->second, rows, dim, c));
+                const auto test = [&](double& worst, double error) { worst = std::fmax(worst, error); };
+                if (op.vjp()) {
+                    test(worst32, gradients<float>(op, reference->second, rows, dim, c));
+                    if (dim > 1)  // for the same reason
+                        test(worst64, gradients<double>(op, reference->second, rows, dim, c));
+                    continue;
+                }
+                test(worst32, values<float>(op, reference->second, rows, dim, c));
+                test(worst64, values<double>(op, reference->second, rows, dim, c));
+                const auto second_output = references().find(op.name + " " + op.out.back().name);
+                if (op.out.size() > 1 && second_output != references().end()) {
+                    test(worst32, values<float>(op, second_output->second, rows, dim, c, 1));
+                    test(worst64, values<double>(op, second_output->second, rows, dim, c, 1));
+                }
             }
         }
         std::printf("%-28s worst error, in ulps of result and conditioning: float32 %.2f, float64 %.2f\n",
