@@ -191,6 +191,32 @@ int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
     });
 }
 
+int32_t horo_column_scale(const float* scale, int64_t rows, int64_t dim, const float* x, float* out,
+                          const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(scale);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(out);
+    return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        kernels().column_scale(scale, count, dim, x + first * dim, out + first * dim);
+    });
+}
+
+int32_t horo_column_scale_grad(const float* dy, const float* x, int64_t rows, int64_t dim, float* dscale,
+                               const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(dy);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(dscale);
+    return over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+        kernels().column_scale_grad(dy, x, rows, dim, first, first + count, dscale);
+    });
+}
+
 int32_t horo_embedding_forward(const int32_t* ids, int32_t table_type, const void* table, int64_t tokens,
                                int64_t vocab, int64_t dim, float* out, const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);

@@ -203,6 +203,14 @@ HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, flo
 HORO_API int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
                                 const horo_exec* exec);
 
+/* out = x * scale, column by column; out may be x. x, out: (rows, dim), scale: (dim). */
+HORO_API int32_t horo_column_scale(const float* scale, int64_t rows, int64_t dim, const float* x, float* out,
+                                   const horo_exec* exec);
+
+/* dscale += sum over rows of dy * x, the gradient of horo_column_scale; summed as in horo_bias_grad. */
+HORO_API int32_t horo_column_scale_grad(const float* dy, const float* x, int64_t rows, int64_t dim,
+                                        float* dscale, const horo_exec* exec);
+
 /* out[t] = table[ids[t]] as float32. table: (vocab, dim), stored as table_type; out: (tokens, dim). */
 HORO_API int32_t horo_embedding_forward(const int32_t* ids, int32_t table_type, const void* table,
                                         int64_t tokens, int64_t vocab, int64_t dim, float* out,

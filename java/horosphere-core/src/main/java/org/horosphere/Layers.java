@@ -72,6 +72,16 @@ public final class Layers {
                     "horo_bias_grad",
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS));
+    private static final MethodHandle COLUMN_SCALE =
+            Native.bind(
+                    "horo_column_scale",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS));
+    private static final MethodHandle COLUMN_SCALE_GRAD =
+            Native.bind(
+                    "horo_column_scale_grad",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS));
     private static final MethodHandle EMBEDDING_FORWARD =
             Native.bind(
                     "horo_embedding_forward",
@@ -455,6 +465,72 @@ public final class Layers {
         int status;
         try {
             status = (int) BIAS_GRAD.invokeExact(dy, rows, dim, dbias, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = x * scale}, column by column.
+     *
+     * @param scale (dim)
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param x (rows, dim)
+     * @param out (rows, dim), overwritten; may be {@code x}
+     * @param exec where to run
+     */
+    public static void column_scale(
+            MemorySegment scale,
+            long rows,
+            long dim,
+            MemorySegment x,
+            MemorySegment out,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(scale, "scale", dim, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.disjoint(out, n * Operands.FLOAT, "out", scale, dim * Operands.FLOAT, "scale");
+        if (out.address() != x.address()) {
+            Operands.disjoint(out, n * Operands.FLOAT, "out", x, n * Operands.FLOAT, "x");
+        }
+        int status;
+        try {
+            status = (int) COLUMN_SCALE.invokeExact(scale, rows, dim, x, out, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dscale += Σ_rows dy * x}, the gradient of {@link #column_scale}.
+     *
+     * @param dy (rows, dim)
+     * @param x (rows, dim)
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param dscale (dim), added to
+     * @param exec where to run
+     */
+    public static void column_scale_grad(
+            MemorySegment dy,
+            MemorySegment x,
+            long rows,
+            long dim,
+            MemorySegment dscale,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(dy, "dy", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.output(dscale, "dscale", dim, Operands.FLOAT);
+        Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", dy, n * Operands.FLOAT, "dy");
+        Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", x, n * Operands.FLOAT, "x");
+        int status;
+        try {
+            status = (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

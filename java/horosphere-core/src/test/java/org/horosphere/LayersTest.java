@@ -266,6 +266,23 @@ class LayersTest {
     }
 
     @Test
+    void columnsAreScaledAndTheirGradientIsTheirSum() {
+        MemorySegment x = floats(1, 2, 3, 4, 5, 6);
+        MemorySegment scale = floats(10, 100, 1000);
+        Layers.column_scale_grad(floats(1, 1, 1, 2, 2, 2), x, 2, 3, scale, Exec.CPU);
+        assertArrayEquals(new float[] {19, 112, 1015}, scale.toArray(JAVA_FLOAT));
+        Layers.column_scale(floats(2, 3, 4), 2, 3, x, x, Exec.CPU);
+        assertArrayEquals(new float[] {2, 6, 12, 8, 15, 24}, x.toArray(JAVA_FLOAT));
+        refused("scale", () -> Layers.column_scale(floats(1, 2), 2, 3, x, x, Exec.CPU));
+        refused(
+                "out",
+                () ->
+                        Layers.column_scale(
+                                floats(1, 2), 2, 2, x.asSlice(0, 16), x.asSlice(4), Exec.CPU));
+        refused("dscale", () -> Layers.column_scale_grad(x, x, 2, 3, floats(1), Exec.CPU));
+    }
+
+    @Test
     void embeddingLooksUpAndSumsBack() {
         MemorySegment table = floats(0, 1, 10, 11, 20, 21);
         MemorySegment out = zeros(8);

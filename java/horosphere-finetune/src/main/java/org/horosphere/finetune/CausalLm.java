@@ -24,6 +24,7 @@ public final class CausalLm implements AutoCloseable {
     private final Llama model;
     private final Path directory;
     private Adapter adapter;
+    private String fingerprint;
 
     private CausalLm(Tokenizer tokenizer, Llama model, Path directory) {
         this.tokenizer = tokenizer;
@@ -117,6 +118,26 @@ public final class CausalLm implements AutoCloseable {
         return model;
     }
 
+    /** The adapter, null if there is none. */
+    public Adapter adapter() {
+        return adapter;
+    }
+
+    Path directory() {
+        return directory;
+    }
+
+    /**
+     * What tells this model from another: SHA-256 of its directory (configuration, tokenizer, and
+     * weights, sampled if they are large), and how it holds the weights.
+     */
+    public String fingerprint() {
+        if (fingerprint == null) {
+            fingerprint = Fingerprint.ofModel(directory) + " " + model.embeddings().type();
+        }
+        return fingerprint;
+    }
+
     /**
      * Attaches a fresh adapter; the model's output does not change until it is trained.
      *
@@ -155,6 +176,14 @@ public final class CausalLm implements AutoCloseable {
         requireNoAdapter();
         adapter = Adapter.load(model, adapterDirectory);
         return adapter;
+    }
+
+    /** Takes the adapter off, if there is one: this is the base model again. */
+    public void detach() {
+        if (adapter != null) {
+            adapter.detach();
+            adapter = null;
+        }
     }
 
     private void requireNoAdapter() {
@@ -257,31 +286,45 @@ public final class CausalLm implements AutoCloseable {
     }
 
     /**
-     * How many problems are answered exactly.
+     * Which problems are answered exactly.
      *
-     * @param correct problems whose final number is right
-     * @param total problems asked
+     * @param correct per problem, in order
      * @param outputs what the model wrote, in order
      */
-    public record Score(int correct, int total, List<String> outputs) {
+    public record Score(boolean[] correct, List<String> outputs) {
+        public int total() {
+            return correct.length;
+        }
+
+        public int rightAnswers() {
+            int count = 0;
+            for (boolean right : correct) {
+                count += right ? 1 : 0;
+            }
+            return count;
+        }
+
         public double accuracy() {
-            return total == 0 ? Double.NaN : (double) correct / total;
+            return total() == 0 ? Double.NaN : (double) rightAnswers() / total();
+        }
+
+        /** Of the accuracy, the problems being a random sample: sqrt(p (1 - p) / total). */
+        public double standardError() {
+            return Math.sqrt(accuracy() * (1 - accuracy()) / total());
         }
     }
 
-    /** Asks every problem and compares the final number. */
+    /** Asks every problem and compares the final answer, see {@link Evaluation}. */
     public Score solve(List<Dataset.Problem> problems, int maxNewTokens, IntConsumer progress) {
         List<String> outputs = new ArrayList<>();
-        int correct = 0;
+        boolean[] correct = new boolean[problems.size()];
         for (Dataset.Problem problem : problems) {
             String output = generate(problem.prompt(), maxNewTokens);
+            correct[outputs.size()] = Evaluation.exactMatch(output, problem.answer());
             outputs.add(output);
-            if (Evaluation.exactMatch(output, problem.answer())) {
-                correct++;
-            }
             progress.accept(outputs.size());
         }
-        return new Score(correct, problems.size(), outputs);
+        return new Score(correct, outputs);
     }
 
     private int[] withBos(String text) {

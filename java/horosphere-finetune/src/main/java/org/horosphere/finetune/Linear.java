@@ -75,11 +75,11 @@ final class Linear {
             observer.linearInput(path, x, tokens, in);
         }
         products.forward(weight, tokens, operand, y);
-        if (bias != null) {
-            Layers.bias_add(bias.value(), tokens, out, y, exec);
-        }
         if (branch != null) {
             branch.forward(x, tokens, y, exec);
+        }
+        if (bias != null) {
+            Layers.bias_add(bias.value(), tokens, out, y, exec);
         }
     }
 
@@ -97,19 +97,20 @@ final class Linear {
             float beta,
             WeightProducts products,
             Exec exec) {
-        boolean wanted = dx.address() != 0;
-        if (wanted) {
-            MemorySegment operand = products.operand(weight, dy, tokens * out);
-            products.backward(weight, tokens, operand, beta, dx);
-        }
-        if (weight.isTrainable()) {
-            Gemm.sgemm(true, false, out, in, tokens, 1, dy, out, x, in, 1, weight.grad(), in, exec);
-        }
         if (bias != null && bias.isTrainable()) {
             Layers.bias_grad(dy, tokens, out, bias.grad(), exec);
         }
+        MemorySegment dsum = branch == null ? dy : branch.gradientOfSum(dy, tokens, exec);
+        if (dx.address() != 0) {
+            MemorySegment operand = products.operand(weight, dsum, tokens * out);
+            products.backward(weight, tokens, operand, beta, dx);
+        }
+        if (weight.isTrainable()) {
+            Gemm.sgemm(
+                    true, false, out, in, tokens, 1, dsum, out, x, in, 1, weight.grad(), in, exec);
+        }
         if (branch != null) {
-            branch.backward(x, dy, tokens, dx, exec);
+            branch.backward(x, dsum, tokens, dx, exec);
         }
     }
 }

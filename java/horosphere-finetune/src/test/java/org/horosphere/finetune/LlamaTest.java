@@ -32,6 +32,7 @@ class LlamaTest {
     private static final int[] TOKENS = {1, 5, 9, 3, 3, 16, 2, 1, 7, 7, 12, 4};
     private static final int[] TARGETS = {5, 9, 3, -100, 16, 2, 7, 7, 12, 4, -100, -100};
     private static final int LENGTH = 6;
+    private static final String MAGNITUDE = ".lora_magnitude_vector";
 
     @BeforeAll
     static void gemm() {
@@ -251,6 +252,7 @@ class LlamaTest {
     @EnumSource(names = {"QWEN2", "GEMMA"})
     void adapterGradientsOfOtherFamiliesMatchTheReference(ModelConfig.Family family) {
         adapterGradientsMatchTheReference(family, AdapterKind.HYPLORA_COEFF);
+        adapterGradientsMatchTheReference(family, AdapterKind.DORA);
     }
 
     private static void adapterGradientsMatchTheReference(
@@ -274,17 +276,49 @@ class LlamaTest {
         double loss = c.loss(1);
         c.model.backward();
         adapter.endStep();
-        assertEquals(referenceLoss(c, values, kind), loss, 2e-5 * loss);
+        Map<String, double[]> rowLengths = new HashMap<>();
+        if (kind.isDora()) {
+            values.keySet().stream()
+                    .filter(name -> name.endsWith(MAGNITUDE))
+                    .map(name -> name.substring(0, name.length() - MAGNITUDE.length()))
+                    .forEach(path -> rowLengths.put(path, rowLengths(c, values, path)));
+        }
+        assertEquals(referenceLoss(c, values, rowLengths, kind), loss, 2e-5 * loss);
         for (Tensor tensor : adapter.parameters().tensors()) {
             compareGradients(
                     tensor,
                     values.get(tensor.name()),
-                    () -> referenceLoss(c, values, kind),
+                    () -> referenceLoss(c, values, rowLengths, kind),
                     c.random);
         }
     }
 
-    private static double referenceLoss(Case c, Map<String, double[]> values, AdapterKind kind) {
+    /** The length of each row of W + 2 B A, rank 3. */
+    private static double[] rowLengths(Case c, Map<String, double[]> values, String path) {
+        double[] w = c.weights.get(path + ".weight");
+        double[] a = values.get(path + ".lora_A.weight");
+        double[] b = values.get(path + ".lora_B.weight");
+        int in = a.length / 3;
+        double[] lengths = new double[w.length / in];
+        for (int j = 0; j < lengths.length; j++) {
+            double sum = 0;
+            for (int i = 0; i < in; i++) {
+                double x = w[j * in + i];
+                for (int r = 0; r < 3; r++) {
+                    x += 2 * b[j * 3 + r] * a[r * in + i];
+                }
+                sum += x * x;
+            }
+            lengths[j] = Math.sqrt(sum);
+        }
+        return lengths;
+    }
+
+    private static double referenceLoss(
+            Case c,
+            Map<String, double[]> values,
+            Map<String, double[]> rowLengths,
+            AdapterKind kind) {
         Map<String, ReferenceLlama.Branch> branches = new HashMap<>();
         Map<Integer, double[]> alphas = new HashMap<>();
         values.forEach(
@@ -305,7 +339,13 @@ class LlamaTest {
                                                 : Double.POSITIVE_INFINITY,
                                         hyperbolic
                                                 ? Math.exp(values.get(path + ".hyplora_s")[0])
-                                                : 1));
+                                                : 1,
+                                        kind.isDora()
+                                                ? new double[][] {
+                                                    values.get(path + MAGNITUDE),
+                                                    rowLengths.get(path)
+                                                }
+                                                : null));
                     }
                     if (name.endsWith(".coeff_alpha")) {
                         alphas.put(Integer.parseInt(name.split("\\.")[2]), value);
