@@ -2,13 +2,14 @@
 //
 //   struct Name : Formula {
 //       static constexpr const char* name, *signature, *doc;  // as in row_op.h
-//       static constexpr int vectors;          // linear in the inputs, e.g. x, y and y - x
-//       static constexpr int terms;            // of these, the first `terms` make up the output row
-//       static constexpr Product products[];   // dot products of two of the vectors; the first `dots`
-//       compensated template <class V> static void span(const V* in, V* b);            // one coordinate of
-//       the vectors template <class V> static void pull(const V* in, const V* t, V* out);  // gradient by the
-//       vectors -> inputs template <class Row> static void evaluate(Row& row);  // products -> coefficients
-//       of the terms, results
+//       static constexpr int vectors;         // linear in the inputs, e.g. x, y and y - x
+//       static constexpr int terms;           // so many of them, the first, make up the output row
+//       static constexpr Product products[];  // of two vectors each; the first `dots` compensated
+//       // one coordinate of the vectors, and the gradient by the vectors turned into one by the inputs
+//       template <class V> static void span(const V* in, V* b);
+//       template <class V> static void pull(const V* in, const V* t, V* out);
+//       // from the products to the coefficients of the terms and the numbers of the result
+//       template <class Row> static void evaluate(Row& row);
 //   };
 //
 // Apply<Name> is the operation, Gradient<Name> its vector-Jacobian product. `evaluate` runs on plain numbers
@@ -31,7 +32,6 @@ struct Formula {
     static constexpr bool precise = false;
     static constexpr bool negated = false;  // the first parameter is kappa = -c
     static constexpr int dots = 0;
-    static constexpr unsigned times = 0;      // ambient inputs (as bits) whose stored time is read
     static constexpr const char* kinks = "";  // where the gradient is a convention
 };
 
@@ -440,13 +440,12 @@ HORO_HD Dual<V, m> asin_of(const Dual<V, m>& u) {
 template <class F, class V>
 struct Values {
     const Solve<V>& row;
-    static constexpr bool gradient = false;
 
     template <int i>
     HORO_HD V sum(Index<i>) const {
         return row.sum[i].hi;
     }
-    // the number (or the stored time) of input i
+    // the number that input i is
     template <int i>
     HORO_HD V number(Index<i>) const {
         return row.scalar[i];
@@ -474,15 +473,12 @@ struct Values {
 };
 
 template <class F>
-struct Layout {
+struct FormulaLayout {
     static constexpr Signature signature{F::signature};
     static constexpr int sums = sizeof F::products / sizeof(Product);
-    static constexpr int output() { return signature.output[0] == Kind::scalar ? -1 : 0; }
     static constexpr bool has_row = signature.output[0] != Kind::scalar;
-    static constexpr bool read(int i) {
-        return signature.input[i] == Kind::scalar ||
-               (signature.input[i] == Kind::ambient && F::times >> i & 1);
-    }
+    // Stored times are not read, so their derivative is zero.
+    static constexpr bool read(int i) { return signature.input[i] == Kind::scalar; }
     // The position of input i's number among the derivatives; of the curvature for i = inputs.
     static constexpr int place(int i) {
         int at = sums;
@@ -496,8 +492,7 @@ struct Layout {
 // output against the cotangent.
 template <class F, class V>
 struct Slopes {
-    using L = Layout<F>;
-    static constexpr bool gradient = true;
+    using L = FormulaLayout<F>;
     static constexpr unsigned by_curvature = 1u << L::place(L::signature.inputs);
     const Solve<V>& row;
     V total[L::slopes];
@@ -557,8 +552,6 @@ struct Text {
     }
     constexpr Text() {}
 
-    static constexpr bool word(char c) { return c && c != ' ' && c != ':' && c != ';' && c != '-'; }
-    // Puts " before" and the name of each operand between from and the separator, with its kind.
     static constexpr Text name(const char* forward) {
         Text t;
         t.put(forward);
@@ -593,7 +586,7 @@ struct Text {
         t.put(" g_");
         const char* at = semicolon + 1;
         while (*at == ' ') ++at;
-        for (; word(*at); ++at) t.put(*at);
+        for (; *at != ' ' && *at != ':'; ++at) t.put(*at);
         t.put(":scalar");
         // the copied inputs are parted by two blanks
         Text clean;
@@ -638,7 +631,7 @@ struct Apply : RowOperation {
     static constexpr const char* signature = F::signature;
     static constexpr const char* doc = F::doc;
     static constexpr bool precise = F::precise;
-    static constexpr int dots = F::dots, sums = Layout<F>::sums;
+    static constexpr int dots = F::dots, sums = FormulaLayout<F>::sums;
     static constexpr int coefficients = F::terms > 0 ? F::terms : 1;
 
     template <int k, class V, class Acc>
@@ -664,7 +657,7 @@ struct Apply : RowOperation {
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        if constexpr (Layout<F>::has_row) {
+        if constexpr (FormulaLayout<F>::has_row) {
             V b[F::vectors];
             F::span(in, b);
             V sum = k[0] * b[0];
@@ -676,7 +669,7 @@ struct Apply : RowOperation {
 
 template <class F>
 struct Gradient : RowOperation {
-    using L = Layout<F>;
+    using L = FormulaLayout<F>;
     static constexpr Text name_text = Text::name(F::name);
     static constexpr Text signature_text = Text::signature(F::signature);
     static constexpr Text doc_text = Text::doc(F::name, F::kinks);

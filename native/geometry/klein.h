@@ -11,7 +11,7 @@ namespace klein {
 
 #define HORO_KLEIN_RANGE " Range: c > 0, sqrt(c)|x| < 1 for every point."
 
-// x, y - x and y with |x|^2, |y|^2, |y - x|^2, <x, y - x>
+// x, y - x and y with the products |x|^2, |y|^2, |y - x|^2, <x, y - x>
 template <int at>
 struct PointPair : Differences<at, 2> {
     static constexpr int dots = 2;

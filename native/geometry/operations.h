@@ -13,7 +13,7 @@
 // A formula and its derived gradient.
 #define HORO_FORMULA(X, F) X(Apply<F>) X(Gradient<F>)
 
-#define HORO_POINCARE_FORMULAS(X)                 \
+#define HORO_ROWS_poincare_formulas(X)            \
     HORO_FORMULA(X, poincare::MobiusSub)          \
     HORO_FORMULA(X, poincare::MobiusCoadd)        \
     HORO_FORMULA(X, poincare::MobiusCosub)        \
@@ -32,18 +32,20 @@
     HORO_FORMULA(X, poincare::HalfAperture)       \
     HORO_FORMULA(X, poincare::OxyAngle)
 
-#define HORO_LORENTZ_FORMULAS(X)                                                                \
-    X(lorentz::Sqdist)                                                                          \
-    X(lorentz::SqdistVjp)                                                                       \
-    X(lorentz::Dist2)                                                                           \
-    X(lorentz::Dist2Vjp) HORO_FORMULA(X, lorentz::Geodesic) HORO_FORMULA(X, lorentz::MobiusAdd) \
-        HORO_FORMULA(X, lorentz::MobiusScalarMul) HORO_FORMULA(X, lorentz::Transp0)             \
-            HORO_FORMULA(X, lorentz::Transp0Back) HORO_FORMULA(X, lorentz::Norm)                \
-                HORO_FORMULA(X, lorentz::HalfAperture) HORO_FORMULA(X, lorentz::OxyAngle)       \
-                    HORO_FORMULA(X, lorentz::Boost) HORO_FORMULA(X, lorentz::Rmsnorm)           \
-                        HORO_FORMULA(X, lorentz::Relu) HORO_FORMULA(X, lorentz::Residual)
+#define HORO_ROWS_lorentz_formulas(X)                                                \
+    X(lorentz::Sqdist)                                                               \
+    X(lorentz::SqdistVjp)                                                            \
+    X(lorentz::Dist2)                                                                \
+    X(lorentz::Dist2Vjp)                                                             \
+    HORO_FORMULA(X, lorentz::Geodesic)                                               \
+    HORO_FORMULA(X, lorentz::MobiusAdd) HORO_FORMULA(X, lorentz::MobiusScalarMul)    \
+        HORO_FORMULA(X, lorentz::Transp0) HORO_FORMULA(X, lorentz::Transp0Back)      \
+            HORO_FORMULA(X, lorentz::Norm) HORO_FORMULA(X, lorentz::HalfAperture)    \
+                HORO_FORMULA(X, lorentz::OxyAngle) HORO_FORMULA(X, lorentz::Boost)   \
+                    HORO_FORMULA(X, lorentz::Rmsnorm) HORO_FORMULA(X, lorentz::Relu) \
+                        HORO_FORMULA(X, lorentz::Residual)
 
-#define HORO_KLEIN_FORMULAS(X)          \
+#define HORO_ROWS_klein(X)              \
     HORO_FORMULA(X, klein::Dist)        \
     HORO_FORMULA(X, klein::Dist0)       \
     HORO_FORMULA(X, klein::Expmap)      \
@@ -62,7 +64,7 @@
     HORO_FORMULA(X, poincare::ToKlein)  \
     HORO_FORMULA(X, lorentz::ToKlein)
 
-#define HORO_STEREOGRAPHIC_FORMULAS(X)              \
+#define HORO_ROWS_stereographic(X)                  \
     HORO_FORMULA(X, stereographic::MobiusAdd)       \
     HORO_FORMULA(X, stereographic::MobiusScalarMul) \
     HORO_FORMULA(X, stereographic::Expmap)          \
@@ -83,7 +85,7 @@
     HORO_FORMULA(X, stereographic::Projx)           \
     HORO_FORMULA(X, stereographic::Antipode)
 
-#define HORO_POINCARE_GAP(X)         \
+#define HORO_ROWS_poincare_gap(X)    \
     HORO_FORMULA(X, poincare::Gap)   \
     X(Apply<poincare::DistGap>)      \
     X(Apply<poincare::MobiusAddGap>) \
@@ -92,71 +94,68 @@
     X(Apply<poincare::Expmap0Gap>)   \
     X(Apply<poincare::Logmap0Gap>)
 
-#define HORO_ROW_OPERATIONS(X)      \
-    X(poincare::MobiusAdd)          \
-    X(poincare::MobiusAddVjp)       \
-    X(poincare::Expmap)             \
-    X(poincare::ExpmapVjp)          \
-    X(poincare::Logmap)             \
-    X(poincare::LogmapVjp)          \
-    X(poincare::Expmap0)            \
-    X(poincare::Expmap0Vjp)         \
-    X(poincare::Logmap0)            \
-    X(poincare::Logmap0Vjp)         \
-    X(poincare::Dist)               \
-    X(poincare::DistVjp)            \
-    X(poincare::Egrad2rgrad)        \
-    X(poincare::Egrad2rgradVjp)     \
-    X(poincare::Dist0)              \
-    X(poincare::Dist0Vjp)           \
-    X(poincare::MobiusScalarMul)    \
-    X(poincare::MobiusScalarMulVjp) \
-    X(poincare::Gyration)           \
-    X(poincare::GyrationVjp)        \
-    X(poincare::Ptransp)            \
-    X(poincare::PtranspVjp)         \
-    X(poincare::Geodesic)           \
-    X(poincare::GeodesicVjp)        \
-    X(poincare::Projx)              \
-    X(poincare::ProjxVjp)           \
-    X(poincare::ToLorentz)          \
-    X(poincare::ToLorentzVjp)       \
-    X(lorentz::Dist)                \
-    X(lorentz::DistVjp)             \
-    X(lorentz::Dist0)               \
-    X(lorentz::Dist0Vjp)            \
-    X(lorentz::Expmap)              \
-    X(lorentz::ExpmapVjp)           \
-    X(lorentz::Expmap0)             \
-    X(lorentz::Expmap0Vjp)          \
-    X(lorentz::Logmap)              \
-    X(lorentz::LogmapVjp)           \
-    X(lorentz::Logmap0)             \
-    X(lorentz::Logmap0Vjp)          \
-    X(lorentz::Ptransp)             \
-    X(lorentz::PtranspVjp)          \
-    X(lorentz::Proju)               \
-    X(lorentz::ProjuVjp)            \
-    X(lorentz::Egrad2rgrad)         \
-    X(lorentz::Egrad2rgradVjp)      \
-    X(lorentz::Inner)               \
-    X(lorentz::InnerVjp)            \
-    X(lorentz::Projx)               \
-    X(lorentz::ProjxVjp)            \
-    X(lorentz::ToPoincare)          \
-    X(lorentz::ToPoincareVjp)       \
-    X(poincare::Rsgd)               \
-    X(poincare::RsgdMomentum)       \
-    X(poincare::RsgdNesterov)       \
-    X(poincare::Radam)              \
-    X(poincare::RadamAmsgrad)       \
-    X(lorentz::Rsgd)                \
-    X(lorentz::RsgdMomentum)        \
-    X(lorentz::RsgdNesterov)        \
-    X(lorentz::Radam)               \
-    X(lorentz::RadamAmsgrad)        \
-    HORO_POINCARE_FORMULAS(X)       \
-    HORO_LORENTZ_FORMULAS(X)        \
-    HORO_KLEIN_FORMULAS(X)          \
-    HORO_STEREOGRAPHIC_FORMULAS(X)  \
-    HORO_POINCARE_GAP(X)
+#define HORO_ROW_OPERATIONS(X)                                                      \
+    X(poincare::MobiusAdd)                                                          \
+    X(poincare::MobiusAddVjp)                                                       \
+    X(poincare::Expmap)                                                             \
+    X(poincare::ExpmapVjp)                                                          \
+    X(poincare::Logmap)                                                             \
+    X(poincare::LogmapVjp)                                                          \
+    X(poincare::Expmap0)                                                            \
+    X(poincare::Expmap0Vjp)                                                         \
+    X(poincare::Logmap0)                                                            \
+    X(poincare::Logmap0Vjp)                                                         \
+    X(poincare::Dist)                                                               \
+    X(poincare::DistVjp)                                                            \
+    X(poincare::Egrad2rgrad)                                                        \
+    X(poincare::Egrad2rgradVjp)                                                     \
+    X(poincare::Dist0)                                                              \
+    X(poincare::Dist0Vjp)                                                           \
+    X(poincare::MobiusScalarMul)                                                    \
+    X(poincare::MobiusScalarMulVjp)                                                 \
+    X(poincare::Gyration)                                                           \
+    X(poincare::GyrationVjp)                                                        \
+    X(poincare::Ptransp)                                                            \
+    X(poincare::PtranspVjp)                                                         \
+    X(poincare::Geodesic)                                                           \
+    X(poincare::GeodesicVjp)                                                        \
+    X(poincare::Projx)                                                              \
+    X(poincare::ProjxVjp)                                                           \
+    X(poincare::ToLorentz)                                                          \
+    X(poincare::ToLorentzVjp)                                                       \
+    X(lorentz::Dist)                                                                \
+    X(lorentz::DistVjp)                                                             \
+    X(lorentz::Dist0)                                                               \
+    X(lorentz::Dist0Vjp)                                                            \
+    X(lorentz::Expmap)                                                              \
+    X(lorentz::ExpmapVjp)                                                           \
+    X(lorentz::Expmap0)                                                             \
+    X(lorentz::Expmap0Vjp)                                                          \
+    X(lorentz::Logmap)                                                              \
+    X(lorentz::LogmapVjp)                                                           \
+    X(lorentz::Logmap0)                                                             \
+    X(lorentz::Logmap0Vjp)                                                          \
+    X(lorentz::Ptransp)                                                             \
+    X(lorentz::PtranspVjp)                                                          \
+    X(lorentz::Proju)                                                               \
+    X(lorentz::ProjuVjp)                                                            \
+    X(lorentz::Egrad2rgrad)                                                         \
+    X(lorentz::Egrad2rgradVjp)                                                      \
+    X(lorentz::Inner)                                                               \
+    X(lorentz::InnerVjp)                                                            \
+    X(lorentz::Projx)                                                               \
+    X(lorentz::ProjxVjp)                                                            \
+    X(lorentz::ToPoincare)                                                          \
+    X(lorentz::ToPoincareVjp)                                                       \
+    X(poincare::Rsgd)                                                               \
+    X(poincare::RsgdMomentum)                                                       \
+    X(poincare::RsgdNesterov)                                                       \
+    X(poincare::Radam)                                                              \
+    X(poincare::RadamAmsgrad)                                                       \
+    X(lorentz::Rsgd)                                                                \
+    X(lorentz::RsgdMomentum)                                                        \
+    X(lorentz::RsgdNesterov)                                                        \
+    X(lorentz::Radam)                                                               \
+    X(lorentz::RadamAmsgrad)                                                        \
+    HORO_ROWS_poincare_formulas(X) HORO_ROWS_lorentz_formulas(X) HORO_ROWS_klein(X) \
+        HORO_ROWS_stereographic(X) HORO_ROWS_poincare_gap(X)
