@@ -10,8 +10,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
 /**
- * Normal variates, and points of hyperbolic space distributed by a wrapped normal (Nagano et al.,
- * A Wrapped Normal Distribution on Hyperbolic Space, 2019). A variate is a function of a seed and a
+ * Normal variates, and points of hyperbolic space distributed by a wrapped normal (Nagano et al., A
+ * Wrapped Normal Distribution on Hyperbolic Space, 2019). A variate is a function of a seed and a
  * position (Philox4x32-10, Box and Muller): the same bits on every processor, for any number of
  * threads and any cut into calls. Safe from any thread; memory is native and the caller's; nothing
  * is allocated.
@@ -21,8 +21,14 @@ public final class Normal {
             Native.bind(
                     "horo_normal",
                     FunctionDescriptor.of(
-                            JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG,
-                            ADDRESS, ADDRESS));
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS));
 
     private Normal() {}
 

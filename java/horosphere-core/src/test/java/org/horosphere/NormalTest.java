@@ -98,18 +98,13 @@ class NormalTest {
             refused(
                     "offset",
                     () -> Normal.normal(Exec.CPU, DType.F32, 4, 1, 0, Long.MAX_VALUE - 2, out));
-            refused(
-                    "dim",
-                    () -> Normal.wrapped_normal(ball, DType.F32, 2, 0, 1, 0, 0, out, out));
-            refused(
-                    "out",
-                    () -> Normal.wrapped_normal(ball, DType.F32, 2, 2, 1, 0, 0, out, out));
+            refused("dim", () -> Normal.wrapped_normal(ball, DType.F32, 2, 0, 1, 0, 0, out, out));
+            refused("out", () -> Normal.wrapped_normal(ball, DType.F32, 2, 2, 1, 0, 0, out, out));
         }
     }
 
     private static void refused(String argument, Runnable call) {
-        String message =
-                assertThrows(IllegalArgumentException.class, call::run).getMessage();
+        String message = assertThrows(IllegalArgumentException.class, call::run).getMessage();
         assertTrue(message.startsWith(argument), message);
     }
 }
