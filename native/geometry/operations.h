@@ -1,6 +1,11 @@
-// Every row operation there is. Adding one means writing its struct and its line here; the C ABI, the CPU and
-// CUDA engines, the Java bindings and the tests find it by its name.
+// Every row operation there is, by family: the operations of one header. Adding one means writing its struct
+// and its line here; the C ABI, the CPU and CUDA engines, the Java bindings and the tests find it by its
+// name. A new family is a header, its list, its name in HORO_ROW_FAMILIES, and the same in
+// native/CMakeLists.txt.
 #pragma once
+#if defined(HORO_ROW_HEADER)  // a build of one family
+#include HORO_ROW_HEADER
+#else
 #include "geometry/klein.h"
 #include "geometry/lorentz.h"
 #include "geometry/lorentz_formulas.h"
@@ -9,6 +14,75 @@
 #include "geometry/poincare_formulas.h"
 #include "geometry/poincare_gap.h"
 #include "geometry/stereographic.h"
+#endif
+
+#define HORO_ROWS_poincare(X)       \
+    X(poincare::MobiusAdd)          \
+    X(poincare::MobiusAddVjp)       \
+    X(poincare::Expmap)             \
+    X(poincare::ExpmapVjp)          \
+    X(poincare::Logmap)             \
+    X(poincare::LogmapVjp)          \
+    X(poincare::Expmap0)            \
+    X(poincare::Expmap0Vjp)         \
+    X(poincare::Logmap0)            \
+    X(poincare::Logmap0Vjp)         \
+    X(poincare::Dist)               \
+    X(poincare::DistVjp)            \
+    X(poincare::Egrad2rgrad)        \
+    X(poincare::Egrad2rgradVjp)     \
+    X(poincare::Dist0)              \
+    X(poincare::Dist0Vjp)           \
+    X(poincare::MobiusScalarMul)    \
+    X(poincare::MobiusScalarMulVjp) \
+    X(poincare::Gyration)           \
+    X(poincare::GyrationVjp)        \
+    X(poincare::Ptransp)            \
+    X(poincare::PtranspVjp)         \
+    X(poincare::Geodesic)           \
+    X(poincare::GeodesicVjp)        \
+    X(poincare::Projx)              \
+    X(poincare::ProjxVjp)           \
+    X(poincare::ToLorentz)          \
+    X(poincare::ToLorentzVjp)
+
+#define HORO_ROWS_lorentz(X)   \
+    X(lorentz::Dist)           \
+    X(lorentz::DistVjp)        \
+    X(lorentz::Dist0)          \
+    X(lorentz::Dist0Vjp)       \
+    X(lorentz::Expmap)         \
+    X(lorentz::ExpmapVjp)      \
+    X(lorentz::Expmap0)        \
+    X(lorentz::Expmap0Vjp)     \
+    X(lorentz::Logmap)         \
+    X(lorentz::LogmapVjp)      \
+    X(lorentz::Logmap0)        \
+    X(lorentz::Logmap0Vjp)     \
+    X(lorentz::Ptransp)        \
+    X(lorentz::PtranspVjp)     \
+    X(lorentz::Proju)          \
+    X(lorentz::ProjuVjp)       \
+    X(lorentz::Egrad2rgrad)    \
+    X(lorentz::Egrad2rgradVjp) \
+    X(lorentz::Inner)          \
+    X(lorentz::InnerVjp)       \
+    X(lorentz::Projx)          \
+    X(lorentz::ProjxVjp)       \
+    X(lorentz::ToPoincare)     \
+    X(lorentz::ToPoincareVjp)
+
+#define HORO_ROWS_optimizers(X) \
+    X(poincare::Rsgd)           \
+    X(poincare::RsgdMomentum)   \
+    X(poincare::RsgdNesterov)   \
+    X(poincare::Radam)          \
+    X(poincare::RadamAmsgrad)   \
+    X(lorentz::Rsgd)            \
+    X(lorentz::RsgdMomentum)    \
+    X(lorentz::RsgdNesterov)    \
+    X(lorentz::Radam)           \
+    X(lorentz::RadamAmsgrad)
 
 // A formula and its derived gradient.
 #define HORO_FORMULA(X, F) X(Apply<F>) X(Gradient<F>)
@@ -32,18 +106,18 @@
     HORO_FORMULA(X, poincare::HalfAperture)       \
     HORO_FORMULA(X, poincare::OxyAngle)
 
-#define HORO_ROWS_lorentz_formulas(X)                                                \
-    X(lorentz::Sqdist)                                                               \
-    X(lorentz::SqdistVjp)                                                            \
-    X(lorentz::Dist2)                                                                \
-    X(lorentz::Dist2Vjp)                                                             \
-    HORO_FORMULA(X, lorentz::Geodesic)                                               \
-    HORO_FORMULA(X, lorentz::MobiusAdd) HORO_FORMULA(X, lorentz::MobiusScalarMul)    \
-        HORO_FORMULA(X, lorentz::Transp0) HORO_FORMULA(X, lorentz::Transp0Back)      \
-            HORO_FORMULA(X, lorentz::Norm) HORO_FORMULA(X, lorentz::HalfAperture)    \
-                HORO_FORMULA(X, lorentz::OxyAngle) HORO_FORMULA(X, lorentz::Boost)   \
-                    HORO_FORMULA(X, lorentz::Rmsnorm) HORO_FORMULA(X, lorentz::Relu) \
-                        HORO_FORMULA(X, lorentz::Residual)
+#define HORO_ROWS_lorentz_formulas(X)                                                 \
+    X(lorentz::Sqdist)                                                                \
+    X(lorentz::SqdistVjp)                                                             \
+    X(lorentz::Dist2)                                                                 \
+    X(lorentz::Dist2Vjp)                                                              \
+    HORO_FORMULA(X, lorentz::Geodesic)                                                \
+    HORO_FORMULA(X, lorentz::MobiusAdd)                                               \
+    HORO_FORMULA(X, lorentz::MobiusScalarMul) HORO_FORMULA(X, lorentz::Transp0)       \
+        HORO_FORMULA(X, lorentz::Transp0Back) HORO_FORMULA(X, lorentz::Norm)          \
+            HORO_FORMULA(X, lorentz::HalfAperture) HORO_FORMULA(X, lorentz::OxyAngle) \
+                HORO_FORMULA(X, lorentz::Boost) HORO_FORMULA(X, lorentz::Rmsnorm)     \
+                    HORO_FORMULA(X, lorentz::Relu) HORO_FORMULA(X, lorentz::Residual)
 
 #define HORO_ROWS_klein(X)              \
     HORO_FORMULA(X, klein::Dist)        \
@@ -94,68 +168,12 @@
     X(Apply<poincare::Expmap0Gap>)   \
     X(Apply<poincare::Logmap0Gap>)
 
-#define HORO_ROW_OPERATIONS(X)                                                      \
-    X(poincare::MobiusAdd)                                                          \
-    X(poincare::MobiusAddVjp)                                                       \
-    X(poincare::Expmap)                                                             \
-    X(poincare::ExpmapVjp)                                                          \
-    X(poincare::Logmap)                                                             \
-    X(poincare::LogmapVjp)                                                          \
-    X(poincare::Expmap0)                                                            \
-    X(poincare::Expmap0Vjp)                                                         \
-    X(poincare::Logmap0)                                                            \
-    X(poincare::Logmap0Vjp)                                                         \
-    X(poincare::Dist)                                                               \
-    X(poincare::DistVjp)                                                            \
-    X(poincare::Egrad2rgrad)                                                        \
-    X(poincare::Egrad2rgradVjp)                                                     \
-    X(poincare::Dist0)                                                              \
-    X(poincare::Dist0Vjp)                                                           \
-    X(poincare::MobiusScalarMul)                                                    \
-    X(poincare::MobiusScalarMulVjp)                                                 \
-    X(poincare::Gyration)                                                           \
-    X(poincare::GyrationVjp)                                                        \
-    X(poincare::Ptransp)                                                            \
-    X(poincare::PtranspVjp)                                                         \
-    X(poincare::Geodesic)                                                           \
-    X(poincare::GeodesicVjp)                                                        \
-    X(poincare::Projx)                                                              \
-    X(poincare::ProjxVjp)                                                           \
-    X(poincare::ToLorentz)                                                          \
-    X(poincare::ToLorentzVjp)                                                       \
-    X(lorentz::Dist)                                                                \
-    X(lorentz::DistVjp)                                                             \
-    X(lorentz::Dist0)                                                               \
-    X(lorentz::Dist0Vjp)                                                            \
-    X(lorentz::Expmap)                                                              \
-    X(lorentz::ExpmapVjp)                                                           \
-    X(lorentz::Expmap0)                                                             \
-    X(lorentz::Expmap0Vjp)                                                          \
-    X(lorentz::Logmap)                                                              \
-    X(lorentz::LogmapVjp)                                                           \
-    X(lorentz::Logmap0)                                                             \
-    X(lorentz::Logmap0Vjp)                                                          \
-    X(lorentz::Ptransp)                                                             \
-    X(lorentz::PtranspVjp)                                                          \
-    X(lorentz::Proju)                                                               \
-    X(lorentz::ProjuVjp)                                                            \
-    X(lorentz::Egrad2rgrad)                                                         \
-    X(lorentz::Egrad2rgradVjp)                                                      \
-    X(lorentz::Inner)                                                               \
-    X(lorentz::InnerVjp)                                                            \
-    X(lorentz::Projx)                                                               \
-    X(lorentz::ProjxVjp)                                                            \
-    X(lorentz::ToPoincare)                                                          \
-    X(lorentz::ToPoincareVjp)                                                       \
-    X(poincare::Rsgd)                                                               \
-    X(poincare::RsgdMomentum)                                                       \
-    X(poincare::RsgdNesterov)                                                       \
-    X(poincare::Radam)                                                              \
-    X(poincare::RadamAmsgrad)                                                       \
-    X(lorentz::Rsgd)                                                                \
-    X(lorentz::RsgdMomentum)                                                        \
-    X(lorentz::RsgdNesterov)                                                        \
-    X(lorentz::Radam)                                                               \
-    X(lorentz::RadamAmsgrad)                                                        \
-    HORO_ROWS_poincare_formulas(X) HORO_ROWS_lorentz_formulas(X) HORO_ROWS_klein(X) \
-        HORO_ROWS_stereographic(X) HORO_ROWS_poincare_gap(X)
+#define HORO_ROW_FAMILIES(F)                                                                    \
+    F(poincare)                                                                                 \
+    F(lorentz) F(optimizers) F(poincare_formulas) F(lorentz_formulas) F(klein) F(stereographic) \
+        F(poincare_gap)
+
+#define HORO_ROW_OPERATIONS(X)                                                                        \
+    HORO_ROWS_poincare(X) HORO_ROWS_lorentz(X) HORO_ROWS_optimizers(X) HORO_ROWS_poincare_formulas(X) \
+        HORO_ROWS_lorentz_formulas(X) HORO_ROWS_klein(X) HORO_ROWS_stereographic(X)                   \
+            HORO_ROWS_poincare_gap(X)

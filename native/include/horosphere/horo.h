@@ -138,12 +138,14 @@ HORO_API const char* horo_op_doc(int32_t op);
 /* Stores the number of the operation of that name. */
 HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
-/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type (HORO_F32 or
- * HORO_F64). Operands follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements
- * from row to row, for a scalar from number to number; 0 in an input repeats one row. Parameters p0.. are
- * positive and finite. An output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows
- * as an input of the same kind (in place); any other overlap is refused. All scalar mathematics is in double,
- * float64 rows with compensated dot products. */
+/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
+ * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
+ * at most 1 ulp of the storage type; NaN stays NaN); on a CUDA device they give HORO_UNSUPPORTED. Operands
+ * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
+ * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
+ * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
+ * kind (in place); any other overlap is refused. All scalar mathematics is in double, float64 rows with
+ * compensated dot products. */
 HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
                              int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
                              int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,

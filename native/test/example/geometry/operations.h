@@ -2,6 +2,10 @@
 #pragma once
 #include "kinetic_energy.h"
 
-#define HORO_ROW_OPERATIONS(X)        \
+#define HORO_ROWS_example(X)          \
     X(Apply<poincare::KineticEnergy>) \
     X(Gradient<poincare::KineticEnergy>)
+
+#define HORO_ROW_FAMILIES(F) F(example)
+
+#define HORO_ROW_OPERATIONS(X) HORO_ROWS_example(X)
