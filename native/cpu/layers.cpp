@@ -82,6 +82,20 @@ void bias_grad(const float* dy, int64_t rows, int64_t dim, int64_t first, int64_
     sum_rows(rows, first, last, dbias, [=](int64_t row, int64_t i) { return dy[row * dim + i]; });
 }
 
+// ---- Column scale ----
+
+void column_scale(const float* scale, int64_t rows, int64_t dim, const float* x, float* out) {
+    for (int64_t row = 0; row < rows; ++row, x += dim, out += dim)
+        each(dim,
+             [&](int64_t i, auto part) { store(out + i, load(x + i, part) * load(scale + i, part), part); });
+}
+
+void column_scale_grad(const float* dy, const float* x, int64_t rows, int64_t dim, int64_t first,
+                       int64_t last, float* dscale) {
+    sum_rows(rows, first, last, dscale,
+             [=](int64_t row, int64_t i) { return dy[row * dim + i] * x[row * dim + i]; });
+}
+
 // ---- Rotary embedding ----
 
 void rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim, const float* cos_sin,
@@ -261,6 +275,8 @@ extern const LayersTable layers = {
     gated_backward<GeluTanh>,
     bias_add,
     bias_grad,
+    column_scale,
+    column_scale_grad,
     cross_entropy,
     add,
     axpy,

@@ -337,7 +337,8 @@ public final class RowOp {
             MemorySegment out2,
             MemorySegment out3,
             double p0,
-            double p1) {
+            double p1,
+            double p2) {
         run(
                 exec,
                 dtype,
@@ -361,7 +362,7 @@ public final class RowOp {
                 outStride(null, 3, dim),
                 p0,
                 p1,
-                0,
+                p2,
                 0,
                 0,
                 0);
@@ -380,7 +381,9 @@ public final class RowOp {
             MemorySegment out1,
             MemorySegment out2,
             MemorySegment out3,
-            double p0) {
+            double p0,
+            double p1,
+            double p2) {
         if (dim < 1) {
             throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
         }
@@ -415,8 +418,8 @@ public final class RowOp {
                 out3,
                 outStride(null, 3, dim),
                 p0,
-                0,
-                0,
+                p1,
+                p2,
                 0,
                 0,
                 0);

@@ -88,14 +88,21 @@ final class EvalCommand implements Callable<Integer> {
             }
             if (exactMatch) {
                 CausalLm.Score score =
-                        lm.solve(dataset.problems(), Defaults.ANSWER_TOKENS, done -> {});
+                        lm.solve(
+                                dataset.problems(),
+                                Defaults.ANSWER_TOKENS,
+                                done ->
+                                        Terminal.progress(
+                                                "answering", done, dataset.problems().size()));
                 report.put("exact_match", score.accuracy());
+                report.put("exact_match_standard_error", score.standardError());
                 report.put("problems", score.total());
                 System.out.printf(
                         Locale.ROOT,
-                        "exact match %.1f %% (%d of %d)%n",
+                        "exact match %.1f %%, standard error %.1f (%d of %d)%n",
                         100 * score.accuracy(),
-                        score.correct(),
+                        100 * score.standardError(),
+                        score.rightAnswers(),
                         score.total());
             }
             Reports.writeJson(json, report);

@@ -1,27 +1,27 @@
 package org.horosphere.cli;
 
 import java.io.PrintStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.horosphere.Exec;
 import org.horosphere.finetune.Adapter;
 import org.horosphere.finetune.AdapterKind;
 import org.horosphere.finetune.AdapterOptions;
-import org.horosphere.finetune.Batches;
+import org.horosphere.finetune.AtomicFiles;
 import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.TrainOptions;
-import org.horosphere.finetune.Trainer;
+import org.horosphere.finetune.TrainingRun;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -32,39 +32,32 @@ import picocli.CommandLine.Option;
         mixinStandardHelpOptions = true,
         sortOptions = false,
         description = {
-            "Trains an adapter on a frozen model and saves it as a PEFT directory.",
-            "Without --model and --data: the small word-problem model and data that ship with horo."
+            "Trains an adapter on a frozen model and saves it as a PEFT directory, with its configuration (run.json) "
+                    + "and the course of the training (metrics.jsonl).",
+            "Without --model and --data: the small word-problem model and data that ship with horo.",
+            "A run that was killed goes on bit for bit with --resume --output DIR; --save-every says how much of it is "
+                    + "lost. Ctrl-C saves."
         })
 final class FinetuneCommand implements Callable<Integer> {
     private static final int SHOWN_PROBLEMS = 3;
+
+    /** What the untuned model answered. */
+    private static final String BASE = "base.json";
+
+    private record Base(String fingerprint, boolean[] correct, List<String> outputs) {}
 
     @Option(
             names = "--adapter",
             paramLabel = "KIND",
             defaultValue = "hyplora",
             description =
-                    "lora, hyplora, coeff, lora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
+                    "lora, dora, hyplora, coeff, lora+coeff, dora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
     private String adapter;
 
-    @Option(names = "--model", paramLabel = "DIR", description = "Hugging Face model directory.")
-    private Path modelDirectory;
+    @Mixin private DataFlags data;
 
     @Option(
-            names = "--data",
-            paramLabel = "FILE",
-            description =
-                    "Records (prompt/completion, instruction/output, question/answer) if the name ends in .jsonl or .json, else plain text.")
-    private Path data;
-
-    @Option(
-            names = "--test",
-            paramLabel = "FILE",
-            description =
-                    "Held-out data for the final table (default: the held-out part of --data).")
-    private Path test;
-
-    @Option(
-            names = "--output",
+            names = {"--output", "--out"},
             paramLabel = "DIR",
             description = "Where the adapter goes (default: horo-adapters/KIND-DATE-TIME).")
     private Path output;
@@ -73,188 +66,309 @@ final class FinetuneCommand implements Callable<Integer> {
     private boolean overwrite;
 
     @Option(
-            names = "--rank",
-            paramLabel = "R",
-            defaultValue = "8",
-            description = "Rank of the low-rank branches (default: ${DEFAULT-VALUE}).")
-    private int rank;
-
-    @Option(
-            names = "--alpha",
-            paramLabel = "X",
-            description = "Branches are scaled by alpha/rank (default: 2 * rank).")
-    private Double alpha;
-
-    @Option(
-            names = "--targets",
-            paramLabel = "NAME",
-            split = ",",
+            names = "--resume",
             description =
-                    "Linear layers that get a branch (default: q_proj,k_proj,v_proj,up_proj,down_proj).")
-    private List<String> targets;
+                    "Go on with the run at --output; its options are taken from there unless others are given.")
+    private boolean resume;
 
     @Option(
-            names = "--curvature",
-            paramLabel = "K",
-            defaultValue = "1",
-            description =
-                    "HypLoRA: initial K; the curvature is -1/K, learned (default: ${DEFAULT-VALUE}).")
-    private double curvature;
-
-    @Option(
-            names = "--coeff-dropout",
-            paramLabel = "P",
-            defaultValue = "0.1",
-            description = "Dropout of mixing coefficients in training (default: ${DEFAULT-VALUE}).")
-    private double coeffDropout;
-
-    @Option(
-            names = "--loss-on",
-            paramLabel = "WHAT",
-            defaultValue = "completion",
-            description =
-                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
-    private Dataset.Loss lossOn;
-
-    @Option(
-            names = "--max-length",
+            names = "--save-every",
             paramLabel = "N",
-            description = "Longest sequence in tokens (default: 256 or the model's).")
-    private Integer maxLength;
+            defaultValue = "0",
+            description =
+                    "Steps between checkpoints; 0 for none but on Ctrl-C (default: ${DEFAULT-VALUE}).")
+    private int saveEvery;
+
+    @Option(
+            names = "--tensorboard",
+            paramLabel = "DIR",
+            description = "Write TensorBoard event files here.")
+    private Path tensorBoard;
+
+    @Mixin private AdapterFlags shape;
+
+    @Option(
+            names = "--dtype",
+            paramLabel = "TYPE",
+            defaultValue = "f32",
+            description =
+                    "Frozen weights as f32 or bf16: half the memory, faster on processors with bfloat16 instructions "
+                            + "(default: ${DEFAULT-VALUE}).")
+    private WeightType dtype;
+
+    @Option(
+            names = "--checkpointing",
+            description =
+                    "Keep only the inputs of the blocks for the backward pass and compute the rest again: same result, "
+                            + "less memory, about a third slower.")
+    private boolean checkpointing;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write the results here.")
     private Path json;
 
+    @Mixin private RunFlags runs;
+
     @Mixin private TrainingOptions training;
 
     private final PrintStream out = System.out;
+    private volatile TrainingRun current;
+    private volatile boolean interrupted;
+
+    /** The untuned model on the held-out data. */
+    private record Before(CausalLm.Loss loss, CausalLm.Score score) {}
 
     @Override
     public Integer call() {
         AdapterKind kind = UsageException.check(() -> AdapterKind.of(adapter));
-        AdapterOptions adapterOptions =
-                UsageException.check(
-                        () ->
-                                new AdapterOptions(
-                                        kind,
-                                        rank,
-                                        alpha == null ? 2.0 * rank : alpha,
-                                        targets == null
-                                                ? AdapterOptions.DEFAULT_TARGETS
-                                                : new LinkedHashSet<>(targets),
-                                        curvature,
-                                        coeffDropout));
-        if (maxLength != null) {
-            UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
-        }
-        boolean embedded = modelDirectory == null && data == null;
+        AdapterOptions adapterOptions = shape.options(kind);
+        data.check();
+        runs.check();
+        int seeds = runs.seeds(1);
         TrainOptions options = training.with(500, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
         Exec exec = training.exec();
+        UsageException.require("--save-every", saveEvery, 0, Integer.MAX_VALUE);
+        if (resume && output == null) {
+            throw new UsageException("--resume: --output must say which run");
+        }
         Path target = target(kind);
         Outputs.requireUsable(json);
-        try (CausalLm lm =
-                CausalLm.open(modelDirectory == null ? Defaults.model() : modelDirectory, exec)) {
+        if (tensorBoard != null) {
+            AtomicFiles.requireDirectory(tensorBoard);
+        }
+        try (CausalLm lm = CausalLm.open(data.modelDirectory(), exec, dtype.storage())) {
+            lm.setCheckpointing(checkpointing);
             if (kind != AdapterKind.COEFF) {
                 lm.requireTargets(adapterOptions.targets());
             }
-            int context = Math.min(maxLength == null ? 256 : maxLength, lm.maxLength());
-            Dataset all =
-                    Dataset.load(
-                            data == null ? Defaults.trainingData() : data,
-                            lm.tokenizer(),
-                            context,
-                            lossOn);
-            Dataset held =
-                    test == null && !embedded
-                            ? null
-                            : Dataset.load(
-                                    test == null ? Defaults.testData() : test,
-                                    lm.tokenizer(),
-                                    context,
-                                    lossOn);
-            Split split = Split.of(all, held, options.seed());
-            return run(lm, kind, adapterOptions, options, split, target);
+            DataSplit split = data.split(lm, options.seed());
+            int steps = runs.steps(training, options, split.training().size());
+            TrainOptions sized =
+                    training.with(steps, options.batchSize(), options.learningRate(), 50);
+            return runAll(lm, adapterOptions, sized, split, target, seeds);
         }
     }
 
-    private int run(
+    private Map<String, Object> configuration(
+            CausalLm lm, AdapterOptions adapterOptions, TrainOptions options, int seeds) {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("adapter", adapterOptions.kind().toString());
+        data.describe(lm, all);
+        AdapterFlags.describe(adapterOptions, all);
+        RunFlags.describe(options, all);
+        if (seeds > 1) {
+            all.put("seeds", seeds);
+        }
+        all.put("save-every", saveEvery);
+        all.put("tensorboard", tensorBoard == null ? null : tensorBoard.toString());
+        return all;
+    }
+
+    private int runAll(
             CausalLm lm,
-            AdapterKind kind,
             AdapterOptions adapterOptions,
             TrainOptions options,
-            Split split,
-            Path target) {
+            DataSplit split,
+            Path target,
+            int seeds) {
+        // every run is prepared before the first one starts: what cannot work fails now
+        List<TrainingRun> prepared = new ArrayList<>();
+        for (int i = 0; i < seeds; i++) {
+            boolean ended =
+                    seeds > 1 && resume && TrainingRun.hasEnded(directory(target, i, seeds));
+            prepared.add(
+                    ended ? null : prepare(lm, adapterOptions, options, split, target, i, seeds));
+        }
         out.printf(
                 Locale.ROOT,
                 "%s on %s: %d training examples, %d for validation, %d held out%n",
-                kind,
-                modelDirectory == null ? "the embedded model" : modelDirectory,
+                adapterOptions.kind(),
+                data.modelName(),
                 split.training().size(),
                 split.validation().size(),
                 split.test().size());
-        CausalLm.Loss lossBefore = lm.loss(split.test());
-        CausalLm.Score scoreBefore = solve(lm, split.problems(), "before");
-        Adapter trained = lm.attach(adapterOptions, options.seed());
-        Trainer trainer = lm.trainer(options);
-        Trainer.Result result;
-        double seconds;
-        try (Interrupt interrupt = Interrupt.install(trainer)) {
-            long started = System.nanoTime();
-            try (TrainingProgress progress = new TrainingProgress(out, options.steps())) {
-                result =
-                        trainer.run(
-                                new Batches(split.training(), options.batchSize(), options.seed())
-                                        .endless(0),
-                                Batches.sorted(split.validation(), options.batchSize()),
-                                progress);
+        CausalLm.Loss loss = lm.loss(split.test());
+        List<Map<String, Object>> reports = new ArrayList<>();
+        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE));
+                Interrupt interrupt = Interrupt.install(this::stop)) {
+            // from now on --resume knows the options
+            Reports.writeJson(
+                    target.resolve(TrainingRun.CONFIGURATION),
+                    configuration(lm, adapterOptions, options, seeds));
+            Before before = new Before(loss, base(lm, split, target));
+            for (int i = 0; i < seeds && !interrupted; i++) {
+                TrainingRun run = prepared.get(i);
+                if (run == null) {
+                    reports.add(TrainingRun.results(directory(target, i, seeds)));
+                    out.printf("seed %d: has ended before%n", options.seed() + i);
+                    continue;
+                }
+                Map<String, Object> report =
+                        run(
+                                lm,
+                                adapterOptions,
+                                options.withSeed(options.seed() + i),
+                                split,
+                                run,
+                                directory(target, i, seeds),
+                                before,
+                                seeds);
+                claim.keep();
+                if (report == null) {
+                    return Main.INTERRUPTED;
+                }
+                reports.add(report);
+                lm.detach();
             }
-            seconds = (System.nanoTime() - started) / 1e9;
-            lm.saveAdapter(target);
             if (interrupt.happened()) {
-                out.printf(
-                        Locale.ROOT,
-                        "stopped after step %d of %d; adapter of step %d saved in %s%n",
-                        result.steps(),
-                        options.steps(),
-                        result.bestStep(),
-                        target);
                 return Main.INTERRUPTED;
             }
+            claim.keep();
         }
-        CausalLm.Loss lossAfter = lm.loss(split.test());
-        CausalLm.Score scoreAfter = solve(lm, split.problems(), "after");
+        Map<String, Object> report = reports.get(0);
+        if (seeds > 1) {
+            report = Summary.of(reports);
+            Summary.print(out, adapterOptions.kind().toString(), report);
+            Reports.writeJson(target.resolve("summary.json"), report);
+            out.println("adapters and summary.json saved in " + target);
+        }
+        Reports.writeJson(json, report);
+        return 0;
+    }
 
-        Map<String, Object> report = new LinkedHashMap<>();
-        report.put("adapter", kind.toString());
-        report.put("parameters", trained.parameterCount());
-        report.put("steps", result.steps());
-        report.put("best_step", result.bestStep());
-        report.put("seconds", seconds);
-        report.put("loss_before", lossBefore.loss());
-        report.put("loss_after", lossAfter.loss());
-        report.put("tokens", lossAfter.tokens());
-        if (scoreBefore != null) {
-            report.put("exact_match_before", scoreBefore.accuracy());
-            report.put("exact_match_after", scoreAfter.accuracy());
-            report.put("problems", scoreAfter.total());
+    private static Path directory(Path target, int index, int seeds) {
+        return seeds == 1 ? target : target.resolve("run-" + (index + 1));
+    }
+
+    private TrainingRun prepare(
+            CausalLm lm,
+            AdapterOptions adapterOptions,
+            TrainOptions options,
+            DataSplit split,
+            Path target,
+            int index,
+            int seeds) {
+        Path directory = directory(target, index, seeds);
+        Path events =
+                tensorBoard == null || seeds == 1
+                        ? tensorBoard
+                        : tensorBoard.resolve("run-" + (index + 1));
+        return new TrainingRun(
+                lm,
+                directory,
+                adapterOptions,
+                options.withSeed(options.seed() + index),
+                split.training(),
+                split.validation(),
+                new TrainingRun.Keeping(saveEvery, resume, events));
+    }
+
+    private void stop() {
+        interrupted = true;
+        TrainingRun run = current;
+        if (run != null) {
+            run.stop();
         }
+    }
+
+    /** One run; null if it was stopped. */
+    private Map<String, Object> run(
+            CausalLm lm,
+            AdapterOptions adapterOptions,
+            TrainOptions options,
+            DataSplit split,
+            TrainingRun run,
+            Path target,
+            Before before,
+            int seeds) {
+        run.notes().forEach(note -> System.err.println("horo: " + note));
+        if (resume) {
+            out.printf(
+                    run.resumedAt() > 0
+                            ? "%s: going on after step %d%n"
+                            : "%s: no checkpoint yet, beginning at step %d%n",
+                    target,
+                    run.resumedAt());
+        }
+        current = run;
+        if (interrupted) {
+            run.stop(); // between the flag and the field
+        }
+        String name = seeds == 1 ? "training" : "seed " + options.seed();
+        TrainingRun.Outcome outcome;
+        try (TrainingProgress progress =
+                new TrainingProgress(out, name, run.resumedAt(), options.steps())) {
+            outcome = run.run(configuration(lm, adapterOptions, options, 1), progress);
+        }
+        if (outcome.stopped()) {
+            out.printf(
+                    Locale.ROOT,
+                    "stopped after step %d of %d; adapter of step %d saved in %s, --resume goes on%n",
+                    outcome.result().steps(),
+                    options.steps(),
+                    outcome.result().bestStep(),
+                    target);
+            return null;
+        }
+        Adapter trained = lm.adapter();
+        CausalLm.Loss loss = lm.loss(split.test());
+        CausalLm.Score score = solve(lm, split.problems(), "after");
+        Map<String, Object> report = report(trained, options, outcome, before, loss, score);
         report.put("output", target.toString());
+        if (seeds == 1) {
+            print(adapterOptions.kind(), report, trained);
+            if (score != null) {
+                show(split.problems(), before.score(), score);
+            }
+            out.println("adapter saved in " + target);
+        }
+        run.finish(report);
+        return report;
+    }
 
+    private static Map<String, Object> report(
+            Adapter trained,
+            TrainOptions options,
+            TrainingRun.Outcome outcome,
+            Before before,
+            CausalLm.Loss loss,
+            CausalLm.Score score) {
+        Map<String, Object> report = new LinkedHashMap<>();
+        report.put("adapter", trained.kind().toString());
+        report.put("seed", options.seed());
+        report.put("parameters", trained.parameterCount());
+        report.put("steps", outcome.result().steps());
+        report.put("best_step", outcome.result().bestStep());
+        report.put("seconds", outcome.seconds());
+        report.put("tokens_trained", outcome.tokens());
+        report.put("loss_before", before.loss().loss());
+        report.put("loss_after", loss.loss());
+        report.put("tokens", loss.tokens());
+        if (score != null) {
+            report.put("exact_match_before", before.score().accuracy());
+            report.put("exact_match_after", score.accuracy());
+            report.put("exact_match_standard_error", score.standardError());
+            report.put("problems", score.total());
+        }
+        return report;
+    }
+
+    private void print(AdapterKind kind, Map<String, Object> report, Adapter trained) {
         out.println();
         out.printf(Locale.ROOT, "%-28s %12s %12s%n", "held out", "base", kind);
         out.printf(
                 Locale.ROOT,
                 "%-28s %12.4f %12.4f%n",
                 "loss, nats per token",
-                lossBefore.loss(),
-                lossAfter.loss());
-        if (scoreBefore != null) {
+                report.get("loss_before"),
+                report.get("loss_after"));
+        if (report.containsKey("problems")) {
             out.printf(
                     Locale.ROOT,
-                    "%-28s %11.1f%% %11.1f%%%n",
-                    "exact match of " + scoreAfter.total(),
-                    100 * scoreBefore.accuracy(),
-                    100 * scoreAfter.accuracy());
+                    "%-28s %11.1f%% %11.1f%%  (standard error %.1f)%n",
+                    "exact match of " + report.get("problems"),
+                    100 * (Double) report.get("exact_match_before"),
+                    100 * (Double) report.get("exact_match_after"),
+                    100 * (Double) report.get("exact_match_standard_error"));
         }
         out.printf(
                 Locale.ROOT,
@@ -262,28 +376,52 @@ final class FinetuneCommand implements Callable<Integer> {
                 "trained parameters",
                 "",
                 trained.parameterCount());
-        out.printf(Locale.ROOT, "%-28s %12s %11.1fs%n", "training time", "", seconds);
+        out.printf(Locale.ROOT, "%-28s %12s %11.1fs%n", "training time", "", report.get("seconds"));
         out.printf(
                 Locale.ROOT,
                 "%-28s %12s %12d%n",
-                "best step of " + result.steps(),
+                "best step of " + report.get("steps"),
                 "",
-                result.bestStep());
+                report.get("best_step"));
         trained.summary().forEach(line -> out.println(line));
-        if (scoreBefore != null) {
-            show(split.problems(), scoreBefore, scoreAfter);
+    }
+
+    /**
+     * The untuned model's answers. They are kept with the run: one that is resumed does not ask
+     * again.
+     */
+    private CausalLm.Score base(CausalLm lm, DataSplit split, Path target) {
+        if (split.problems().isEmpty()) {
+            return null;
         }
-        out.println("adapter saved in " + target);
-        Reports.writeJson(json, report);
-        return 0;
+        Path file = target.resolve(BASE);
+        String fingerprint = lm.fingerprint() + split.testFingerprint();
+        if (resume && Files.exists(file)) {
+            Base kept = Reports.readJson(file, Base.class);
+            if (fingerprint.equals(kept.fingerprint())) {
+                return new CausalLm.Score(kept.correct(), kept.outputs());
+            }
+        }
+        CausalLm.Score score = solve(lm, split.problems(), "before");
+        Reports.writeJson(file, new Base(fingerprint, score.correct(), score.outputs()));
+        return score;
     }
 
     private CausalLm.Score solve(CausalLm lm, List<Dataset.Problem> problems, String when) {
         if (problems.isEmpty()) {
             return null;
         }
-        CausalLm.Score score = lm.solve(problems, Defaults.ANSWER_TOKENS, done -> {});
-        out.printf(Locale.ROOT, "exact match %s: %d of %d%n", when, score.correct(), score.total());
+        CausalLm.Score score =
+                lm.solve(
+                        problems,
+                        Defaults.ANSWER_TOKENS,
+                        done -> Terminal.progress("answering", done, problems.size()));
+        out.printf(
+                Locale.ROOT,
+                "exact match %s: %d of %d%n",
+                when,
+                score.rightAnswers(),
+                score.total());
         return score;
     }
 
@@ -316,50 +454,10 @@ final class FinetuneCommand implements Callable<Integer> {
                                                 .format(
                                                         DateTimeFormatter.ofPattern(
                                                                 "yyyyMMdd-HHmmss")));
-        Outputs.requireUsable(chosen, overwrite);
+        if (resume && !Files.isDirectory(chosen)) {
+            out.println(chosen + ": nothing there yet, beginning");
+        }
+        Outputs.requireUsable(chosen, overwrite || resume);
         return chosen;
-    }
-
-    /**
-     * Training, validation and held-out examples. Without a held-out file a tenth of the data is
-     * held out (at least one example); a tenth of the rest, 64 examples at most, validates.
-     */
-    private record Split(
-            List<Dataset.Example> training,
-            List<Dataset.Example> validation,
-            List<Dataset.Example> test,
-            List<Dataset.Problem> problems) {
-        private static final int MAX_VALIDATION = 64;
-        private static final int MAX_PROBLEMS = 200;
-
-        static Split of(Dataset all, Dataset held, long seed) {
-            int count = all.examples().size();
-            List<Integer> order = new ArrayList<>();
-            for (int i = 0; i < count; i++) {
-                order.add(i);
-            }
-            Collections.shuffle(order, new Random(seed));
-            int heldOut = held != null ? 0 : Math.max(1, count / 10);
-            int validating = Math.min(MAX_VALIDATION, Math.max(1, (count - heldOut) / 10));
-            if (count - heldOut - validating < 1) {
-                throw new IllegalArgumentException(
-                        "--data: "
-                                + count
-                                + " examples are too few to train, validate and hold out; expected 3 or more");
-            }
-            List<Dataset.Problem> problems =
-                    held != null ? held.problems() : pick(all.problems(), order, 0, heldOut);
-            return new Split(
-                    pick(all.examples(), order, heldOut + validating, count),
-                    pick(all.examples(), order, heldOut, heldOut + validating),
-                    held != null ? held.examples() : pick(all.examples(), order, 0, heldOut),
-                    problems.subList(0, Math.min(MAX_PROBLEMS, problems.size())));
-        }
-
-        private static <T> List<T> pick(List<T> from, List<Integer> order, int begin, int end) {
-            return from.isEmpty()
-                    ? from
-                    : order.subList(begin, end).stream().map(from::get).toList();
-        }
     }
 }

@@ -150,23 +150,13 @@ final class InspectCommand implements Callable<Integer> {
                     List.of(model.name(), data == null ? "embedded test set" : data.toString()),
                     options,
                     Exec.CPU,
-                    InspectCommand::show);
+                    Terminal::progress);
         }
     }
 
     private Inspection.Report inspectMatrices(Inspection.Options options) {
         OneDnn.ensureLoaded();
         List<Points> all = matrices.stream().map(MatrixFiles::read).toList();
-        return Inspection.matrices(all, options, Exec.CPU, InspectCommand::show);
-    }
-
-    private static void show(String stage, int done, int total) {
-        if (Terminal.isInteractive()) {
-            System.err.printf("\r\033[K%s %d/%d", stage, done, total);
-            if (done == total) {
-                System.err.print("\r\033[K");
-            }
-            System.err.flush();
-        }
+        return Inspection.matrices(all, options, Exec.CPU, Terminal::progress);
     }
 }

@@ -1,7 +1,6 @@
 package org.horosphere.cli;
 
 import java.util.concurrent.CountDownLatch;
-import org.horosphere.finetune.Trainer;
 
 /**
  * Ctrl-C (or SIGTERM) ends training after the current step; the process then waits until the work
@@ -12,7 +11,7 @@ final class Interrupt implements AutoCloseable {
     private final Thread hook;
     private volatile boolean happened;
 
-    private Interrupt(Trainer trainer) {
+    private Interrupt(Runnable stop) {
         hook =
                 new Thread(
                         () -> {
@@ -20,7 +19,7 @@ final class Interrupt implements AutoCloseable {
                             System.err.println(
                                     "horo: stopping after this step and saving; to give up at once: kill -9 "
                                             + ProcessHandle.current().pid());
-                            trainer.stop();
+                            stop.run();
                             try {
                                 finished.await();
                             } catch (InterruptedException e) {
@@ -29,12 +28,15 @@ final class Interrupt implements AutoCloseable {
                         });
     }
 
-    static Interrupt install(Trainer trainer) {
-        Interrupt interrupt = new Interrupt(trainer);
+    /**
+     * @param stop makes the work end soon; called from another thread
+     */
+    static Interrupt install(Runnable stop) {
+        Interrupt interrupt = new Interrupt(stop);
         try {
             Runtime.getRuntime().addShutdownHook(interrupt.hook);
         } catch (IllegalStateException e) {
-            trainer.stop(); // going down already: nothing is trained, nothing can be waited for
+            stop.run(); // going down already: nothing is trained, nothing can be waited for
         }
         return interrupt;
     }

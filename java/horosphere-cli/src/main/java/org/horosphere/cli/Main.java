@@ -77,6 +77,9 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main);
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setExpandAtFiles(false); // a prompt may begin with @
+        line.getSubcommands()
+                .get("finetune")
+                .setDefaultValueProvider(new ConfigDefaults(arguments));
         line.setParameterExceptionHandler(
                 (failure, rest) -> {
                     String command = failure.getCommandLine().getCommandSpec().qualifiedName();

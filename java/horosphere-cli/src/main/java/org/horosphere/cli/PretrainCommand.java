@@ -111,8 +111,9 @@ final class PretrainCommand implements Callable<Integer> {
             }
             Trainer trainer = pretraining.trainer(options);
             boolean stopped;
-            try (Interrupt interrupt = Interrupt.install(trainer);
-                    TrainingProgress progress = new TrainingProgress(out, options.steps())) {
+            try (Interrupt interrupt = Interrupt.install(trainer::stop);
+                    TrainingProgress progress =
+                            new TrainingProgress(out, "training", 0, options.steps())) {
                 Trainer.Result result =
                         trainer.run(
                                 Pretraining.pack(

@@ -6,8 +6,8 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Map;
 import org.horosphere.finetune.AtomicFiles;
+import org.horosphere.finetune.CheckpointException;
 
 /** Machine-readable results. */
 final class Reports {
@@ -19,7 +19,7 @@ final class Reports {
      * Writes a report, whole or not at all, and makes missing parents; does nothing if no file was
      * asked for.
      */
-    static void writeJson(Path file, Map<String, ?> report) {
+    static void writeJson(Path file, Object report) {
         if (file == null) {
             return;
         }
@@ -31,6 +31,20 @@ final class Reports {
             throw new IllegalStateException(e);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
+        }
+    }
+
+    /**
+     * Reads what {@link #writeJson} wrote.
+     *
+     * @throws CheckpointException if it is damaged
+     */
+    static <T> T readJson(Path file, Class<T> type) {
+        try {
+            return JSON.readValue(Files.readAllBytes(file), type);
+        } catch (IOException e) {
+            throw new CheckpointException(
+                    file + ": cannot read: " + CheckpointException.reason(e), e);
         }
     }
 }

@@ -25,8 +25,12 @@ final class TrainingOptions {
     @Option(names = "--lr", paramLabel = "X", description = "Peak learning rate.")
     private Double learningRate;
 
-    @Option(names = "--warmup", paramLabel = "N", description = "Warm-up steps.")
-    private Integer warmup;
+    @Option(
+            names = "--warmup",
+            paramLabel = "N",
+            description =
+                    "Warm-up steps; below 1, the part of all steps (default: 0.1, at most 100).")
+    private Double warmup;
 
     @Option(
             names = "--weight-decay",
@@ -44,6 +48,14 @@ final class TrainingOptions {
 
     @Option(names = "--eval-every", paramLabel = "N", description = "Steps between validations.")
     private Integer evaluateEvery;
+
+    @Option(
+            names = "--patience",
+            paramLabel = "N",
+            defaultValue = "0",
+            description =
+                    "Stop after N validations without a better loss; 0 for never (default: ${DEFAULT-VALUE}).")
+    private int patience;
 
     @Option(
             names = "--seed",
@@ -71,17 +83,33 @@ final class TrainingOptions {
                                 batchSize == null ? defaultBatch : batchSize,
                                 accumulation,
                                 learningRate == null ? defaultRate : learningRate,
-                                warmup == null ? Math.min(100, count / 10) : warmup,
+                                warmup(count),
                                 weightDecay,
                                 clip,
                                 evaluateEvery == null
                                         ? Math.max(1, Math.min(defaultEvery, count))
                                         : evaluateEvery,
+                                patience,
                                 seed));
     }
 
-    long seed() {
-        return seed;
+    private int warmup(int count) {
+        if (warmup == null) {
+            return Math.min(100, count / 10);
+        }
+        if (warmup > 0 && warmup < 1) {
+            return (int) (warmup * count);
+        }
+        if (warmup != Math.rint(warmup) || Math.abs(warmup) > Integer.MAX_VALUE) {
+            throw new UsageException(
+                    "--warmup: " + warmup + ", expected a number of steps or a part below 1");
+        }
+        return warmup.intValue();
+    }
+
+    /** Whether the number of steps was chosen. */
+    boolean hasSteps() {
+        return steps != null;
     }
 
     Exec exec() {

@@ -13,6 +13,7 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     private static final Duration LOG_INTERVAL = Duration.ofSeconds(5);
 
     private final PrintStream out;
+    private final int taken;
     private final int steps;
     private final ProgressBar bar;
     private final long started = System.nanoTime();
@@ -20,13 +21,19 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     private long tokens;
     private double smoothed = Double.NaN;
 
-    TrainingProgress(PrintStream out, int steps) {
+    /**
+     * @param name of the run
+     * @param taken steps of earlier sessions
+     * @param steps in all
+     */
+    TrainingProgress(PrintStream out, String name, int taken, int steps) {
         this.out = out;
+        this.taken = taken;
         this.steps = steps;
         bar =
                 Terminal.isInteractive()
                         ? new ProgressBarBuilder()
-                                .setTaskName("training")
+                                .setTaskName(name)
                                 .setInitialMax(steps)
                                 .setStyle(ProgressBarStyle.ASCII)
                                 .setUpdateIntervalMillis(200)
@@ -50,7 +57,7 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
                             learningRate,
                             tokens / seconds));
             bar.stepTo(step);
-        } else if (step == 1 || step == steps || now - lastLog > LOG_INTERVAL.toNanos()) {
+        } else if (step == taken + 1 || step == steps || now - lastLog > LOG_INTERVAL.toNanos()) {
             lastLog = now;
             out.printf(
                     Locale.ROOT,
@@ -60,7 +67,7 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
                     smoothed,
                     learningRate,
                     tokens / seconds,
-                    seconds / step * (steps - step));
+                    seconds / (step - taken) * (steps - step));
         }
     }
 

@@ -100,7 +100,16 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"lora", "hyplora", "coeff", "lora+coeff", "hyplora+coeff"})
+    @ValueSource(
+            strings = {
+                "lora",
+                "dora",
+                "hyplora",
+                "coeff",
+                "lora+coeff",
+                "dora+coeff",
+                "hyplora+coeff"
+            })
     void trainsSavesEvaluatesAndGenerates(String kind) throws IOException {
         Path json = dir.resolve("results/run.json");
         Result trained =
@@ -112,7 +121,13 @@ class CommandLineTest {
             assertTrue(trained.out().contains(word), word);
         }
         assertEquals(
-                Set.of("adapter_config.json", "adapter_model.safetensors"),
+                Set.of(
+                        "adapter_config.json",
+                        "adapter_model.safetensors",
+                        "base.json",
+                        "metrics.jsonl",
+                        "results.json",
+                        "run.json"),
                 Set.of(output.toFile().list()));
         JsonNode report = new ObjectMapper().readTree(json.toFile());
         assertEquals(kind, report.get("adapter").asText());
@@ -147,6 +162,16 @@ class CommandLineTest {
 
     private static List<String> names(JsonNode object) {
         return object.properties().stream().map(e -> e.getKey()).toList();
+    }
+
+    @Test
+    void trainsOnWeightsInBfloat16() {
+        Result trained = Result.of(finetune(model, data, "--dtype", "bf16", "--lr", "0.01"));
+        assertEquals(0, trained.code(), trained.err());
+        String[] evaluate = eval(model, data, "--adapter", output.toString());
+        Result narrow = Result.of(join(evaluate, "--dtype", "bf16"));
+        assertEquals(0, narrow.code(), narrow.err());
+        assertEquals(0, Result.of(evaluate).code());
     }
 
     @Test
@@ -218,6 +243,96 @@ class CommandLineTest {
         assertEquals(0, result.code(), result.err());
         assertTrue(result.out().contains("bound"), result.out());
         assertEquals(loss(model, "--adapter", output.toString()), loss(merged), 0.05);
+    }
+
+    @Test
+    void severalSeedsGiveAMeanAndItsError() throws IOException {
+        Path json = dir.resolve("seeds.json");
+        Result result =
+                Result.of(
+                        finetune(
+                                model,
+                                data,
+                                "--seeds",
+                                "3",
+                                "--lr",
+                                "0.1",
+                                "--json",
+                                json.toString()));
+        assertEquals(0, result.code(), result.err());
+        JsonNode loss = new ObjectMapper().readTree(json.toFile()).get("loss_after");
+        double sum = 0;
+        for (JsonNode value : loss.get("values")) {
+            sum += value.doubleValue();
+        }
+        assertEquals(3, loss.get("values").size());
+        assertEquals(sum / 3, loss.get("mean").doubleValue(), 1e-12);
+        assertTrue(loss.get("standard_error").doubleValue() > 0, "the seeds differ");
+        assertEquals(
+                loss.get("values").get(1).doubleValue(),
+                new ObjectMapper()
+                        .readTree(output.resolve("run-2/results.json").toFile())
+                        .get("loss_after")
+                        .doubleValue());
+        assertTrue(result.out().contains("±"), result.out());
+
+        Result again = Result.of("finetune", "--resume", "--output", output.toString());
+        assertEquals(0, again.code(), again.err());
+        assertTrue(again.out().contains("has ended before"), again.out());
+    }
+
+    @Test
+    void optionsComeFromTheFlagThenTheFileThenThePreset() throws IOException {
+        Path config =
+                Files.writeString(
+                        dir.resolve("c.json"),
+                        "{\"preset\": \"hyplora-paper\", \"rank\": 3, \"lr\": 0.5,"
+                                + " \"targets\": [\"q_proj\", \"v_proj\"]}");
+        Result result =
+                Result.of(finetune(model, data, "--config", config.toString(), "--lr", "0.25"));
+        assertEquals(0, result.code(), result.err());
+        JsonNode run = new ObjectMapper().readTree(output.resolve("run.json").toFile());
+        assertEquals(0.25, run.get("lr").doubleValue(), "flag");
+        assertEquals(3, run.get("rank").intValue(), "file");
+        assertEquals("[\"q_proj\",\"v_proj\"]", run.get("targets").toString(), "file");
+        assertEquals(128, run.get("alpha").doubleValue(), "preset");
+        assertEquals("all", run.get("loss-on").asText(), "preset");
+        assertEquals(
+                2, run.get("steps").intValue(), "--steps counts more than the preset's epochs");
+
+        assertFails(2, "'speed' is no option", config("{\"speed\": 1}"));
+        assertFails(2, "not valid JSON", config("{"));
+        assertFails(2, "--steps", config("{\"steps\": \"many\"}"));
+        assertFails(2, "expected hyplora-paper", finetune(model, data, "--preset", "best"));
+        assertFails(
+                2, "cannot read", finetune(model, data, "--config", dir.resolve("no").toString()));
+    }
+
+    private String[] config(String json) throws IOException {
+        Path file = Files.writeString(dir.resolve("other.json"), json);
+        return new String[] {
+            "finetune", "--output", dir.resolve("x").toString(), "--config", file.toString()
+        };
+    }
+
+    @Test
+    void epochsBecomeSteps() throws IOException {
+        String[] line = finetune(model, data, "--epochs", "2.5");
+        List<String> without = new java.util.ArrayList<>(List.of(line));
+        without.remove("--steps");
+        without.remove("2");
+        Result result = Result.of(without.toArray(String[]::new));
+        assertEquals(0, result.code(), result.err());
+        JsonNode run = new ObjectMapper().readTree(output.resolve("run.json").toFile());
+        // 30 records: 3 held out, 2 validate, 25 train in batches of 4
+        assertEquals(Math.ceil(2.5 * 25 / 4), run.get("steps").intValue());
+    }
+
+    @Test
+    void aRunIsOnlyResumedAsItWas() throws IOException {
+        assertFails(2, "--output", "finetune", "--resume");
+        assertEquals(0, Result.of(finetune(model, data)).code());
+        assertFails(1, "nothing to resume", finetune(model, data, "--resume"));
     }
 
     @Test
@@ -310,6 +425,11 @@ class CommandLineTest {
                 "finetune --weight-decay Infinity; weight decay",
                 "finetune --clip 0; clip",
                 "finetune --eval-every 0; evaluate",
+                "finetune --patience -1; patience",
+                "finetune --save-every -1; --save-every",
+                "finetune --seeds 0; --seeds",
+                "finetune --epochs 0; --epochs",
+                "finetune --warmup 1.5; --warmup",
                 "finetune --threads -1; --threads",
                 "finetune --threads 100000; --threads",
                 "finetune --rank 0; rank",
@@ -321,6 +441,7 @@ class CommandLineTest {
                 "finetune --max-length -7; --max-length",
                 "finetune --adapter magic; magic",
                 "finetune --loss-on prompt; prompt",
+                "finetune --dtype f16; f16",
                 "finetune --seed 1 --seed 2; --seed",
                 "eval --max-length 0; --max-length",
                 "eval nonsense; nonsense",

@@ -1,5 +1,6 @@
 package org.horosphere.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -11,6 +12,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -126,6 +129,9 @@ class ProcessTest {
         assertTrue(process.waitFor(60, TimeUnit.SECONDS));
         assertEquals(Main.INTERRUPTED, process.exitValue(), complaint());
         assertTrue(rest.contains("stopped after step"), rest);
+        assertTrue(
+                Files.exists(dir.resolve("out/adapter/training_state.safetensors")),
+                "--resume can go on");
         assertTrue(complaint().matches("horo: stopping [^\n]+\n"), complaint());
         Path adapter = dir.resolve("out/adapter");
         assertEquals(List.of("adapter"), List.of(dir.resolve("out").toFile().list()));
@@ -142,12 +148,67 @@ class ProcessTest {
     }
 
     @Test
-    void aKilledRunLeavesNothing() throws Exception {
+    void aKilledRunLeavesItsCourse() throws Exception {
         Process process = train();
         signal(process, "KILL");
         assertTrue(process.waitFor(60, TimeUnit.SECONDS));
         assertEquals(128 + 9, process.exitValue());
-        assertEquals(List.of(), List.of(dir.toFile().list()));
+        assertEquals(
+                Set.of("base.json", "metrics.jsonl", "run.json"),
+                Set.of(dir.resolve("out/adapter").toFile().list()));
+    }
+
+    /** The course of a run without what depends on the clock. */
+    private static List<String> course(Path adapter) throws IOException {
+        return Files.readAllLines(adapter.resolve("metrics.jsonl")).stream()
+                .map(line -> line.replaceAll(",\"(elapsed|tokens_per_s)\":[0-9.E]+", ""))
+                .toList();
+    }
+
+    @Test
+    void aRunKilledAtRandomGoesOnBitForBit() throws Exception {
+        String[] options = {"--adapter", "hyplora+coeff", "--save-every", "3"};
+        Path adapter = dir.resolve("out/adapter");
+        Path straight = dir.resolve("straight");
+        List<String> line = new ArrayList<>(List.of(finetune("60", options)));
+        line.set(line.indexOf(adapter.toString()), straight.toString());
+        Result result = Result.of(line.toArray(String[]::new));
+        assertEquals(0, result.code(), result.err());
+
+        Random random = new Random();
+        int resumed = 0;
+        for (int kills = 0; ; kills++) {
+            String[] arguments =
+                    kills == 0
+                            ? finetune("60", options)
+                            : new String[] {"finetune", "--resume", "--output", adapter.toString()};
+            Process process = process(java(List.of(), arguments)).start();
+            String training = null;
+            int lines = 2 + random.nextInt(3);
+            for (String read = process.inputReader().readLine();
+                    read != null;
+                    read = process.inputReader().readLine()) {
+                resumed += read.contains("going on after step") ? 1 : 0;
+                if (kills < 3 && read.startsWith("step ") && --lines == 0) {
+                    training = read;
+                    break;
+                }
+            }
+            if (training == null) {
+                assertEquals(0, process.waitFor(), complaint());
+                break;
+            }
+            Thread.sleep(random.nextInt(100));
+            process.destroyForcibly();
+            process.waitFor();
+        }
+        assertTrue(resumed > 0, "no checkpoint was taken up");
+        assertEquals(course(straight), course(adapter));
+        for (String file : List.of("adapter_model.safetensors", "adapter_config.json")) {
+            assertArrayEquals(
+                    Files.readAllBytes(straight.resolve(file)),
+                    Files.readAllBytes(adapter.resolve(file)));
+        }
     }
 
     @Test

@@ -43,11 +43,11 @@ public final class Adapter implements Trainables {
                             new LowRankBranch(
                                     parameters,
                                     linear.path(),
-                                    linear.in(),
-                                    linear.out(),
+                                    linear.weight(),
                                     config.rank(linear.path()),
                                     config.scaling(linear.path()),
-                                    kind.isHyperbolic()));
+                                    kind.isHyperbolic(),
+                                    kind.isDora()));
                     branches++;
                 }
             }
@@ -71,17 +71,19 @@ public final class Adapter implements Trainables {
     static Adapter create(Llama model, AdapterOptions options, long seed) {
         AdapterConfig config =
                 AdapterConfig.of(
-                        options.kind().peftType(),
-                        options.rank(),
-                        options.alpha(),
-                        0,
-                        TargetModules.of(options.targets()),
-                        null);
+                                options.kind().peftType(),
+                                options.rank(),
+                                options.alpha(),
+                                0,
+                                TargetModules.of(options.targets()),
+                                null)
+                        .withVariant(options.rankStabilized(), options.kind().isDora());
         Adapter adapter = new Adapter(model, options.kind(), config, options.coeffDropout(), seed);
         SplittableRandom random = new SplittableRandom(seed);
         adapter.branches()
                 .values()
-                .forEach(b -> b.initialise(random.split(), options.curvatureRadius()));
+                .forEach(
+                        b -> b.initialise(random.split(), options.curvatureRadius(), model.exec()));
         return adapter;
     }
 
@@ -118,7 +120,7 @@ public final class Adapter implements Trainables {
                                                 branch.in(),
                                                 branch.out()));
                     }
-                    branch.set(from.a(), from.b(), from.K(), from.s());
+                    branch.set(from.a(), from.b(), from.K(), from.s(), from.magnitude());
                 });
         for (Llama.Layer layer : model.layers()) {
             float[] alpha = files.coeffAlpha().get(layer.index);
@@ -141,6 +143,11 @@ public final class Adapter implements Trainables {
     }
 
     void save(Path directory, String baseModel) {
+        files(baseModel).write(directory);
+    }
+
+    /** What a PEFT directory of this adapter holds. */
+    AdapterFiles files(String baseModel) {
         Map<String, LowRank> lowRank = new TreeMap<>();
         branches().forEach((path, branch) -> lowRank.put(path, branch.toFile()));
         Map<Integer, float[]> alphas = new TreeMap<>();
@@ -151,7 +158,16 @@ public final class Adapter implements Trainables {
                         Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size()));
             }
         }
-        new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas).write(directory);
+        return new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas);
+    }
+
+    /** Takes the adapter off: the model is the base model again. */
+    void detach() {
+        for (Llama.Layer layer : model.layers()) {
+            layer.linears().forEach(linear -> linear.attach(null));
+            layer.coeffAlpha = null;
+            layer.alphaInUse = null;
+        }
     }
 
     /** The low-rank branches by module path. */
@@ -179,6 +195,10 @@ public final class Adapter implements Trainables {
             }
         }
         return true;
+    }
+
+    public AdapterKind kind() {
+        return kind;
     }
 
     /** How many numbers are trained. */

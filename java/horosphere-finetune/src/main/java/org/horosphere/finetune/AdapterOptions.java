@@ -11,6 +11,7 @@ import java.util.Set;
  * @param targets module names that get a branch, matched against the end of the module path
  * @param curvatureRadius initial K of HypLoRA, curvature -1/K of the space the normalised input is
  *     mapped to
+ * @param rankStabilized scale by alpha/sqrt(rank) instead of alpha/rank (rsLoRA, arXiv 2312.03732)
  * @param coeffDropout probability with which a mixing coefficient is left out of a training step, 0
  *     to below 1
  */
@@ -20,6 +21,7 @@ public record AdapterOptions(
         double alpha,
         Set<String> targets,
         double curvatureRadius,
+        boolean rankStabilized,
         double coeffDropout) {
 
     /** The linear layers adapted unless others are named: the papers' choice. */
@@ -42,6 +44,17 @@ public record AdapterOptions(
                     "coefficient dropout: " + coeffDropout + ", expected 0 <= p < 1");
         }
         targets = Set.copyOf(targets);
+    }
+
+    /** Scaled by alpha/rank. */
+    public AdapterOptions(
+            AdapterKind kind,
+            int rank,
+            double alpha,
+            Set<String> targets,
+            double curvatureRadius,
+            double coeffDropout) {
+        this(kind, rank, alpha, targets, curvatureRadius, false, coeffDropout);
     }
 
     /** Rank 8, alpha 16, the default targets, K = 1, coefficient dropout 0.1. */

@@ -72,9 +72,13 @@ public final class Batches {
         if (epoch < 0) {
             throw new IllegalArgumentException("epoch = " + epoch + ", expected >= 0");
         }
+        return epoch(epoch, 0);
+    }
+
+    private Iterator<Batch> epoch(int epoch, int skipped) {
         int[][] rows = order(epoch);
         return new Iterator<>() {
-            private int next;
+            private int next = skipped;
 
             @Override
             public boolean hasNext() {
@@ -93,9 +97,19 @@ public final class Batches {
 
     /** The batches of epoch {@code firstEpoch} and of all that follow, without end. */
     public Iterator<Batch> endless(int firstEpoch) {
+        return from((long) firstEpoch * batchesPerEpoch());
+    }
+
+    /** All batches from the one of this number on, counted from 0 over all epochs; without end. */
+    public Iterator<Batch> from(long batch) {
+        if (batch < 0) {
+            throw new IllegalArgumentException("batch = " + batch + ", expected >= 0");
+        }
+        int firstEpoch = Math.toIntExact(batch / batchesPerEpoch());
+        int skipped = (int) (batch % batchesPerEpoch());
         return new Iterator<>() {
             private int number = firstEpoch;
-            private Iterator<Batch> current = epoch(firstEpoch);
+            private Iterator<Batch> current = epoch(firstEpoch, skipped);
 
             @Override
             public boolean hasNext() {

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.function.IntConsumer;
+import org.horosphere.DType;
 import org.horosphere.Exec;
 
 /**
@@ -23,6 +24,7 @@ public final class CausalLm implements AutoCloseable {
     private final Llama model;
     private final Path directory;
     private Adapter adapter;
+    private String fingerprint;
 
     private CausalLm(Tokenizer tokenizer, Llama model, Path directory) {
         this.tokenizer = tokenizer;
@@ -32,7 +34,7 @@ public final class CausalLm implements AutoCloseable {
 
     /**
      * Opens a Hugging Face model directory: {@code config.json}, {@code tokenizer.json}, {@code
-     * model.safetensors} or its shards. Float32 weights stay mapped.
+     * model.safetensors} or its shards. Float32 weights stay mapped, others become float32.
      *
      * @throws CheckpointException if the checkpoint is missing, damaged or of an unknown
      *     architecture
@@ -40,8 +42,22 @@ public final class CausalLm implements AutoCloseable {
      *     model
      */
     public static CausalLm open(Path directory, Exec exec) {
+        return open(directory, exec, DType.F32);
+    }
+
+    /**
+     * The same with frozen matrices of a chosen type.
+     *
+     * @param weights F32, or BF16: half the memory and, with AVX512-BF16 or AMX, twice the speed or
+     *     more; activations are rounded to bfloat16 where they meet a weight, everything else stays
+     *     float32. Weights already of that type stay mapped
+     */
+    public static CausalLm open(Path directory, Exec exec, DType weights) {
+        if (weights != DType.F32 && weights != DType.BF16) {
+            throw new IllegalArgumentException("weights: " + weights + ", expected F32 or BF16");
+        }
         OneDnn.ensureLoaded();
-        Llama model = Llama.load(directory, exec);
+        Llama model = Llama.load(directory, exec, weights);
         ModelConfig config = model.config();
         Tokenizer tokenizer = Tokenizer.open(directory);
         if (tokenizer.vocabSize() > config.vocabSize()) {
@@ -72,14 +88,26 @@ public final class CausalLm implements AutoCloseable {
         return model.config().layers();
     }
 
+    /**
+     * Whether training keeps only the inputs of the blocks and computes the rest again in the
+     * backward pass: the same bits, about a third more work, and in deep models a fraction of the
+     * memory. For evaluation and generation, which have no backward pass, it costs nothing.
+     */
+    public void setCheckpointing(boolean wanted) {
+        model.setCheckpointing(wanted);
+    }
+
     /** A row of the input embedding table, as a copy. */
     public float[] embedding(int token) {
         if (token < 0 || token >= model.config().vocabSize()) {
             throw new IllegalArgumentException(
                     "token: " + token + ", expected 0.." + (model.config().vocabSize() - 1));
         }
-        int d = model.config().hiddenSize();
-        return Buffers.toArray(Buffers.slice(model.embeddings(), (long) token * d, d), d);
+        float[] row = new float[model.config().hiddenSize()];
+        for (int i = 0; i < row.length; i++) {
+            row[i] = model.embeddings().at((long) token * row.length + i);
+        }
+        return row;
     }
 
     /**
@@ -97,6 +125,26 @@ public final class CausalLm implements AutoCloseable {
 
     Llama model() {
         return model;
+    }
+
+    /** The adapter, null if there is none. */
+    public Adapter adapter() {
+        return adapter;
+    }
+
+    Path directory() {
+        return directory;
+    }
+
+    /**
+     * What tells this model from another: SHA-256 of its directory (configuration, tokenizer, and
+     * weights, sampled if they are large), and how it holds the weights.
+     */
+    public String fingerprint() {
+        if (fingerprint == null) {
+            fingerprint = Fingerprint.ofModel(directory) + " " + model.embeddings().type();
+        }
+        return fingerprint;
     }
 
     /**
@@ -137,6 +185,14 @@ public final class CausalLm implements AutoCloseable {
         requireNoAdapter();
         adapter = Adapter.load(model, adapterDirectory);
         return adapter;
+    }
+
+    /** Takes the adapter off, if there is one: this is the base model again. */
+    public void detach() {
+        if (adapter != null) {
+            adapter.detach();
+            adapter = null;
+        }
     }
 
     private void requireNoAdapter() {
@@ -239,31 +295,45 @@ public final class CausalLm implements AutoCloseable {
     }
 
     /**
-     * How many problems are answered exactly.
+     * Which problems are answered exactly.
      *
-     * @param correct problems whose final number is right
-     * @param total problems asked
+     * @param correct per problem, in order
      * @param outputs what the model wrote, in order
      */
-    public record Score(int correct, int total, List<String> outputs) {
+    public record Score(boolean[] correct, List<String> outputs) {
+        public int total() {
+            return correct.length;
+        }
+
+        public int rightAnswers() {
+            int count = 0;
+            for (boolean right : correct) {
+                count += right ? 1 : 0;
+            }
+            return count;
+        }
+
         public double accuracy() {
-            return total == 0 ? Double.NaN : (double) correct / total;
+            return total() == 0 ? Double.NaN : (double) rightAnswers() / total();
+        }
+
+        /** Of the accuracy, the problems being a random sample: sqrt(p (1 - p) / total). */
+        public double standardError() {
+            return Math.sqrt(accuracy() * (1 - accuracy()) / total());
         }
     }
 
-    /** Asks every problem and compares the final number. */
+    /** Asks every problem and compares the final answer, see {@link Evaluation}. */
     public Score solve(List<Dataset.Problem> problems, int maxNewTokens, IntConsumer progress) {
         List<String> outputs = new ArrayList<>();
-        int correct = 0;
+        boolean[] correct = new boolean[problems.size()];
         for (Dataset.Problem problem : problems) {
             String output = generate(problem.prompt(), maxNewTokens);
+            correct[outputs.size()] = Evaluation.exactMatch(output, problem.answer());
             outputs.add(output);
-            if (Evaluation.exactMatch(output, problem.answer())) {
-                correct++;
-            }
             progress.accept(outputs.size());
         }
-        return new Score(correct, problems.size(), outputs);
+        return new Score(correct, outputs);
     }
 
     private int[] withBos(String text) {

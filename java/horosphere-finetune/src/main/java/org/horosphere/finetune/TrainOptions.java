@@ -12,6 +12,7 @@ package org.horosphere.finetune;
  * @param weightDecay decoupled weight decay
  * @param clipNorm the largest global gradient norm; infinite for no clipping
  * @param evaluateEvery steps between validations; the best state seen is kept
+ * @param patience validations without a better loss after which the run ends; 0 for never
  * @param seed of shuffling, initialisation and dropout
  */
 public record TrainOptions(
@@ -23,6 +24,7 @@ public record TrainOptions(
         double weightDecay,
         double clipNorm,
         int evaluateEvery,
+        int patience,
         long seed) {
 
     public TrainOptions {
@@ -46,6 +48,48 @@ public record TrainOptions(
             throw new IllegalArgumentException(
                     "clip norm: " + clipNorm + ", expected a positive number");
         }
+        if (patience < 0) {
+            throw new IllegalArgumentException("patience: " + patience + ", expected 0 or more");
+        }
+    }
+
+    /** Without early stopping. */
+    public TrainOptions(
+            int steps,
+            int batchSize,
+            int accumulation,
+            double learningRate,
+            int warmupSteps,
+            double weightDecay,
+            double clipNorm,
+            int evaluateEvery,
+            long seed) {
+        this(
+                steps,
+                batchSize,
+                accumulation,
+                learningRate,
+                warmupSteps,
+                weightDecay,
+                clipNorm,
+                evaluateEvery,
+                0,
+                seed);
+    }
+
+    /** The same with another seed. */
+    public TrainOptions withSeed(long newSeed) {
+        return new TrainOptions(
+                steps,
+                batchSize,
+                accumulation,
+                learningRate,
+                warmupSteps,
+                weightDecay,
+                clipNorm,
+                evaluateEvery,
+                patience,
+                newSeed);
     }
 
     private static void positive(String name, int value) {

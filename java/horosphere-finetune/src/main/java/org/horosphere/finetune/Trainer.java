@@ -2,6 +2,8 @@ package org.horosphere.finetune;
 
 import java.util.Iterator;
 import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.LongFunction;
 import org.horosphere.Exec;
 
 /**
@@ -36,6 +38,18 @@ public final class Trainer {
      */
     public record Result(int steps, double firstValidation, double bestValidation, int bestStep) {}
 
+    /**
+     * Keeps what a run needs to be taken up again.
+     *
+     * @param every steps between two calls of {@code save}; a stopped run saves once more
+     * @param from where to take up; null to begin
+     * @param save told the state; what it throws ends the run
+     */
+    record Saving(int every, TrainingState from, Consumer<TrainingState> save) {
+        /** No state is kept. */
+        static final Saving NONE = new Saving(0, null, null);
+    }
+
     private static final String LOWER_RATE = "; a lower learning rate (--lr) usually helps";
 
     private final Llama model;
@@ -66,44 +80,128 @@ public final class Trainer {
      */
     public Result run(
             Iterator<Batches.Batch> training, List<Batches.Batch> validation, Listener listener) {
-        Parameters parameters = trainables.parameters();
-        double first = validation.isEmpty() ? Double.NaN : meanLoss(model, validation);
-        if (!validation.isEmpty()) {
-            listener.validated(0, first, true);
+        return run(skipped -> training, validation, listener, Saving.NONE);
+    }
+
+    /**
+     * The same, kept and taken up again.
+     *
+     * @param training micro-batches from the one of this number on, counted from 0
+     */
+    Result run(
+            LongFunction<Iterator<Batches.Batch>> training,
+            List<Batches.Batch> validation,
+            Listener listener,
+            Saving saving) {
+        Progress at = new Progress(validation);
+        if (saving.from() == null) {
+            at.begin(listener);
+        } else {
+            at.restore(saving.from());
         }
-        double best = first;
-        int bestStep = 0;
-        float[] bestState = validation.isEmpty() ? null : parameters.snapshot();
-        int step = 0;
+        Iterator<Batches.Batch> batches = training.apply((long) at.step * options.accumulation());
+        boolean stop = stopping;
         try {
-            while (step < options.steps() && !stopping) {
-                step(step, training, listener);
-                step++;
-                boolean last = step == options.steps() || stopping;
-                if (!validation.isEmpty() && (step % options.evaluateEvery() == 0 || last)) {
-                    double loss = meanLoss(model, validation);
-                    boolean better = loss < best;
-                    listener.validated(step, loss, better);
-                    if (better) {
-                        best = loss;
-                        bestStep = step;
-                        bestState = parameters.snapshot();
-                    }
+            while (at.step < options.steps() && !stop && !at.isStale()) {
+                step(at.step, batches, listener);
+                at.step++;
+                stop = stopping;
+                boolean due = at.step % options.evaluateEvery() == 0 || at.step == options.steps();
+                if (due) {
+                    at.validate(listener);
+                }
+                // before the validation that only a stopped run has: it is not part of the run
+                if (saving.save() != null && (at.step % saving.every() == 0 || stop)) {
+                    saving.save().accept(at.state());
+                }
+                if (stop && !due) {
+                    at.validate(listener);
                 }
             }
         } catch (IllegalArgumentException e) {
-            if (step == 0) {
+            if (at.step == 0) {
                 throw e;
             }
             // the shapes were right in the first step: a learned curvature left the range of
             // numbers
-            throw new TrainingException("step " + step + ": " + e.getMessage() + LOWER_RATE);
+            throw new TrainingException("step " + at.step + ": " + e.getMessage() + LOWER_RATE);
         } finally {
+            at.keepBest();
+        }
+        return new Result(at.step, at.first, at.best, at.bestState == null ? at.step : at.bestStep);
+    }
+
+    /** How far a run is, and the best of it. */
+    private final class Progress {
+        private final List<Batches.Batch> validation;
+        private final Parameters parameters = trainables.parameters();
+        private int step;
+        private double first = Double.NaN;
+        private double best = Double.NaN;
+        private int bestStep;
+        private int stale;
+        private float[] bestState;
+
+        Progress(List<Batches.Batch> validation) {
+            this.validation = validation;
+        }
+
+        void begin(Listener listener) {
+            if (!validation.isEmpty()) {
+                first = meanLoss(model, validation);
+                best = first;
+                bestState = parameters.snapshot();
+                listener.validated(0, first, true);
+            }
+        }
+
+        void restore(TrainingState from) {
+            step = from.step();
+            first = from.firstValidation();
+            best = from.bestValidation();
+            bestStep = from.bestStep();
+            stale = from.stale();
+            bestState = from.best();
+            parameters.restore(from.values(), from.firstMoments(), from.secondMoments());
+        }
+
+        TrainingState state() {
+            return new TrainingState(
+                    step,
+                    first,
+                    best,
+                    bestStep,
+                    stale,
+                    parameters.snapshot(),
+                    parameters.firstMomentsSnapshot(),
+                    parameters.secondMomentsSnapshot(),
+                    bestState);
+        }
+
+        void validate(Listener listener) {
+            if (validation.isEmpty()) {
+                return;
+            }
+            double loss = meanLoss(model, validation);
+            boolean better = loss < best;
+            stale = better ? 0 : stale + 1;
+            if (better) {
+                best = loss;
+                bestStep = step;
+                bestState = parameters.snapshot();
+            }
+            listener.validated(step, loss, better);
+        }
+
+        boolean isStale() {
+            return options.patience() > 0 && stale >= options.patience();
+        }
+
+        void keepBest() {
             if (bestState != null) {
                 parameters.restore(bestState);
             }
         }
-        return new Result(step, first, best, bestState == null ? step : bestStep);
     }
 
     private void step(int step, Iterator<Batches.Batch> training, Listener listener) {

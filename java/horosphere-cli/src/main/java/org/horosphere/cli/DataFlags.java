@@ -1,0 +1,100 @@
+package org.horosphere.cli;
+
+import java.nio.file.Path;
+import java.util.Map;
+import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.DataSplit;
+import org.horosphere.finetune.Dataset;
+import picocli.CommandLine.Option;
+
+/** Which model is trained on which data. */
+final class DataFlags {
+    private static final int MAX_LENGTH = 256;
+
+    @Option(
+            names = "--model",
+            paramLabel = "DIR",
+            description = "Hugging Face model directory (default: the embedded model).")
+    private Path model;
+
+    @Option(
+            names = "--data",
+            paramLabel = "FILE",
+            description =
+                    "Records (prompt/completion, instruction/output, question/answer) if the name ends in .jsonl or .json, else plain text.")
+    private Path data;
+
+    @Option(
+            names = "--test",
+            paramLabel = "FILE",
+            description =
+                    "Held-out data for the final table (default: the held-out part of --data).")
+    private Path test;
+
+    @Option(
+            names = "--loss-on",
+            paramLabel = "WHAT",
+            defaultValue = "completion",
+            description =
+                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+    private Dataset.Loss lossOn;
+
+    @Option(
+            names = "--max-length",
+            paramLabel = "N",
+            description = "Longest sequence in tokens (default: 256 or the model's).")
+    private Integer maxLength;
+
+    /** Fails if the options make no sense. */
+    void check() {
+        if (maxLength != null) {
+            UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
+        }
+    }
+
+    Path modelDirectory() {
+        return model == null ? Defaults.model() : model;
+    }
+
+    String modelName() {
+        return model == null ? "the embedded model" : model.toString();
+    }
+
+    int context(CausalLm lm) {
+        return Math.min(maxLength == null ? MAX_LENGTH : maxLength, lm.maxLength());
+    }
+
+    /** Loads and splits the data. */
+    DataSplit split(CausalLm lm, long seed) {
+        boolean embedded = model == null && data == null;
+        Dataset all = load(lm, data == null ? Defaults.trainingData() : data);
+        Dataset held =
+                test == null && !embedded
+                        ? null
+                        : load(lm, test == null ? Defaults.testData() : test);
+        return DataSplit.of(all, held, seed);
+    }
+
+    private Dataset load(CausalLm lm, Path file) {
+        Dataset dataset = Dataset.load(file, lm.tokenizer(), context(lm), lossOn);
+        if (dataset.dropped() > 0) {
+            System.err.printf(
+                    "horo: %s: %d examples longer than %d tokens were left out%n",
+                    file, dataset.dropped(), context(lm));
+        }
+        return dataset;
+    }
+
+    /** Adds the effective values by option name. */
+    void describe(CausalLm lm, Map<String, Object> to) {
+        to.put("model", text(model));
+        to.put("data", text(data));
+        to.put("test", text(test));
+        to.put("loss-on", lossOn.toString().toLowerCase(java.util.Locale.ROOT));
+        to.put("max-length", context(lm));
+    }
+
+    private static String text(Path path) {
+        return path == null ? null : path.toAbsolutePath().normalize().toString();
+    }
+}

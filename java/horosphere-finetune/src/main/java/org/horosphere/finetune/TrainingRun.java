@@ -1,0 +1,403 @@
+package org.horosphere.finetune;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
+import java.io.IOException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.horosphere.Horosphere;
+
+/**
+ * A fine-tuning run that lives in a directory and can be taken up again after it was killed at any
+ * moment. The directory holds, beside the adapter's two PEFT files,
+ *
+ * <ul>
+ *   <li>{@code run.json}: the effective configuration;
+ *   <li>{@code metrics.jsonl}: the course of the training, a line per step and per validation;
+ *   <li>{@code training_state.safetensors}: the last checkpoint, until the run has ended;
+ *   <li>{@code results.json}: once the run has ended.
+ * </ul>
+ *
+ * Every file but the metrics is written whole or not at all. A run taken up from a checkpoint gives
+ * the same bits as one that was never interrupted, on the same machine: trained numbers, losses,
+ * adapter files. For one thread; {@link #stop} may be called from any.
+ */
+public final class TrainingRun {
+    /** The effective configuration. */
+    public static final String CONFIGURATION = "run.json";
+
+    /** What {@link #finish} writes. */
+    public static final String RESULTS = "results.json";
+
+    private static final Pattern LEFT_BEHIND =
+            Pattern.compile(
+                    "\\.(run\\.json|results\\.json|training_state\\.safetensors"
+                            + "|adapter_config\\.json|adapter_model\\.safetensors)"
+                            + "\\.[0-9a-f-]{36}\\.tmp");
+
+    /**
+     * How a run is kept.
+     *
+     * @param saveEvery steps between checkpoints; 0 for one only when it is stopped
+     * @param resume whether to take up a checkpoint that is there
+     * @param tensorBoard directory for TensorBoard event files, null for none
+     */
+    public record Keeping(int saveEvery, boolean resume, Path tensorBoard) {
+        public Keeping {
+            if (saveEvery < 0) {
+                throw new IllegalArgumentException(
+                        "save-every: " + saveEvery + ", expected 0 or more");
+            }
+        }
+    }
+
+    /**
+     * How it went.
+     *
+     * @param result of the training
+     * @param seconds of training over all sessions, validation included
+     * @param tokens read, padding not counted
+     * @param stopped whether {@link TrainingRun#stop} ended it
+     */
+    public record Outcome(Trainer.Result result, double seconds, long tokens, boolean stopped) {}
+
+    private final CausalLm lm;
+    private final Path directory;
+    private final AdapterOptions adapterOptions;
+    private final TrainOptions options;
+    private final Keeping keeping;
+    private final List<Dataset.Example> training;
+    private final List<Dataset.Example> validation;
+    private final Map<String, String> identity = new LinkedHashMap<>();
+    private final TrainingState.Saved saved;
+    private final List<String> notes = new ArrayList<>();
+    private volatile Trainer trainer;
+    private volatile boolean stopped;
+
+    /**
+     * Prepares a run, before anything is trained or written.
+     *
+     * @param lm a model without an adapter
+     * @throws CheckpointException if the directory cannot be written, or is to be resumed and its
+     *     checkpoint is of another run, saying what differs
+     */
+    public TrainingRun(
+            CausalLm lm,
+            Path directory,
+            AdapterOptions adapterOptions,
+            TrainOptions options,
+            List<Dataset.Example> training,
+            List<Dataset.Example> validation,
+            Keeping keeping) {
+        this.lm = lm;
+        this.directory = directory;
+        this.adapterOptions = adapterOptions;
+        this.options = options;
+        this.keeping = keeping;
+        this.training = List.copyOf(training);
+        this.validation = List.copyOf(validation);
+        AtomicFiles.requireDirectory(directory);
+        identify();
+        Path state = directory.resolve(TrainingState.FILE);
+        if (!keeping.resume() || !Files.exists(state)) {
+            if (keeping.resume() && Files.exists(directory.resolve(RESULTS))) {
+                throw new CheckpointException(
+                        directory + ": the run there has ended, there is nothing to resume");
+            }
+            saved = null;
+            return;
+        }
+        saved = TrainingState.read(state);
+        requireSame(state, note("identity"));
+        String made = note("kernels");
+        if (!made.equals(kernels())) {
+            notes.add(
+                    "the checkpoint was made with "
+                            + made
+                            + " kernels, these are "
+                            + kernels()
+                            + ": the run goes on, but not bit for bit");
+        }
+    }
+
+    /** Whether the run of a directory has ended. */
+    public static boolean hasEnded(Path directory) {
+        return Files.exists(directory.resolve(RESULTS));
+    }
+
+    /** What {@link #finish} wrote. */
+    public static Map<String, Object> results(Path directory) {
+        Path file = directory.resolve(RESULTS);
+        Map<String, Object> results = new LinkedHashMap<>();
+        Json.read(file)
+                .forEach(
+                        (key, value) ->
+                                results.put(key, Json.MAPPER.convertValue(value, Object.class)));
+        return results;
+    }
+
+    private void identify() {
+        identity.put("model", lm.fingerprint());
+        identity.put("training data", Fingerprint.ofExamples(training));
+        identity.put("validation data", Fingerprint.ofExamples(validation));
+        identity.put("adapter", adapterOptions.kind().toString());
+        if (adapterOptions.kind().isLowRank()) {
+            identity.put("rank", Integer.toString(adapterOptions.rank()));
+            identity.put("alpha", Double.toString(adapterOptions.alpha()));
+            identity.put("targets", String.join(",", new TreeSet<>(adapterOptions.targets())));
+        }
+        identity.put("curvature", Double.toString(adapterOptions.curvatureRadius()));
+        identity.put("coeff-dropout", Double.toString(adapterOptions.coeffDropout()));
+        identity.put("steps", Integer.toString(options.steps()));
+        identity.put("batch-size", Integer.toString(options.batchSize()));
+        identity.put("accumulate", Integer.toString(options.accumulation()));
+        identity.put("lr", Double.toString(options.learningRate()));
+        identity.put("warmup", Integer.toString(options.warmupSteps()));
+        identity.put("weight-decay", Double.toString(options.weightDecay()));
+        identity.put("clip", Double.toString(options.clipNorm()));
+        identity.put("eval-every", Integer.toString(options.evaluateEvery()));
+        identity.put("patience", Integer.toString(options.patience()));
+        identity.put("seed", Long.toString(options.seed()));
+    }
+
+    private static String kernels() {
+        return Horosphere.version() + " " + Horosphere.cpuIsa();
+    }
+
+    private String note(String key) {
+        String value = saved.notes().get(key);
+        if (value == null) {
+            throw new CheckpointException(
+                    directory.resolve(TrainingState.FILE) + ": " + key + " is missing");
+        }
+        return value;
+    }
+
+    private void requireSame(Path state, String json) {
+        Map<String, String> then;
+        try {
+            then = Json.MAPPER.readValue(json, new TypeReference<TreeMap<String, String>>() {});
+        } catch (JsonProcessingException e) {
+            throw new CheckpointException(state + ": malformed identity", e);
+        }
+        List<String> differences = new ArrayList<>();
+        identity.forEach(
+                (key, now) -> {
+                    String was = then.get(key);
+                    if (!now.equals(was)) {
+                        boolean hash = now.length() == 64;
+                        differences.add(
+                                hash
+                                        ? key + " is not the same"
+                                        : key + " is " + now + " and was " + was);
+                    }
+                });
+        if (!differences.isEmpty()) {
+            throw new CheckpointException(
+                    state
+                            + ": cannot resume, the checkpoint is of another run: "
+                            + String.join("; ", differences));
+        }
+    }
+
+    /** The step of the checkpoint that is taken up, 0 if there is none. */
+    public int resumedAt() {
+        return saved == null ? 0 : saved.state().step();
+    }
+
+    /** What a user should know before the run, a line each. */
+    public List<String> notes() {
+        return List.copyOf(notes);
+    }
+
+    /** Ends the run after the current step, with a checkpoint. */
+    public void stop() {
+        stopped = true;
+        Trainer current = trainer;
+        if (current != null) {
+            current.stop();
+        }
+    }
+
+    /**
+     * Trains and saves the adapter. Afterwards the model has the adapter in its best state.
+     *
+     * @param configuration written to {@link #CONFIGURATION}
+     * @param listener told the course, besides the files; may be null
+     * @throws TrainingException if the loss stops being finite
+     * @throws CheckpointException if something cannot be written; a checkpoint that is there stays
+     */
+    public Outcome run(Map<String, ?> configuration, Trainer.Listener listener) {
+        Path standing = directory.toAbsolutePath().normalize();
+        while (!Files.exists(standing)) {
+            standing = standing.getParent();
+        }
+        boolean done = false;
+        try {
+            Outcome outcome = train(configuration, listener);
+            done = true;
+            return outcome;
+        } finally {
+            if (!done) {
+                cleanUp(standing);
+            }
+        }
+    }
+
+    private Outcome train(Map<String, ?> configuration, Trainer.Listener listener) {
+        Path state = directory.resolve(TrainingState.FILE);
+        try {
+            Files.createDirectories(directory);
+            removeLeftBehind();
+            if (saved == null) {
+                Files.deleteIfExists(directory.resolve(RESULTS));
+                Files.deleteIfExists(state);
+            }
+        } catch (IOException e) {
+            throw new CheckpointException(
+                    directory + ": cannot write: " + CheckpointException.reason(e), e);
+        }
+        AtomicFiles.writeJson(
+                directory.resolve(CONFIGURATION), Json.MAPPER.valueToTree(configuration));
+        lm.attach(adapterOptions, options.seed());
+        Trainer current = lm.trainer(options);
+        trainer = current;
+        if (stopped) {
+            current.stop();
+        }
+        if (saved != null) {
+            long size = lm.adapter().parameterCount();
+            if (saved.state().values().length != size) {
+                throw new CheckpointException(
+                        state
+                                + ": holds "
+                                + saved.state().values().length
+                                + " numbers, the adapter has "
+                                + size);
+            }
+        }
+        try (Metrics metrics = openMetrics()) {
+            Trainer.Saving saving =
+                    new Trainer.Saving(
+                            keeping.saveEvery() == 0 ? Integer.MAX_VALUE : keeping.saveEvery(),
+                            saved == null ? null : saved.state(),
+                            s -> s.write(state, notes(metrics)));
+            Trainer.Result result =
+                    current.run(
+                            new Batches(training, options.batchSize(), options.seed())::from,
+                            Batches.sorted(validation, options.batchSize()),
+                            both(metrics, listener),
+                            saving);
+            metrics.force();
+            lm.adapter().files(lm.directory().toString()).writeFiles(directory);
+            return new Outcome(result, metrics.seconds(), metrics.tokens(), stopped);
+        }
+    }
+
+    private Metrics openMetrics() {
+        List<EventFile> events =
+                keeping.tensorBoard() == null
+                        ? List.of()
+                        : List.of(
+                                EventFile.create(
+                                        keeping.tensorBoard(),
+                                        saved == null ? 0 : resumedAt() + 1));
+        Path file = directory.resolve(Metrics.FILE);
+        try {
+            return saved == null
+                    ? Metrics.open(file, 0, 0, 0, events)
+                    : Metrics.open(
+                            file,
+                            Long.parseLong(note("metrics_bytes")),
+                            Long.parseLong(note("tokens")),
+                            Double.parseDouble(note("seconds")),
+                            events);
+        } catch (NumberFormatException e) {
+            throw new CheckpointException(
+                    directory.resolve(TrainingState.FILE) + ": malformed notes", e);
+        }
+    }
+
+    private Map<String, String> notes(Metrics metrics) {
+        try {
+            return Map.of(
+                    "identity", Json.MAPPER.writeValueAsString(identity),
+                    "kernels", kernels(),
+                    "metrics_bytes", Long.toString(metrics.force()),
+                    "tokens", Long.toString(metrics.tokens()),
+                    "seconds", Double.toString(metrics.seconds()));
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static Trainer.Listener both(Trainer.Listener first, Trainer.Listener second) {
+        if (second == null) {
+            return first;
+        }
+        return new Trainer.Listener() {
+            @Override
+            public void stepped(
+                    int step, double loss, double rate, double gradientNorm, long tokens) {
+                first.stepped(step, loss, rate, gradientNorm, tokens);
+                second.stepped(step, loss, rate, gradientNorm, tokens);
+            }
+
+            @Override
+            public void validated(int step, double loss, boolean best) {
+                first.validated(step, loss, best);
+                second.validated(step, loss, best);
+            }
+        };
+    }
+
+    /** Marks the run as ended: writes {@link #RESULTS} and removes the checkpoint. */
+    public void finish(Map<String, ?> results) {
+        AtomicFiles.writeJson(directory.resolve(RESULTS), Json.MAPPER.valueToTree(results));
+        try {
+            Files.deleteIfExists(directory.resolve(TrainingState.FILE));
+        } catch (IOException e) {
+            throw new CheckpointException(
+                    directory + ": cannot write: " + CheckpointException.reason(e), e);
+        }
+    }
+
+    private void removeLeftBehind() throws IOException {
+        try (Stream<Path> entries = Files.list(directory)) {
+            for (Path entry : entries.toList()) {
+                if (LEFT_BEHIND.matcher(entry.getFileName().toString()).matches()) {
+                    Files.deleteIfExists(entry);
+                }
+            }
+        }
+    }
+
+    /** After a failure: what could be taken up stays, else nothing of this run does. */
+    private void cleanUp(Path standing) {
+        if (Files.exists(directory.resolve(TrainingState.FILE))) {
+            return;
+        }
+        try {
+            Files.deleteIfExists(directory.resolve(Metrics.FILE));
+            Files.deleteIfExists(directory.resolve(CONFIGURATION));
+            Path made = directory.toAbsolutePath().normalize();
+            while (!made.equals(standing) && Files.isDirectory(made)) {
+                Files.delete(made);
+                made = made.getParent();
+            }
+        } catch (DirectoryNotEmptyException e) {
+            return; // something else is there
+        } catch (IOException e) {
+            return; // the failure itself is what the user should read
+        }
+    }
+}
