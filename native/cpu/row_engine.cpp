@@ -391,7 +391,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
         staged_out += stages_out[i] =
             wanted && (S::converted || (stream && !direct && all.out[i].contiguous()));
     }
-    staged += staged_out;
+    staged += S::converted ? 2 * staged_out : staged_out;  // as numbers and as they are stored
     // Rows that do not fit as a whole are staged in segments.
     const int64_t stage = scratch_bytes - (8 << 10);
     const int64_t row_bytes = (call.dim + 1) * int64_t{sizeof(T)};
@@ -425,6 +425,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
     t.coefficients = scratch.take<Vector>(blocks * op.coefficients);
     T scrap[lanes];
     T *numbers[operands], *in[operands], *out[operands];
+    typename S::Stored* stored[operands];
     for (int i = 0; i < signature.inputs; ++i) {
         if (signature.input[i] != Kind::row) t.scalar[i] = numbers[i] = scratch.take<T>(blocks * lanes);
         t.scalar_stride[i] = lanes;
@@ -434,6 +435,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
         if (signature.output[i] != Kind::row) t.result[i] = scratch.take<T>(blocks * lanes);
         t.result_stride[i] = lanes;
         if (stages_out[i]) out[i] = scratch.take<T>(rows * (segment + 1));
+        if (stages_out[i] && S::converted) stored[i] = scratch.take<typename S::Stored>(rows * (segment + 1));
     }
     for (int64_t row = begin; row < end; row += rows) {
         t.rows = end - row < rows ? end - row : rows;
@@ -509,18 +511,21 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
                     }
                     for (int64_t r = t.combine_from; time && r < t.combine_to; ++r)
                         out[i][r * (t.dim + 1)] = t.result[i][r];
-                    if constexpr (!S::converted) {
-                        if (stream && y.contiguous()) {  // whole lines; the rest with the next group
-                            char* const to = reinterpret_cast<char*>(y.row(row));
-                            int64_t upto = t.combine_to * y.width * int64_t{sizeof(T)};
-                            if (t.combine_to < t.rows) upto -= reinterpret_cast<intptr_t>(to + upto) & 63;
-                            if (upto > done[i]) {
-                                stream_copy(to + done[i], reinterpret_cast<const char*>(out[i]) + done[i],
-                                            upto - done[i]);
-                                done[i] = upto;
-                            }
-                            continue;
+                    if (stream && y.contiguous()) {  // whole lines; the rest with the next group
+                        const char* from = reinterpret_cast<const char*>(out[i]);
+                        if constexpr (S::converted) {
+                            const int64_t at = t.combine_from * y.width;
+                            S::put(out[i] + at, stored[i] + at, t.combine_to * y.width - at);
+                            from = reinterpret_cast<const char*>(stored[i]);
                         }
+                        char* const to = reinterpret_cast<char*>(y.row(row));
+                        int64_t upto = t.combine_to * y.width * int64_t{sizeof(typename S::Stored)};
+                        if (t.combine_to < t.rows) upto -= reinterpret_cast<intptr_t>(to + upto) & 63;
+                        if (upto > done[i]) {
+                            stream_copy(to + done[i], from + done[i], upto - done[i]);
+                            done[i] = upto;
+                        }
+                        continue;
                     }
                     put_rows<S>(out[i] + t.combine_from * y.width, y, row + t.combine_from,
                                 t.combine_to - t.combine_from, stream);
