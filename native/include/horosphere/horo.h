@@ -151,6 +151,38 @@ HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t di
                              int64_t out2_stride, void* out3, int64_t out3_stride, double p0, double p1,
                              double p2, double p3, double p4, double p5, const horo_exec* exec);
 
+/* ---- Sets of points
+ * ------------------------------------------------------------------------------------------ */
+
+/* Models of hyperbolic space. `curvature` is c of the ball and of the Klein model (curvature -c, points of
+ * dim elements with sqrt(c)|x| < 1), K of the Lorentz model (curvature -1/K, points of dim + 1 elements, time
+ * first; the time a point stores is not read, and its gradient is 0). Results are exact given the inputs as
+ * stored, up to the rim; docs/geometry.md has formulas and error bounds. HORO_F32 or HORO_F64, arithmetic in
+ * float64 or better. Gradients are those of sum(g * out); any of them may be NULL. Outputs must not overlap
+ * inputs or each other. */
+#define HORO_POINCARE 0
+#define HORO_LORENTZ 1
+#define HORO_KLEIN 2
+
+/* out[r] = the weighted midpoint of the k points x[r, 0..k): with their vectors X in Minkowski space and S =
+ * sum_i w_i X_i, the point S / |S|. That is the gyromidpoint of the ball, the Einstein midpoint of the Klein
+ * model, the centroid of the Lorentz model. x: (rows, k) points, rows x_row_stride (0: one set for all rows)
+ * and points x_point_stride elements apart; w: rows of k numbers, w_row_stride apart, NULL for equal weights.
+ * Weights may have any sign and scale as long as S is timelike; where it is not (all weights 0, say) the row
+ * is NaN. out: (rows) points. */
+HORO_API int32_t horo_midpoint(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                               const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                               int64_t w_row_stride, double curvature, void* out, int64_t out_stride,
+                               const horo_exec* exec);
+
+/* The gradients of horo_midpoint. g: (rows) cotangents, g_stride apart; g_x as x with strides of its own, all
+ * rows apart; g_w: (rows, k); g_curvature: one number per row. */
+HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                                   const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                                   int64_t w_row_stride, double curvature, const void* g, int64_t g_stride,
+                                   void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
+                                   int64_t g_w_row_stride, void* g_curvature, const horo_exec* exec);
+
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
  * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
