@@ -49,6 +49,65 @@ int32_t run_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, boo
     return HORO_OK;
 }
 
+int32_t check_linear(int32_t op, int32_t dtype, const LinearTask& task) {
+    HORO_REQUIRE(op >= 0 && op < linear_operations, "op: %d, expected HORO_MOBIUS_MATVEC to %d", op,
+                 linear_operations - 1);
+    HORO_CHECK(check_common(0, dtype, task.curvature));
+    HORO_CHECK(check_count("rows", task.rows, 0));
+    HORO_CHECK(check_count("dim", task.dim, 1));
+    HORO_CHECK(check_count("p", task.p, 1));
+    HORO_REQUIRE(task.rows == 0 || task.p <= most_elements / task.rows, "p: %lld, expected rows * p <= 2^48",
+                 static_cast<long long>(task.p));
+    return HORO_OK;
+}
+
+int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, double* workspace,
+                   int64_t workspace_bytes, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    HORO_CHECK(check_linear(op, dtype, task));
+    if (task.rows == 0 && !vjp) return HORO_OK;
+    const LinearShape& shape = linear_shape(op);
+    const int64_t bytes = bytes_of(dtype), rows = task.rows > 0 ? task.rows : 1;
+    const int64_t out_width = task.p + shape.ambient_out, m_width = task.dim + shape.time_column;
+    const Operand x = rows_of("x", task.x, task.dim + shape.ambient_in, rows, task.x_row);
+    const Operand m = rows_of("m", task.m, m_width, task.p, task.m_row);
+    const Operand bias = rows_of("bias", shape.bias ? task.bias : nullptr, task.p, 1, 0);
+    if (task.rows > 0) HORO_CHECK(check_operand(x, bytes));
+    HORO_CHECK(check_operand(m, bytes));
+    if (bias.data) HORO_CHECK(check_operand(bias, bytes));
+    HORO_REQUIRE(shape.bias || !task.bias, "bias: expected NULL, %s has none", shape.name);
+    if (!vjp) {
+        const Operand inputs[] = {x, m, bias};
+        HORO_CHECK(
+            check_output(rows_of("out", task.out, out_width, rows, task.out_row), bytes, false, inputs, 3));
+        linear(op, dtype, task, resolve(exec));
+        return HORO_OK;
+    }
+    const Operand g = rows_of("g", task.g, out_width, rows, task.g_row);
+    if (task.rows > 0) HORO_CHECK(check_operand(g, bytes));
+    HORO_REQUIRE(shape.bias || !task.g_bias, "g_bias: expected NULL, %s has no bias", shape.name);
+    const Operand all[] = {x,
+                           m,
+                           bias,
+                           g,
+                           rows_of("g_x", task.g_x, x.width, rows, task.g_x_row),
+                           rows_of("g_m", task.g_m, m_width, task.p, task.g_m_row),
+                           rows_of("g_bias", task.g_bias, task.p, 1, 0),
+                           rows_of("g_curvature", task.g_curvature, rows, 1, 0),
+                           rows_of("workspace", workspace, workspace_bytes / bytes, 1, 0)};
+    for (int i = 4; i < 8; ++i) HORO_CHECK(check_output(all[i], bytes, true, all, i));
+    const int64_t needed = linear_workspace(op, task.rows, task.p);
+    HORO_REQUIRE(workspace_bytes >= needed, "workspace: %lld bytes, expected at least %lld",
+                 static_cast<long long>(workspace_bytes), static_cast<long long>(needed));
+    if (needed > 0) {
+        HORO_REQUIRE(workspace && reinterpret_cast<uintptr_t>(workspace) % 8 == 0,
+                     "workspace: null, or not aligned to 8 bytes");
+        HORO_CHECK(check_output(all[8], bytes, false, all, 8));
+    }
+    linear_vjp(op, dtype, task, workspace, resolve(exec));
+    return HORO_OK;
+}
+
 }  // namespace
 }  // namespace horo
 
@@ -89,5 +148,74 @@ int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k,
         nullptr,    0, g,   g_stride,  g_x, g_x_row_stride, g_x_point_stride, g_w, g_w_row_stride,
         g_curvature};
     return horo::run_midpoint(model, dtype, task, true, exec);
+}
+
+int32_t horo_linear_shape(int32_t op, int32_t* ambient_in, int32_t* ambient_out, int32_t* time_column,
+                          int32_t* bias) {
+    HORO_REQUIRE(op >= 0 && op < horo::linear_operations, "op: %d, expected HORO_MOBIUS_MATVEC to %d", op,
+                 horo::linear_operations - 1);
+    HORO_REQUIRE(ambient_in && ambient_out && time_column && bias, "null result pointer");
+    const horo::LinearShape& shape = horo::linear_shape(op);
+    *ambient_in = shape.ambient_in;
+    *ambient_out = shape.ambient_out;
+    *time_column = shape.time_column;
+    *bias = shape.bias;
+    return HORO_OK;
+}
+
+int32_t horo_linear(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p, const void* x,
+                    int64_t x_stride, const void* m, int64_t m_stride, const void* bias, double curvature,
+                    void* out, int64_t out_stride, const horo_exec* exec) {
+    horo::LinearTask task = {};
+    task.rows = rows;
+    task.dim = dim;
+    task.p = p;
+    task.curvature = curvature;
+    task.x = x;
+    task.x_row = x_stride;
+    task.m = m;
+    task.m_row = m_stride;
+    task.bias = bias;
+    task.out = out;
+    task.out_row = out_stride;
+    return horo::run_linear(op, dtype, task, false, nullptr, 0, exec);
+}
+
+int32_t horo_linear_vjp(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p, const void* x,
+                        int64_t x_stride, const void* m, int64_t m_stride, const void* bias, double curvature,
+                        const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride, void* g_m,
+                        int64_t g_m_stride, void* g_bias, void* g_curvature, void* workspace,
+                        int64_t workspace_bytes, const horo_exec* exec) {
+    horo::LinearTask task = {};
+    task.rows = rows;
+    task.dim = dim;
+    task.p = p;
+    task.curvature = curvature;
+    task.x = x;
+    task.x_row = x_stride;
+    task.m = m;
+    task.m_row = m_stride;
+    task.bias = bias;
+    task.g = g;
+    task.g_row = g_stride;
+    task.g_x = g_x;
+    task.g_x_row = g_x_stride;
+    task.g_m = g_m;
+    task.g_m_row = g_m_stride;
+    task.g_bias = g_bias;
+    task.g_curvature = g_curvature;
+    return horo::run_linear(op, dtype, task, true, static_cast<double*>(workspace), workspace_bytes, exec);
+}
+
+int32_t horo_linear_workspace(int32_t op, int64_t rows, int64_t p, int64_t* bytes) {
+    HORO_REQUIRE(bytes, "bytes: null result pointer");
+    horo::LinearTask task = {};
+    task.rows = rows;
+    task.dim = 1;
+    task.p = p;
+    task.curvature = 1;
+    HORO_CHECK(horo::check_linear(op, HORO_F64, task));
+    *bytes = horo::linear_workspace(op, rows, p);
+    return HORO_OK;
 }
 }

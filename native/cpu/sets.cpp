@@ -11,6 +11,12 @@ const SetKernel& kernel() {
     return table;
 }
 
+const LinearKernel& linear_kernel() {
+    static const LinearKernel& table =
+        select(scalar::linear_kernel, avx2::linear_kernel, avx512::linear_kernel);
+    return table;
+}
+
 }  // namespace
 
 void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, const horo_exec& exec) {
@@ -21,6 +27,38 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
     parallel_for(exec, (task.rows + chunk - 1) / chunk, [&](int64_t c) {
         const int64_t end = (c + 1) * chunk;
         run(task, c * chunk, end < task.rows ? end : task.rows);
+    });
+}
+
+const LinearShape& linear_shape(int32_t op) { return linear_kernel().shape[op]; }
+
+namespace {
+int64_t chunks_of(int64_t rows) { return (rows + linear_chunk - 1) / linear_chunk; }
+}  // namespace
+
+int64_t linear_workspace(int32_t op, int64_t rows, int64_t p) {
+    const LinearShape& shape = linear_shape(op);
+    const int64_t partial = shape.bias || shape.normed ? 2 * p * chunks_of(rows) : 0;
+    return 8 * (rows * p + rows + partial);
+}
+
+void linear(int32_t op, int32_t dtype, const LinearTask& task, const horo_exec& exec) {
+    const auto run = linear_kernel().forward[op][dtype];
+    parallel_for(exec, chunks_of(task.rows), [&](int64_t chunk) { run(task, chunk); });
+}
+
+void linear_vjp(int32_t op, int32_t dtype, LinearTask task, double* workspace, const horo_exec& exec) {
+    task.cotangents = workspace;
+    task.times = workspace + task.rows * task.p;
+    task.partial = task.times + task.rows;
+    const auto rows = linear_kernel().vjp_rows[op][dtype];
+    parallel_for(exec, chunks_of(task.rows), [&](int64_t chunk) { rows(task, chunk); });
+    if (!task.g_m && !task.g_bias) return;
+    const auto columns = linear_kernel().vjp_columns[op][dtype];
+    constexpr int64_t block = 32;
+    parallel_for(exec, (task.p + block - 1) / block, [&](int64_t c) {
+        const int64_t end = (c + 1) * block;
+        columns(task, c * block, end < task.p ? end : task.p);
     });
 }
 

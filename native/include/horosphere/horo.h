@@ -183,6 +183,49 @@ HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, i
                                    void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
                                    int64_t g_w_row_stride, void* g_curvature, const horo_exec* exec);
 
+/* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
+ * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
+ * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
+ * sqrt(c) P_k/|m_k| cosh(2 sqrt(c) r_k) - (1 + c|x|^2) sinh(2 sqrt(c) r_k)) / (1 - c|x|^2)).
+ *  HORO_POINCARE_DIST2PLANE the same over 2|m_k|: p signed distances to the hyperplanes of normal m_k through
+ *                           expmap0(r_k m_k/|m_k|).
+ *  HORO_POINCARE_FC         ball to ball of dimension p: w / (1 + sqrt(1 + c|w|^2)), w_k = sinh(sqrt(c) v_k)
+ * / sqrt(c), v the logits; sqrt(c)|v_k| beyond 350 as at 350. HORO_LORENTZ_LINEAR      hyperboloid to
+ * hyperboloid of dimension p: space part m x + bias, m of dim + 1 columns, the first against the time (arXiv
+ * 2105.14686), the time recomputed. HORO_LORENTZ_MLR         hyperboloid to p logits: |m_k| sqrt(K)
+ * asinh((cosh(q) P_k/|m_k| - sinh(q) x0) / sqrt(K)), q = r_k/sqrt(K), P_k of the space parts (arXiv
+ * 2303.15919). HORO_LORENTZ_DIST2PLANE  the same over |m_k|: p signed distances. A row m_k = 0 gives 0 in
+ * MLR, and gradient 0. bias: p numbers, NULL for zeros. */
+#define HORO_MOBIUS_MATVEC 0
+#define HORO_POINCARE_MLR 1
+#define HORO_POINCARE_DIST2PLANE 2
+#define HORO_POINCARE_FC 3
+#define HORO_LORENTZ_LINEAR 4
+#define HORO_LORENTZ_MLR 5
+#define HORO_LORENTZ_DIST2PLANE 6
+
+/* Says (0 or 1) whether points come and go with a time coordinate, whether m has a column for it, and whether
+ * the operation takes a bias. */
+HORO_API int32_t horo_linear_shape(int32_t op, int32_t* ambient_in, int32_t* ambient_out,
+                                   int32_t* time_column, int32_t* bias);
+
+/* Inner products in float64: relative error of a result at most a few units of its type, plus what its
+ * conditioning makes of one. */
+HORO_API int32_t horo_linear(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p, const void* x,
+                             int64_t x_stride, const void* m, int64_t m_stride, const void* bias,
+                             double curvature, void* out, int64_t out_stride, const horo_exec* exec);
+
+/* The gradients of horo_linear: g_x and g_curvature row by row, g_m and g_bias summed over the rows. */
+HORO_API int32_t horo_linear_vjp(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p,
+                                 const void* x, int64_t x_stride, const void* m, int64_t m_stride,
+                                 const void* bias, double curvature, const void* g, int64_t g_stride,
+                                 void* g_x, int64_t g_x_stride, void* g_m, int64_t g_m_stride, void* g_bias,
+                                 void* g_curvature, void* workspace, int64_t workspace_bytes,
+                                 const horo_exec* exec);
+
+/* Stores in *bytes the workspace of horo_linear_vjp; its alignment is 8. */
+HORO_API int32_t horo_linear_workspace(int32_t op, int64_t rows, int64_t p, int64_t* bytes);
+
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
  * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
