@@ -59,8 +59,8 @@ template <class Op, class T>
 void products(const LinearTask& task, const Points<Op, T>& points, const Columns<Op, T>& columns,
               double* product, int64_t stride) {
     const T* m = static_cast<const T*>(task.m) + columns.first * task.m_row + Op::time_column;
-    pair_block<Product>(points.space, task.x_row, points.count, m, task.m_row, columns.count, task.dim,
-                        product, stride);
+    pair_block(Product{}, points.space, task.x_row, points.count, m, task.m_row, columns.count, task.dim,
+               product, stride);
     if constexpr (Op::time_column) {
         for (int64_t r = 0; r < points.count; ++r)
             for (int64_t k = 0; k < columns.count; k += width) {

@@ -18,6 +18,7 @@ struct PointSet {
     const MidpointTask& task;
     const T* x;
     const T* w;
+    const double* factor = nullptr;  // of the weights
     horo::Sum<double> time{};
     int64_t from = -1, count = 0;
     alignas(64) double hi[slice], lo[slice];
@@ -30,7 +31,8 @@ struct PointSet {
         from = -1;
     }
     const T* point(int64_t i) const { return x + i * task.x_point; }
-    double weight(int64_t i) const { return w ? static_cast<double>(w[i]) : 1.0; }
+    double given_weight(int64_t i) const { return w ? static_cast<double>(w[i]) : 1.0; }
+    double weight(int64_t i) const { return factor ? given_weight(i) * factor[i] : given_weight(i); }
 
     // Sums the coordinates from `first` on, unless they are there already. Rows of more than one slice are
     // read again for each.
@@ -165,6 +167,200 @@ void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
     }
 }
 
+// ---- Frechet mean
+
+// A set whose weights take factors, and the mean that they give.
+template <class Model, class T>
+struct Frechet {
+    using Mean = typename Model::template Mean<double>;
+    PointSet<Model, T, true>& set;
+    const MidpointTask& task;
+    double* factor;
+    Mean mean;
+    double ss;
+
+    Frechet(PointSet<Model, T, true>& s, double* factors)
+        : set(s), task(s.task), factor(factors), mean(1, {}, {}), ss(0) {
+        for (int64_t i = 0; i < task.k; ++i) factor[i] = 1;
+        set.factor = factor;
+        centre();
+    }
+
+    // The midpoint with the present factors.
+    void centre() {
+        set.from = -1;
+        const horo::Sum<double> square = set.square();
+        mean = Mean(task.curvature, set.time, square);
+        ss = square.hi;
+    }
+
+    struct Point {
+        SetShare<double> share;
+        SetDots<double> dots;
+        horo::Sum<double> tau;
+        double precision;
+    };
+
+    // The dot products of a point, with the cotangent u if there is one.
+    Point point(int64_t i, const double* u) {
+        const T* p = set.point(i);
+        Point at;
+        const horo::Sum<double> xx = square_sum<true>(p, task.dim);
+        at.share = Model::template share<double>(task.curvature, xx, set.weight(i));
+        at.tau = mean.tau(at.share);
+        at.precision = 0x1p-98 * mean.loss();
+        DotSum<false> gf, ff;
+        DotSum<Model::precise> xf;
+        for (int64_t first = 0; first < task.dim; first += slice) {
+            set.sum_slice(first);
+            for (int64_t j = 0; j < set.count; j += width) {
+                const Doubles v = load_at(p + first, j, set.count);
+                const horo::Sum<Doubles> f = set.offset(v, at.tau, at.precision, j);
+                if (u) gf.add(load_at(u + first, j, set.count), f.hi);
+                ff.add(f.hi, f.hi);
+                xf.add(v, f.hi, f.lo);
+            }
+        }
+        at.dots = {xx.hi, gf.total().hi, ff.total().hi, xf.total().hi};
+        return at;
+    }
+
+    // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
+    // -1.
+    int32_t solve(double tolerance, int32_t most) {
+        for (int32_t n = 1;; ++n) {
+            double moved = 0, held = 0;
+            for (int64_t i = 0; i < task.k; ++i) {
+                const Point at = point(i, nullptr);
+                const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
+                const double change = d.factor - factor[i], w = set.given_weight(i);
+                moved += w * (change < 0 ? -change : change) * d.sinh;
+                held += w * d.factor * d.cosh;
+                factor[i] = d.factor;
+            }
+            centre();
+            if (moved <= tolerance * held) return n;
+            if (n >= most || moved != moved) return -1;
+        }
+    }
+};
+
+template <class Model, class T>
+void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
+    PointSet<Model, T, true> set(task.set);
+    for (int64_t row = begin; row < end; ++row) {
+        set.start(row);
+        Frechet<Model, T> search(set, task.workspace + row * frechet_width(task.set.k, task.set.dim, false));
+        const int32_t n = search.solve(task.tolerance, task.most);
+        if (task.iterations) task.iterations[row] = n;
+        T* out = static_cast<T*>(task.set.out) + row * task.set.out_row;
+        if constexpr (Model::ambient) *out++ = static_cast<T>(search.mean.time());
+        for (int64_t first = 0; first < task.set.dim; first += slice) {
+            set.sum_slice(first);
+            for (int64_t j = 0; j < set.count; j += width)
+                store_at(out + first, j, set.count, search.mean.scale() * load_doubles(set.hi + j));
+        }
+        if (!task.variance) continue;
+        double squares = 0, weights = 0;
+        for (int64_t i = 0; i < task.set.k; ++i) {
+            const auto at = search.point(i, nullptr);
+            squares += set.given_weight(i) * search.mean.distance(search.ss, at.share, at.dots).square;
+            weights += set.given_weight(i);
+        }
+        static_cast<T*>(task.variance)[row] = static_cast<T>(search.mean.unit() * squares / weights);
+    }
+}
+
+// With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
+// gives to m through the factors; the same iteration finds it.
+template <class Model, class T>
+void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
+    PointSet<Model, T, true> set(task.set);
+    const int64_t k = task.set.k, dim = task.set.dim;
+    for (int64_t row = begin; row < end; ++row) {
+        set.start(row);
+        double* const factor = task.workspace + row * frechet_width(k, dim, true);
+        double* const u = factor + k;
+        double* const addend = u + (frechet_width(k, dim, true) - k) / 2;
+        Frechet<Model, T> search(set, factor);
+        int32_t n = search.solve(task.tolerance, task.most);
+        const auto& mean = search.mean;
+        const T* g = static_cast<const T*>(task.set.g) + row * task.set.g_row;
+        const double g0 = Model::ambient ? static_cast<double>(*g++) : 0.0;
+        for (int64_t j = 0; j < dim; ++j) u[j] = static_cast<double>(g[j]);
+        double us = 0;
+        const auto along_s = [&] {
+            DotSum<false> dot;
+            for (int64_t first = 0; first < dim; first += slice) {
+                set.sum_slice(first);
+                for (int64_t j = 0; j < set.count; j += width)
+                    dot.add(load_at(u + first, j, set.count), load_doubles(set.hi + j));
+            }
+            us = dot.total().hi;
+        };
+        along_s();
+        int32_t steps = 0;
+        for (bool settled = n < 0; !settled;) {
+            for (int64_t j = 0; j < dim; ++j) addend[j] = 0;
+            for (int64_t i = 0; i < k; ++i) {
+                const auto at = search.point(i, u);
+                const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
+                const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
+                const double h = slope.weight * set.given_weight(i) * d.slope;
+                for (int64_t first = 0; first < dim; first += slice) {
+                    set.sum_slice(first);
+                    for (int64_t j = 0; j < set.count; j += width) {
+                        const Doubles v = load_at(set.point(i) + first, j, set.count);
+                        const Doubles f = set.offset(v, at.tau, at.precision, j).hi;
+                        store_at(addend + first, j, set.count,
+                                 load_at(addend + first, j, set.count) +
+                                     h * (d.along_f * f + d.along_s * load_doubles(set.hi + j)));
+                    }
+                }
+            }
+            double change = 0, size = 0;
+            for (int64_t j = 0; j < dim; ++j) {
+                const double next = static_cast<double>(g[j]) + addend[j];
+                change += (next - u[j]) * (next - u[j]);
+                size += next * next;
+                u[j] = next;
+            }
+            along_s();
+            settled = change <= task.tolerance * task.tolerance * size;
+            if (!settled && (++steps >= task.most || change != change)) {
+                n = -1;
+                break;
+            }
+        }
+        if (task.iterations) task.iterations[row] = n < 0 ? -1 : n + steps;
+        double curvature = 0;
+        for (int64_t i = 0; i < k; ++i) {
+            const T* p = set.point(i);
+            const auto at = search.point(i, u);
+            const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
+            const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
+            const double h = slope.weight * set.given_weight(i) * d.slope;
+            curvature += slope.curvature + h * d.by_curvature;
+            if (task.set.g_w)
+                static_cast<T*>(task.set.g_w)[row * task.set.g_w_row + i] =
+                    static_cast<T>(slope.weight * factor[i]);
+            if (!task.set.g_x) continue;
+            T* out = static_cast<T*>(task.set.g_x) + row * task.set.g_x_row + i * task.set.g_x_point;
+            if constexpr (Model::ambient) *out++ = 0;
+            const double along_f = slope.along_f + h * d.by_f, along_x = slope.along_x + h * d.by_x;
+            for (int64_t first = 0; first < dim; first += slice) {
+                set.sum_slice(first);
+                for (int64_t j = 0; j < set.count; j += width) {
+                    const Doubles v = load_at(p + first, j, set.count), c = load_at(u + first, j, set.count);
+                    const Doubles f = set.offset(v, at.tau, at.precision, j).hi;
+                    store_at(out + first, j, set.count, slope.along_g * c + (along_x * v + along_f * f));
+                }
+            }
+        }
+        if (task.set.g_curvature) static_cast<T*>(task.set.g_curvature)[row] = static_cast<T>(curvature);
+    }
+}
+
 }  // namespace
 
 #define HORO_SET_KERNELS(function)                                                       \
@@ -174,7 +370,14 @@ void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
             function<klein::Midpoint, float>, function<klein::Midpoint, double>          \
         }                                                                                \
     }
-const SetKernel set_kernel = {HORO_SET_KERNELS(midpoint), HORO_SET_KERNELS(midpoint_vjp)};
+#define HORO_FRECHET_KERNELS(function)                                                 \
+    {                                                                                  \
+        {function<poincare::Midpoint, float>, function<poincare::Midpoint, double>}, { \
+            function<lorentz::Midpoint, float>, function<lorentz::Midpoint, double>    \
+        }                                                                              \
+    }
+const SetKernel set_kernel = {HORO_SET_KERNELS(midpoint), HORO_SET_KERNELS(midpoint_vjp),
+                              HORO_FRECHET_KERNELS(frechet), HORO_FRECHET_KERNELS(frechet_vjp)};
 
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo

@@ -30,6 +30,37 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
     });
 }
 
+void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec) {
+    const auto run = (vjp ? kernel().frechet_vjp : kernel().frechet)[model][dtype];
+    parallel_for(exec, task.set.rows, [&](int64_t row) { run(task, row, row + 1); });
+}
+
+namespace {
+const PairsKernel& pairs_kernel() {
+    static const PairsKernel& table = select(scalar::pairs_kernel, avx2::pairs_kernel, avx512::pairs_kernel);
+    return table;
+}
+}  // namespace
+
+void cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec) {
+    const auto run = pairs_kernel().forward[model][dtype];
+    const int64_t across = (task.y.count + pairs_columns - 1) / pairs_columns;
+    parallel_for(exec, (task.x.count + pairs_tile - 1) / pairs_tile * across, [&](int64_t chunk) {
+        run(task, chunk / across * pairs_tile, chunk % across * pairs_columns);
+    });
+}
+
+void cdist_vjp(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec) {
+    const auto run = pairs_kernel().vjp[model][dtype];
+    // as many rows as fit what the kernel holds, depending on dim alone
+    int64_t rows = 8192 / ((task.dim + 7) & ~int64_t{7});
+    rows = rows < 1 ? 1 : rows > pairs_tile ? pairs_tile : rows;
+    parallel_for(exec, (task.x.count + rows - 1) / rows, [&](int64_t chunk) {
+        const int64_t first = chunk * rows, left = task.x.count - first;
+        run(task, first, left < rows ? left : rows);
+    });
+}
+
 const LinearShape& linear_shape(int32_t op) { return linear_kernel().shape[op]; }
 
 namespace {

@@ -30,6 +30,20 @@ struct MidpointTask {
     void* g_curvature;
 };
 
+// What the Frechet mean adds to a MidpointTask.
+struct FrechetTask {
+    MidpointTask set;
+    double tolerance;
+    int32_t most;
+    void* variance;
+    int32_t* iterations;
+    double* workspace;  // frechet_width numbers per row
+};
+// The factors of the weights; for the gradient also its cotangent and the addend to that.
+constexpr int64_t frechet_width(int64_t k, int64_t dim, bool vjp) {
+    return k + (vjp ? 2 * ((dim + 15) & ~int64_t{7}) : 0);
+}
+
 // (rows, dim) points, a (p, dim) matrix and p biases to (rows, p).
 struct LinearTask {
     int64_t rows, dim, p;
@@ -62,10 +76,39 @@ struct LinearShape {
     bool ambient_in, ambient_out, time_column, bias, normed;
 };
 
+struct PairsSide {
+    const void* points;
+    int64_t row, count;
+};
+
+// Distances of all x from all y; for the gradient, that of side x.
+struct PairsTask {
+    int64_t dim;
+    double curvature;
+    bool squared;
+    PairsSide x, y;
+    void* out;
+    int64_t out_row;
+    const void* g;
+    int64_t g_x, g_y;  // strides along x and along y
+    void* gradient;
+    int64_t gradient_row;
+    void* g_curvature;
+};
+constexpr int64_t pairs_tile = 64, pairs_columns = 512;
+
+struct PairsKernel {
+    // by model and storage type: the tile of rows at `row`, pairs_columns columns from `column` on
+    void (*forward[2][2])(const PairsTask& task, int64_t row, int64_t column);
+    void (*vjp[2][2])(const PairsTask& task, int64_t first, int64_t count);
+};
+
 struct SetKernel {
     // rows [begin, end), by model and storage type
     void (*midpoint[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
     void (*midpoint_vjp[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
+    void (*frechet[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
+    void (*frechet_vjp[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
 };
 
 struct LinearKernel {
@@ -79,17 +122,25 @@ struct LinearKernel {
 namespace scalar {
 extern const SetKernel set_kernel;
 extern const LinearKernel linear_kernel;
+extern const PairsKernel pairs_kernel;
 }  // namespace scalar
 namespace avx2 {
 extern const SetKernel set_kernel;
 extern const LinearKernel linear_kernel;
+extern const PairsKernel pairs_kernel;
 }  // namespace avx2
 namespace avx512 {
 extern const SetKernel set_kernel;
 extern const LinearKernel linear_kernel;
+extern const PairsKernel pairs_kernel;
 }  // namespace avx512
 
 void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, const horo_exec& exec);
+
+void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec);
+
+void cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec);
+void cdist_vjp(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec);
 
 const LinearShape& linear_shape(int32_t op);
 int64_t linear_workspace(int32_t op, int64_t rows, int64_t p);  // bytes

@@ -21,36 +21,34 @@ static inline void lane_sums(Doubles* v, double* out) {
     }
 }
 
+// What a pair of rows sums over its coordinates: `row` and `column` see the elements of row i and j of the
+// block first.
 struct Product {
-    static inline Doubles step(Doubles a, Doubles b, Doubles sum) { return multiply_add(a, b, sum); }
-};
-struct SquaredDifference {
-    static inline Doubles step(Doubles a, Doubles b, Doubles sum) {
-        const Doubles d = a - b;
-        return multiply_add(d, d, sum);
-    }
+    Doubles row(Doubles v, int64_t) const { return v; }
+    Doubles column(Doubles v, int64_t) const { return v; }
+    static Doubles step(Doubles a, Doubles b, Doubles sum) { return multiply_add(a, b, sum); }
 };
 
-// out[i * stride + j] = the sum over coordinates of a pair of rows, i < M, j < N. The order of a pair's sum
-// depends on dim alone.
-template <class Pair, int M, int N, class A, class B>
-static inline void pair_tile(const A* a, int64_t a_row, const B* b, int64_t b_row, int64_t dim, double* out,
-                             int64_t stride) {
+// out[i * stride + j], i < M, j < N, of the rows first_a + i and first_b + j of a block. The order of a
+// pair's sum depends on dim alone.
+template <int M, int N, class Pair, class A, class B>
+static inline void pair_tile(const Pair& pair, const A* a, int64_t a_row, int64_t first_a, const B* b,
+                             int64_t b_row, int64_t first_b, int64_t dim, double* out, int64_t stride) {
+    a += first_a * a_row;
+    b += first_b * b_row;
+    out += first_a * stride + first_b;
     Doubles sum[M * N] = {};
-    const auto step = [&](auto&& left, auto&& right) {
+    const auto step = [&](auto&& get) {
         Doubles r[N];
-        for (int j = 0; j < N; ++j) r[j] = right(b + j * b_row);
+        for (int j = 0; j < N; ++j) r[j] = pair.column(get(b + j * b_row), first_b + j);
         for (int i = 0; i < M; ++i) {
-            const Doubles l = left(a + i * a_row);
+            const Doubles l = pair.row(get(a + i * a_row), first_a + i);
             for (int j = 0; j < N; ++j) sum[i * N + j] = Pair::step(l, r[j], sum[i * N + j]);
         }
     };
     int64_t k = 0;
-    for (; k + width <= dim; k += width)
-        step([&](const A* p) { return load_doubles(p + k); },
-             [&](const B* p) { return load_doubles(p + k); });
-    if (k < dim)
-        step([&](const A* p) { return load_at(p, k, dim); }, [&](const B* p) { return load_at(p, k, dim); });
+    for (; k + width <= dim; k += width) step([&](auto* p) { return load_doubles(p + k); });
+    if (k < dim) step([&](auto* p) { return load_at(p, k, dim); });
     if constexpr (M * N % width == 0) {
         double total[M * N];
         lane_sums<M * N>(sum, total);
@@ -69,19 +67,17 @@ static inline void pair_tile(const A* a, int64_t a_row, const B* b, int64_t b_ro
 
 // All pairs of m and n rows.
 template <class Pair, class A, class B>
-static inline void pair_block(const A* a, int64_t a_row, int64_t m, const B* b, int64_t b_row, int64_t n,
-                              int64_t dim, double* out, int64_t stride) {
+static inline void pair_block(const Pair& pair, const A* a, int64_t a_row, int64_t m, const B* b,
+                              int64_t b_row, int64_t n, int64_t dim, double* out, int64_t stride) {
     for (int64_t i = 0; i < m; i += tile_left)
         for (int64_t j = 0; j < n; j += tile_right) {
             if (m - i >= tile_left && n - j >= tile_right) {
-                pair_tile<Pair, tile_left, tile_right>(a + i * a_row, a_row, b + j * b_row, b_row, dim,
-                                                       out + i * stride + j, stride);
+                pair_tile<tile_left, tile_right>(pair, a, a_row, i, b, b_row, j, dim, out, stride);
                 continue;
             }
             for (int64_t r = i; r < smaller(m, i + tile_left); ++r)
                 for (int64_t c = j; c < smaller(n, j + tile_right); ++c)
-                    pair_tile<Pair, 1, 1>(a + r * a_row, a_row, b + c * b_row, b_row, dim,
-                                          out + r * stride + c, stride);
+                    pair_tile<1, 1>(pair, a, a_row, r, b, b_row, c, dim, out, stride);
         }
 }
 

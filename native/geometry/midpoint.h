@@ -32,6 +32,15 @@ struct SetSlopes {
     V along_g, along_f, along_x, weight, curvature;
 };
 
+// How far a point is from the mean, for the Frechet mean: with d the distance over the radius, d^2, sinh(d),
+// cosh(d), factor = d / sinh(d), and for the gradient its slope by a measure of d: its gradient by the mean
+// is slope (along_f f + along_s s), that by the point slope (by_f f + by_x x), that by the curvature slope
+// by_curvature.
+template <class V>
+struct SetDistance {
+    V square, sinh, cosh, factor, slope, along_f, along_s, by_f, by_x, by_curvature;
+};
+
 // 1 - c |x|^2
 template <class V>
 HORO_HD Sum<V> long_gap(double c, Sum<V> xx) {
@@ -78,6 +87,24 @@ struct Midpoint {
             const V e = lambda * i * i * (-dot.gf - 0.5 * c * q * dot.ff);
             return {u, c * u * q, c * u * e * d.hi, e, 0.5 * u * (e * d.hi * dot.xx + q * dot.xf)};
         }
+        // On S = sinh^2(d/2) = c|x - m|^2 / (a b), a = 2 / lambda, b = 2n / D the gap of the mean.
+        HORO_HD SetDistance<V> distance(V ss, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V i = 1.0 / d.hi, lambda = p.lambda.hi;
+            const V s = 0.25 * c * dot.ff * lambda * i / n;
+            const AsinhParts<V> h = asinh_parts<V>(s);
+            const V along = 0.5 * c * lambda / n;
+            return {4.0 * s * h.ratio * h.ratio,
+                    2.0 * square_root<V>(s) * h.root,
+                    1.0 + 2.0 * s,
+                    h.ratio / h.root,
+                    -0.5 * (h.difference + h.ratio / (h.root * h.root)) / h.root,
+                    along,
+                    c * s / n,
+                    -along,
+                    c * lambda * s,
+                    s * (1.0 / c + 0.5 * (ss * i / n + dot.xx * lambda))};
+        }
+        HORO_HD V unit() const { return V{} + 1.0 / c; }  // of squared distances
     };
 };
 
@@ -142,6 +169,23 @@ struct Midpoint {
             return {m, m * gamma, m * g0 / x0, -q / from * (dot.gf + gamma * (from * dot.xf + dot.ff)),
                     0.5 * m * (g0 / x0 - gamma * dot.xf / k)};
         }
+        // On cosh(d) = -<M,X>_L / K, M = q S.
+        HORO_HD SetDistance<V> distance(V, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V w = (dot.xf * dot.xf + k * dot.ff) / (k * n * n);  // sinh^2(d)
+            const AsinhParts<V> h = asinh_parts<V>(w);
+            const V x0 = p.lambda.hi, m0 = q * t.hi, apart = x0 - m0;
+            return {w * h.ratio * h.ratio,
+                    square_root<V>(w),
+                    h.root,
+                    h.ratio,
+                    -h.difference * h.root,
+                    1.0 / (k * tau(p).hi),
+                    V{},
+                    -q / k,
+                    V{},
+                    (0.5 * apart * apart / (x0 * m0) - w / (1.0 + h.root)) / k};
+        }
+        HORO_HD V unit() const { return V{} + k; }
     };
 };
 

@@ -183,6 +183,49 @@ HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, i
                                    void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
                                    int64_t g_w_row_stride, void* g_curvature, const horo_exec* exec);
 
+/* out[i, j] = dist(x_i, y_j) of HORO_POINCARE or HORO_LORENTZ, its square if squared != 0: x (n) and y (m)
+ * points, out n rows of m numbers. Differences are formed before they are squared, so close points are exact;
+ * nothing larger than a tile is held. */
+HORO_API int32_t horo_cdist(int32_t model, int32_t dtype, int64_t n, int64_t m, int64_t dim, const void* x,
+                            int64_t x_stride, const void* y, int64_t y_stride, double curvature,
+                            int32_t squared, void* out, int64_t out_stride, const horo_exec* exec);
+
+/* The gradients of horo_cdist; zero where x_i = y_j. g: n rows of m numbers; g_curvature: n numbers, each the
+ * sum over a row. */
+HORO_API int32_t horo_cdist_vjp(int32_t model, int32_t dtype, int64_t n, int64_t m, int64_t dim,
+                                const void* x, int64_t x_stride, const void* y, int64_t y_stride,
+                                double curvature, int32_t squared, const void* g, int64_t g_stride, void* g_x,
+                                int64_t g_x_stride, void* g_y, int64_t g_y_stride, void* g_curvature,
+                                const horo_exec* exec);
+
+/* out[r] = the Frechet mean of the k points x[r, 0..k): the point of least sum_i w_i dist(out, x_i)^2;
+ * operands as horo_midpoint, weights 0 or more. Midpoints with weights w_i d_i/sinh(d_i), d_i the distance
+ * over the radius, are taken again and again (A. Lou et al., "Differentiating through the Frechet Mean"
+ * (2020)) until one moves by at most `tolerance` radii, or max_iterations times. variance: sum_i w_i dist^2 /
+ * sum_i w_i, one number per row, or NULL; iterations: how many were taken, one per row, or NULL; a row that
+ * did not get there has -1. workspace: of horo_frechet_workspace, alignment 8. */
+HORO_API int32_t horo_frechet_mean(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                                   const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                                   int64_t w_row_stride, double curvature, double tolerance,
+                                   int32_t max_iterations, void* out, int64_t out_stride, void* variance,
+                                   int32_t* iterations, void* workspace, int64_t workspace_bytes,
+                                   const horo_exec* exec);
+
+/* The gradients of horo_frechet_mean's out, by the implicit function theorem: the mean is found again in
+ * float64, then the linear equation of the gradient is solved by the same iteration. g etc. as
+ * horo_midpoint_vjp; iterations as above, for both together. */
+HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                                       const void* x, int64_t x_row_stride, int64_t x_point_stride,
+                                       const void* w, int64_t w_row_stride, double curvature,
+                                       double tolerance, int32_t max_iterations, const void* g,
+                                       int64_t g_stride, void* g_x, int64_t g_x_row_stride,
+                                       int64_t g_x_point_stride, void* g_w, int64_t g_w_row_stride,
+                                       void* g_curvature, int32_t* iterations, void* workspace,
+                                       int64_t workspace_bytes, const horo_exec* exec);
+
+/* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
+HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
+
 /* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
  * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
  * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
@@ -203,11 +246,6 @@ HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, i
 #define HORO_LORENTZ_LINEAR 4
 #define HORO_LORENTZ_MLR 5
 #define HORO_LORENTZ_DIST2PLANE 6
-
-/* Says (0 or 1) whether points come and go with a time coordinate, whether m has a column for it, and whether
- * the operation takes a bias. */
-HORO_API int32_t horo_linear_shape(int32_t op, int32_t* ambient_in, int32_t* ambient_out,
-                                   int32_t* time_column, int32_t* bias);
 
 /* Inner products in float64: relative error of a result at most a few units of its type, plus what its
  * conditioning makes of one. */
