@@ -237,6 +237,35 @@ def s_logmap(x, y, kappa):
     return scale(2 / lam(x, -kappa), curved(mp.atan, mp.atanh, mobius_add(neg(x), y, -kappa), kappa))
 
 
+# ---- Sets of points, maps by a matrix
+
+
+def minkowski_sum(vectors, w):
+    return [mp.fsum(a * v[j] for a, v in zip(w, vectors)) for j in range(len(vectors[0]))]
+
+
+def midpoint(X, w, c):
+    """(1/2) (x) [sum w lambda x / sum w (lambda - 1)]"""
+    lambdas = [lam(x, c) for x in X]
+    top = minkowski_sum(X, [a * b for a, b in zip(w, lambdas)])
+    return scalar_mul(mpf(1) / 2, scale(1 / mp.fsum(a * (b - 1) for a, b in zip(w, lambdas)), top), c)
+
+
+def centroid(X, w, K):
+    s = minkowski_sum([lift(x, K) for x in X], w)
+    return scale(mp.sqrt(K) / mp.sqrt(-minkowski(s, s)), s)
+
+
+def einstein_midpoint(X, w, c):
+    u = [a / mp.sqrt(1 - c * dot(x, x)) for a, x in zip(w, X)]
+    return scale(1 / mp.fsum(u), minkowski_sum(X, u))
+
+
+def matvec(M, x, c):
+    y = logmap0(x, c)
+    return expmap0([dot(row, y) for row in M], c)
+
+
 # ---- Adapter
 
 
@@ -295,6 +324,10 @@ OPERATIONS = {
     "stereographic.mobius_add": ("x ball, y ball", "kappa", lambda x, y, k: mobius_add(x, y, -k)),
     "stereographic.expmap": ("x ball, v vector", "kappa", s_expmap),
     "stereographic.logmap": ("x ball, y ball", "kappa", s_logmap),
+    "poincare.midpoint": ("X balls, w weights", "c", midpoint),
+    "klein.midpoint": ("X balls, w weights", "c", einstein_midpoint),
+    "lorentz.centroid": ("X points, w weights", "K", centroid),
+    "poincare.mobius_matvec": ("M matrix, x ball", "c", matvec),
     "hyplora": ("x vector, A matrix, B matrix", "K s scaling", hyplora),
 }
 SHARED = {"matrix"}
