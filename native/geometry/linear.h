@@ -1,14 +1,14 @@
 // Maps of a batch of points by a matrix, one row of it per output: everything an output needs of a point and
 // of a matrix row is their inner product and a few numbers of each.
 //
-// An operation is a struct. `Row`: the numbers of a point, from |x|^2; `Column`: those of a matrix row z, from
-// |z|^2 and its bias; `value`: of their product. With `row_sums` the squares of the values are summed over a
-// row, and `Result` makes the output of the total and of each value; without, the values are the output. For
-// the gradient `reduce` makes `shares` sums over a row; then `Back` gives for each output the cotangents of the
-// product, of |z| and of the bias, and from the totals of what each adds those of the row and the curvature.
-// Formulas: O. Ganea et al., "Hyperbolic Neural Networks" (2018); R. Shimizu et al., "Hyperbolic Neural
-// Networks++" (2021); W. Chen et al., "Fully Hyperbolic Neural Networks" (2022); A. Bdeir et al., "Fully
-// Hyperbolic Convolutional Neural Networks" (2024).
+// An operation is a struct. `Row`: the numbers of a point, from |x|^2; `Column`: those of a matrix row z,
+// from |z|^2 and its bias; `value`: of their product. With `row_sums` the squares of the values are summed
+// over a row, and `Result` makes the output of the total and of each value; without, the values are the
+// output. For the gradient `reduce` makes `shares` sums over a row; then `Back` gives for each output the
+// cotangents of the product, of |z| and of the bias, and from the totals of what each adds those of the row
+// and the curvature. Formulas: O. Ganea et al., "Hyperbolic Neural Networks" (2018); R. Shimizu et al.,
+// "Hyperbolic Neural Networks++" (2021); W. Chen et al., "Fully Hyperbolic Neural Networks" (2022); A. Bdeir
+// et al., "Fully Hyperbolic Convolutional Neural Networks" (2024).
 #pragma once
 #include "geometry/row_op.h"
 
