@@ -2,13 +2,13 @@
 // of a matrix row is their inner product and a few numbers of each.
 //
 // An operation is a struct. `Row`: the numbers of a point, from |x|^2; `Column`: those of a matrix row z,
-// from |z|^2 and its bias; `value`: of their product. An operation with `row_sums` sums `share` of the values
-// over a row and makes the output of it and of each value; others give the values themselves. The gradient
-// sums `shares` over a row, then gives for each output the cotangents of the product, of |z| and of the bias,
-// and what the output adds to the cotangents of the row and of the curvature; `Back` puts the latter
-// together. Formulas: O. Ganea et al., "Hyperbolic Neural Networks" (2018); R. Shimizu et al., "Hyperbolic
-// Neural Networks++" (2021); W. Chen et al., "Fully Hyperbolic Neural Networks" (2022); A. Bdeir et al.,
-// "Fully Hyperbolic Convolutional Neural Networks" (2024).
+// from |z|^2 and its bias; `value`: of their product. With `row_sums` the squares of the values are summed
+// over a row, and `Result` makes the output of the total and of each value; without, the values are the
+// output. For the gradient `reduce` makes `shares` sums over a row; then `Back` gives for each output the
+// cotangents of the product, of |z| and of the bias, and from the totals of what each adds those of the row
+// and the curvature. Formulas: O. Ganea et al., "Hyperbolic Neural Networks" (2018); R. Shimizu et al.,
+// "Hyperbolic Neural Networks++" (2021); W. Chen et al., "Fully Hyperbolic Neural Networks" (2022); A. Bdeir
+// et al., "Fully Hyperbolic Convolutional Neural Networks" (2024).
 #pragma once
 #include "geometry/row_op.h"
 
