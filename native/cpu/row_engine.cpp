@@ -48,7 +48,7 @@ struct Bf16 {
     using Stored = uint16_t;
     using Number = float;
     static constexpr bool converted = true;
-    static constexpr double rounding = 0x1p-9;
+    static constexpr double rounding = 0x1p-8;
     static void get(const uint16_t* p, float* x, int64_t n) { bf16_to_f32(p, x, n); }
     static void put(const float* x, uint16_t* p, int64_t n) { bf16_from_f32(x, p, n); }
 };
@@ -57,7 +57,7 @@ struct F16 {
     using Stored = uint16_t;
     using Number = float;
     static constexpr bool converted = true;
-    static constexpr double rounding = 0x1p-12;
+    static constexpr double rounding = 0x1p-11;
     static void get(const uint16_t* p, float* x, int64_t n) { f16_to_f32(p, x, n); }
     static void put(const float* x, uint16_t* p, int64_t n) { f16_from_f32(x, p, n); }
 };
