@@ -169,6 +169,7 @@ final class FinetuneCommand implements Callable<Integer> {
                 split.training().size(),
                 split.validation().size(),
                 split.test().size());
+        runs.requireMemory(lm, adapterOptions, options, split, out);
         CausalLm.Loss loss = lm.loss(split.test());
         List<Map<String, Object>> reports = new ArrayList<>();
         try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE));

@@ -179,6 +179,22 @@ public final class CausalLm implements AutoCloseable {
         adapter.save(target, directory.toString());
     }
 
+    /**
+     * What training takes at most.
+     *
+     * @param sequences per micro-batch
+     * @param length of the longest sequence, in positions
+     */
+    public MemoryEstimate memory(AdapterOptions options, int sequences, int length) {
+        requireNoAdapter();
+        Adapter trial = Adapter.create(model, options, 0);
+        try {
+            return MemoryEstimate.of(model, trial, sequences, length);
+        } finally {
+            trial.detach();
+        }
+    }
+
     /** A trainer for the attached adapter. */
     public Trainer trainer(TrainOptions options) {
         if (adapter == null) {

@@ -159,6 +159,13 @@ final class LowRankBranch {
                 image);
     }
 
+    /** Bytes that forward and backward of so many tokens take. */
+    long activationBytes(long tokens, Exec exec) {
+        return tokens * (rank * (long) Float.BYTES + 3 * Double.BYTES)
+                + ((long) rank * rank + 2) * Double.BYTES
+                + shape.workspaceBytes(exec, tokens);
+    }
+
     /** HypLoRA's gain of a token of the last forward pass. */
     double gain(long token) {
         return gain.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
