@@ -45,8 +45,20 @@ final class DataFlags {
             description = "Longest sequence in tokens (default: 256 or the model's).")
     private Integer maxLength;
 
+    @Option(
+            names = "--answer-tokens",
+            paramLabel = "N",
+            defaultValue = "48",
+            description = "Longest generated answer in tokens (default: ${DEFAULT-VALUE}).")
+    private int answerTokens;
+
+    int answerTokens() {
+        return answerTokens;
+    }
+
     /** Fails if the options make no sense. */
     void check() {
+        UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         if (maxLength != null) {
             UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
         }
@@ -92,6 +104,7 @@ final class DataFlags {
         to.put("test", text(test));
         to.put("loss-on", lossOn.toString().toLowerCase(java.util.Locale.ROOT));
         to.put("max-length", context(lm));
+        to.put("answer-tokens", answerTokens);
     }
 
     private static String text(Path path) {

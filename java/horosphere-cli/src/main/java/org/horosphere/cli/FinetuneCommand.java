@@ -398,7 +398,7 @@ final class FinetuneCommand implements Callable<Integer> {
         CausalLm.Score score =
                 lm.solve(
                         problems,
-                        Defaults.ANSWER_TOKENS,
+                        data.answerTokens(),
                         done -> Terminal.progress("answering", done, problems.size()));
         out.printf(
                 Locale.ROOT,

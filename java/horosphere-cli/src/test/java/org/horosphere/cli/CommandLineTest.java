@@ -297,6 +297,38 @@ class CommandLineTest {
     }
 
     @Test
+    void comparesAdaptersAndWritesAReport() throws IOException {
+        Path report = dir.resolve("reports/r.html");
+        Path json = dir.resolve("r.json");
+        Result result =
+                Result.of(
+                        "compare",
+                        "--model",
+                        model.toString(),
+                        "--data",
+                        data.toString(),
+                        "--adapters",
+                        "base,lora,hyplora",
+                        "--seeds",
+                        "2",
+                        "--steps",
+                        "2",
+                        "--answer-tokens",
+                        "3",
+                        "--out",
+                        report.toString(),
+                        "--json",
+                        json.toString());
+        assertEquals(0, result.code(), result.err());
+        assertEquals("", result.err());
+        assertTrue(result.out().contains("hyplora − lora"), result.out());
+        assertTrue(Files.readString(report).contains("Which adapter?"));
+        assertEquals(3, new ObjectMapper().readTree(json.toFile()).get("results").size());
+        assertFails(2, "'magic'", "compare", "--adapters", "base,magic");
+        assertFails(1, "cannot write", "compare", "--out", models.toString());
+    }
+
+    @Test
     void epochsBecomeSteps() throws IOException {
         String[] line = finetune(model, data, "--epochs", "2.5");
         List<String> without = new java.util.ArrayList<>(List.of(line));
@@ -353,7 +385,8 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"finetune", "eval", "generate", "pretrain", "merge", "verify"})
+    @ValueSource(
+            strings = {"finetune", "eval", "compare", "generate", "pretrain", "merge", "verify"})
     void helpNamesEveryOption(String command) {
         Result result = Result.of(command, "--help");
         assertEquals(0, result.code());

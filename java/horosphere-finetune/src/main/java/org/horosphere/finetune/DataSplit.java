@@ -53,6 +53,15 @@ public record DataSplit(
                 problems.subList(0, Math.min(MAX_PROBLEMS, problems.size())));
     }
 
+    /** The same with at most so many held-out examples and problems. */
+    public DataSplit limited(int most) {
+        return new DataSplit(
+                training,
+                validation,
+                test.subList(0, Math.min(most, test.size())),
+                problems.subList(0, Math.min(most, problems.size())));
+    }
+
     /** SHA-256 of the held-out examples and problems. */
     public String testFingerprint() {
         return Fingerprint.ofExamples(test) + Fingerprint.of(problems.toString());
