@@ -60,6 +60,8 @@ final class CompareCommand implements Callable<Integer> {
 
     @Option(
             names = "--quick",
+            arity = "0..1",
+            fallbackValue = "true",
             description = "A look in under a minute: 2 seeds, 100 steps, 50 held-out examples.")
     private boolean quick;
 

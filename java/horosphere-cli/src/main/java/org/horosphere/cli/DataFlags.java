@@ -1,10 +1,12 @@
 package org.horosphere.cli;
 
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Map;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.Template;
 import picocli.CommandLine.Option;
 
 /** Which model is trained on which data. */
@@ -21,7 +23,7 @@ final class DataFlags {
             names = "--data",
             paramLabel = "FILE",
             description =
-                    "Records (prompt/completion, instruction/output, question/answer) if the name ends in .jsonl or .json, else plain text.")
+                    "Records (prompt/completion, instruction/output, messages, question/answer) if the name ends in .jsonl, .json or .csv, else plain text.")
     private Path data;
 
     @Option(
@@ -35,9 +37,30 @@ final class DataFlags {
             names = "--loss-on",
             paramLabel = "WHAT",
             defaultValue = "completion",
-            description =
-                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+            description = "Of records: completion or all tokens (default: ${DEFAULT-VALUE}).")
     private Dataset.Loss lossOn;
+
+    @Option(
+            names = "--template",
+            paramLabel = "NAME",
+            defaultValue = "auto",
+            description =
+                    "How records become text: auto, alpaca, chatml, llama2, llama3 or gemma (default: ${DEFAULT-VALUE}).")
+    private Template template;
+
+    @Option(
+            names = "--truncate",
+            arity = "0..1",
+            fallbackValue = "true",
+            description = "Cut records that are too long at their end; else they are left out.")
+    private boolean truncate;
+
+    @Option(
+            names = "--pack",
+            arity = "0..1",
+            fallbackValue = "true",
+            description = "Put short training examples together into sequences of --max-length.")
+    private boolean pack;
 
     @Option(
             names = "--max-length",
@@ -84,11 +107,16 @@ final class DataFlags {
                 test == null && !embedded
                         ? null
                         : load(lm, test == null ? Defaults.testData() : test);
-        return DataSplit.of(all, held, seed);
+        DataSplit split = DataSplit.of(all, held, seed);
+        return pack ? split.packed(context(lm)) : split;
     }
 
     private Dataset load(CausalLm lm, Path file) {
-        Dataset dataset = Dataset.load(file, lm.tokenizer(), context(lm), lossOn);
+        Dataset dataset =
+                Dataset.load(
+                        file,
+                        lm.tokenizer(),
+                        new Dataset.Format(context(lm), lossOn, truncate, template));
         if (dataset.dropped() > 0) {
             System.err.printf(
                     "horo: %s: %d examples longer than %d tokens were left out%n",
@@ -102,8 +130,11 @@ final class DataFlags {
         to.put("model", text(model));
         to.put("data", text(data));
         to.put("test", text(test));
-        to.put("loss-on", lossOn.toString().toLowerCase(java.util.Locale.ROOT));
+        to.put("loss-on", lossOn.toString().toLowerCase(Locale.ROOT));
+        to.put("template", template.toString());
         to.put("max-length", context(lm));
+        to.put("truncate", truncate);
+        to.put("pack", pack);
         to.put("answer-tokens", answerTokens);
     }
 

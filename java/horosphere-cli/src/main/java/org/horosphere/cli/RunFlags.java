@@ -45,6 +45,8 @@ final class RunFlags {
 
     @Option(
             names = "--ignore-memory",
+            arity = "0..1",
+            fallbackValue = "true",
             description = "Begin even if the estimate says that the memory does not suffice.")
     private boolean ignoreMemory;
 

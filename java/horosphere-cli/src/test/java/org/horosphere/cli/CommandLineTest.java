@@ -270,7 +270,16 @@ class CommandLineTest {
                         "{\"preset\": \"hyplora-paper\", \"rank\": 3, \"lr\": 0.5,"
                                 + " \"targets\": [\"q_proj\", \"v_proj\"]}");
         Result result =
-                Result.of(finetune(model, data, "--config", config.toString(), "--lr", "0.25"));
+                Result.of(
+                        finetune(
+                                model,
+                                data,
+                                "--config",
+                                config.toString(),
+                                "--lr",
+                                "0.25",
+                                "--truncate",
+                                "--pack"));
         assertEquals(0, result.code(), result.err());
         JsonNode run = new ObjectMapper().readTree(output.resolve("run.json").toFile());
         assertEquals(0.25, run.get("lr").doubleValue(), "flag");
@@ -278,6 +287,8 @@ class CommandLineTest {
         assertEquals("[\"q_proj\",\"v_proj\"]", run.get("targets").toString(), "file");
         assertEquals(128, run.get("alpha").doubleValue(), "preset");
         assertEquals("all", run.get("loss-on").asText(), "preset");
+        assertTrue(run.get("truncate").booleanValue(), "a flag does not undo the preset");
+        assertTrue(run.get("pack").booleanValue(), "flag");
         assertEquals(
                 2, run.get("steps").intValue(), "--steps counts more than the preset's epochs");
 
@@ -455,6 +466,9 @@ class CommandLineTest {
                 "finetune --max-length -7; --max-length",
                 "finetune --adapter magic; magic",
                 "finetune --loss-on prompt; prompt",
+                "finetune --template morse; morse",
+                "finetune --answer-tokens 0; --answer-tokens",
+                "eval --answer-tokens 0; --answer-tokens",
                 "finetune --seed 1 --seed 2; --seed",
                 "eval --max-length 0; --max-length",
                 "eval nonsense; nonsense",
