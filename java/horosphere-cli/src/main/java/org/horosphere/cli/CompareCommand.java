@@ -62,6 +62,7 @@ final class CompareCommand implements Callable<Integer> {
             names = "--quick",
             arity = "0..1",
             fallbackValue = "true",
+            paramLabel = "true|false",
             description = "A look in under a minute: 2 seeds, 100 steps, 50 held-out examples.")
     private boolean quick;
 

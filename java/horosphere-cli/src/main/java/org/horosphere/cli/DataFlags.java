@@ -52,6 +52,7 @@ final class DataFlags {
             names = "--truncate",
             arity = "0..1",
             fallbackValue = "true",
+            paramLabel = "true|false",
             description = "Cut records that are too long at their end; else they are left out.")
     private boolean truncate;
 
@@ -59,6 +60,7 @@ final class DataFlags {
             names = "--pack",
             arity = "0..1",
             fallbackValue = "true",
+            paramLabel = "true|false",
             description = "Put short training examples together into sequences of --max-length.")
     private boolean pack;
 

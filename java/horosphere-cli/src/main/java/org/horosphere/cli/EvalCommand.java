@@ -53,6 +53,7 @@ final class EvalCommand implements Callable<Integer> {
             names = "--truncate",
             arity = "0..1",
             fallbackValue = "true",
+            paramLabel = "true|false",
             description = "Cut records that are too long at their end; else they are left out.")
     private boolean truncate;
 

@@ -95,8 +95,6 @@ final class FinetuneCommand implements Callable<Integer> {
     @Mixin private TrainingOptions training;
 
     private final PrintStream out = System.out;
-    private volatile TrainingRun current;
-    private volatile boolean interrupted;
 
     /** The untuned model on the held-out data. */
     private record Before(CausalLm.Loss loss, CausalLm.Score score) {}
@@ -172,14 +170,13 @@ final class FinetuneCommand implements Callable<Integer> {
         runs.requireMemory(lm, adapterOptions, options, split, out);
         CausalLm.Loss loss = lm.loss(split.test());
         List<Map<String, Object>> reports = new ArrayList<>();
-        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE));
-                Interrupt interrupt = Interrupt.install(this::stop)) {
+        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE))) {
             // from now on --resume knows the options
             Reports.writeJson(
                     target.resolve(TrainingRun.CONFIGURATION),
                     configuration(lm, adapterOptions, options, seeds));
             Before before = new Before(loss, base(lm, split, target));
-            for (int i = 0; i < seeds && !interrupted; i++) {
+            for (int i = 0; i < seeds; i++) {
                 TrainingRun run = prepared.get(i);
                 if (run == null) {
                     reports.add(TrainingRun.results(directory(target, i, seeds)));
@@ -202,9 +199,6 @@ final class FinetuneCommand implements Callable<Integer> {
                 }
                 reports.add(report);
                 lm.detach();
-            }
-            if (interrupt.happened()) {
-                return Main.INTERRUPTED;
             }
             claim.keep();
         }
@@ -246,14 +240,6 @@ final class FinetuneCommand implements Callable<Integer> {
                 new TrainingRun.Keeping(saveEvery, resume, events));
     }
 
-    private void stop() {
-        interrupted = true;
-        TrainingRun run = current;
-        if (run != null) {
-            run.stop();
-        }
-    }
-
     /** One run; null if it was stopped. */
     private Map<String, Object> run(
             CausalLm lm,
@@ -273,25 +259,23 @@ final class FinetuneCommand implements Callable<Integer> {
                     target,
                     run.resumedAt());
         }
-        current = run;
-        if (interrupted) {
-            run.stop(); // between the flag and the field
-        }
         String name = seeds == 1 ? "training" : "seed " + options.seed();
         TrainingRun.Outcome outcome;
-        try (TrainingProgress progress =
-                new TrainingProgress(out, name, run.resumedAt(), options.steps())) {
-            outcome = run.run(configuration(lm, adapterOptions, options, 1), progress);
-        }
-        if (outcome.stopped()) {
-            out.printf(
-                    Locale.ROOT,
-                    "stopped after step %d of %d; adapter of step %d saved in %s, --resume goes on%n",
-                    outcome.result().steps(),
-                    options.steps(),
-                    outcome.result().bestStep(),
-                    target);
-            return null;
+        try (Interrupt interrupt = Interrupt.install(run::stop)) {
+            try (TrainingProgress progress =
+                    new TrainingProgress(out, name, run.resumedAt(), options.steps())) {
+                outcome = run.run(configuration(lm, adapterOptions, options, 1), progress);
+            }
+            if (interrupt.happened()) {
+                out.printf(
+                        Locale.ROOT,
+                        "stopped after step %d of %d; adapter of step %d saved in %s, --resume goes on%n",
+                        outcome.result().steps(),
+                        options.steps(),
+                        outcome.result().bestStep(),
+                        target);
+                return null;
+            }
         }
         Adapter trained = lm.adapter();
         CausalLm.Loss loss = lm.loss(split.test());

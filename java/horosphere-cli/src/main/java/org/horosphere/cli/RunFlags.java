@@ -47,6 +47,7 @@ final class RunFlags {
             names = "--ignore-memory",
             arity = "0..1",
             fallbackValue = "true",
+            paramLabel = "true|false",
             description = "Begin even if the estimate says that the memory does not suffice.")
     private boolean ignoreMemory;
 

@@ -7,6 +7,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.CancellationException;
 
 /**
  * Adapters compared on equal terms: the same model, data, steps, batches and seeds for each, the
@@ -236,9 +237,15 @@ public final class Comparison {
                 int steps = arm.adapter() == null ? 0 : arm.training().steps();
                 Trainer.Listener listener =
                         progress.begins(arm.name(), seed + s, number, total, steps);
-                Run run = arm.adapter() == null ? untuned() : train(arm, seed + s, listener);
-                if (stopped) {
+                Run run;
+                try {
+                    run = arm.adapter() == null ? untuned() : train(arm, seed + s, listener);
+                } catch (CancellationException e) {
                     break;
+                } catch (TrainingException e) {
+                    lm.detach();
+                    throw new TrainingException(
+                            arm.name() + ", seed " + (seed + s) + ": " + e.getMessage());
                 }
                 if (arm.adapter() != null) {
                     parameters.put(arm.name(), lm.adapter().parameterCount());
@@ -367,9 +374,7 @@ public final class Comparison {
                             }
                         });
         double seconds = (System.nanoTime() - started) / 1e9;
-        if (stopped) {
-            return null;
-        }
+        requireGoing();
         Map<String, Double> curvature = new TreeMap<>();
         if (arm.adapter().kind().isHyperbolic()) {
             lm.adapter()
@@ -404,7 +409,13 @@ public final class Comparison {
     }
 
     private boolean[] answers() {
-        return lm.solve(data.problems(), answerTokens, done -> {}).correct();
+        return lm.solve(data.problems(), answerTokens, done -> requireGoing()).correct();
+    }
+
+    private void requireGoing() {
+        if (stopped) {
+            throw new CancellationException();
+        }
     }
 
     private static String reference(List<Result> results) {
