@@ -18,6 +18,7 @@ import org.horosphere.finetune.AdapterKind;
 import org.horosphere.finetune.AdapterOptions;
 import org.horosphere.finetune.AtomicFiles;
 import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.CheckpointException;
 import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.TrainOptions;
@@ -154,10 +155,11 @@ final class FinetuneCommand implements Callable<Integer> {
         // every run is prepared before the first one starts: what cannot work fails now
         List<TrainingRun> prepared = new ArrayList<>();
         for (int i = 0; i < seeds; i++) {
-            boolean ended =
-                    seeds > 1 && resume && TrainingRun.hasEnded(directory(target, i, seeds));
-            prepared.add(
-                    ended ? null : prepare(lm, adapterOptions, options, split, target, i, seeds));
+            prepared.add(prepare(lm, adapterOptions, options, split, target, i, seeds));
+        }
+        if (prepared.stream().allMatch(TrainingRun::hasEnded) && seeds == 1) {
+            throw new CheckpointException(
+                    target + ": the run there has ended, there is nothing to resume");
         }
         out.printf(
                 Locale.ROOT,
@@ -178,8 +180,8 @@ final class FinetuneCommand implements Callable<Integer> {
             Before before = new Before(loss, base(lm, split, target));
             for (int i = 0; i < seeds; i++) {
                 TrainingRun run = prepared.get(i);
-                if (run == null) {
-                    reports.add(TrainingRun.results(directory(target, i, seeds)));
+                if (run.hasEnded()) {
+                    reports.add(run.results());
                     out.printf("seed %d: has ended before%n", options.seed() + i);
                     continue;
                 }

@@ -14,12 +14,16 @@ import java.util.Locale;
  */
 record HeatMap(
         List<String> rows, List<String> columns, double[][] values, double centre, int digits) {
-    private static final int CELL_WIDTH = 58;
-    private static final int CELL_HEIGHT = 28;
+    /** Wider matrices are drawn small, without numbers. */
+    private static final int MOST_NUMBERED = 12;
+
     private static final int LETTER = 8;
 
     /** An SVG element. */
     String svg() {
+        boolean numbered = columns.size() <= MOST_NUMBERED;
+        int cellWidth = numbered ? 58 : 18;
+        int cellHeight = numbered ? 28 : 18;
         double widest = 1e-12;
         for (double[] row : values) {
             for (double value : row) {
@@ -28,8 +32,8 @@ record HeatMap(
         }
         int left = 12 + LETTER * rows.stream().mapToInt(String::length).max().orElse(0);
         int top = 24;
-        int width = left + CELL_WIDTH * columns.size();
-        int height = top + CELL_HEIGHT * rows.size();
+        int width = left + cellWidth * columns.size();
+        int height = top + cellHeight * rows.size();
         StringBuilder out = new StringBuilder();
         out.append(
                 String.format(
@@ -40,27 +44,29 @@ record HeatMap(
                         width,
                         height));
         for (int c = 0; c < columns.size(); c++) {
-            text(out, left + CELL_WIDTH * c + CELL_WIDTH / 2, 16, "middle", columns.get(c));
+            text(out, left + cellWidth * c + cellWidth / 2, 16, "middle", columns.get(c));
         }
         for (int r = 0; r < rows.size(); r++) {
-            int y = top + CELL_HEIGHT * r;
-            text(out, left - 8, y + 19, "end", rows.get(r));
+            int y = top + cellHeight * r;
+            text(out, left - 8, y + cellHeight / 2 + 4, "end", rows.get(r));
             for (int c = 0; c < columns.size(); c++) {
                 double value = values[r][c];
                 if (Double.isNaN(value)) {
                     continue;
                 }
-                int x = left + CELL_WIDTH * c;
+                int x = left + cellWidth * c;
                 out.append(
                         String.format(
                                 Locale.ROOT,
                                 "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"/>",
                                 x,
                                 y,
-                                CELL_WIDTH - 2,
-                                CELL_HEIGHT - 2,
+                                cellWidth - 2,
+                                cellHeight - 2,
                                 color((value - centre) / widest)));
-                text(out, x + CELL_WIDTH / 2 - 1, y + 18, "middle", Html.number(value, digits));
+                if (numbered) {
+                    text(out, x + cellWidth / 2 - 1, y + 18, "middle", Html.number(value, digits));
+                }
             }
         }
         return out.append("</svg>").toString();
