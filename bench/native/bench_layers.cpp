@@ -130,7 +130,7 @@ void products(int32_t type, const char* stored) {
             const std::vector<float> a = filled(s[0] * s[2]), b = filled(s[1] * s[2]);
             std::vector<float> c(static_cast<size_t>(s[0] * s[1]));
             const double seconds = best([&] {
-                horo_gemm(0, trans_b, s[0], s[1], s[2], 1, a.data(), s[2], type, b.data(),
+                horo_gemm(0, trans_b, s[0], s[1], s[2], 1, HORO_F32, a.data(), s[2], type, b.data(),
                           trans_b ? s[2] : s[1], 0, c.data(), s[1], exec);
             });
             const double flops =

@@ -1,6 +1,7 @@
 #include "cpu/gemm.h"
 
 #include "abi/status.h"
+#include "cpu/dnnl.h"
 
 namespace {
 bool fits(int64_t rows, int64_t cols, int64_t ld) {
@@ -12,18 +13,24 @@ extern "C" {
 
 int32_t horo_gemm_load(const char* path) {
     HORO_REQUIRE(path, "path: null");
-    const char* reason = horo::load_gemm_provider(path);
+    const char* reason = horo::load_dnnl(path);
     return reason ? horo::fail(HORO_UNSUPPORTED, "cannot load oneDNN: %s", reason) : HORO_OK;
 }
 
-const char* horo_gemm_provider(void) { return horo::gemm_provider(); }
+const char* horo_gemm_provider(void) {
+    const char* name = horo::dnnl_name();
+    return name ? name : "built-in";
+}
 
 int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-                  const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb, double beta,
-                  float* c, int64_t ldc, const horo_exec* exec) {
+                  int32_t a_type, const void* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
+                  double beta, float* c, int64_t ldc, const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(b_type == HORO_F32 || b_type == HORO_BF16 || b_type == HORO_F16,
                  "b_type: %d, expected float32, bfloat16 or float16", b_type);
+    HORO_REQUIRE(a_type == HORO_F32 || (a_type == HORO_BF16 && b_type == HORO_BF16),
+                 "a_type: %d, expected float32, or bfloat16 with a bfloat16 B", a_type);
+    HORO_REQUIRE(a_type == HORO_F32 || alpha == 1, "alpha: %g, expected 1 for a bfloat16 A", alpha);
     HORO_REQUIRE(m >= 0 && n >= 0 && k >= 0, "m, n, k: %lld, %lld, %lld, expected 0 or more",
                  static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k));
     HORO_REQUIRE(fits(trans_a ? k : m, trans_a ? m : k, lda),
@@ -39,8 +46,8 @@ int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_
     HORO_REQUIRE(k == 0 || a, "a: null");
     HORO_REQUIRE(k == 0 || b, "b: null");
     return horo::guarded([&] {
-        const char* failure = horo::gemm({trans_a != 0, trans_b != 0, m, n, k, static_cast<float>(alpha), a,
-                                          lda, b_type, b, ldb, static_cast<float>(beta), c, ldc},
+        const char* failure = horo::gemm({trans_a != 0, trans_b != 0, m, n, k, static_cast<float>(alpha),
+                                          a_type, a, lda, b_type, b, ldb, static_cast<float>(beta), c, ldc},
                                          horo::resolve(exec));
         return failure ? horo::fail(HORO_INTERNAL, "%s", failure) : HORO_OK;
     });

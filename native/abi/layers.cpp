@@ -10,6 +10,8 @@
 
 namespace {
 
+constexpr int64_t dtype_bytes[4] = {4, 8, 2, 2};
+
 using horo::fail;
 using horo::parallel_for;
 using horo::resolve;
@@ -189,9 +191,37 @@ int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
     });
 }
 
-int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
-                               int64_t dim, float* out, const horo_exec* exec) {
+int32_t horo_column_scale(const float* scale, int64_t rows, int64_t dim, const float* x, float* out,
+                          const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(scale);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(out);
+    return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        kernels().column_scale(scale, count, dim, x + first * dim, out + first * dim);
+    });
+}
+
+int32_t horo_column_scale_grad(const float* dy, const float* x, int64_t rows, int64_t dim, float* dscale,
+                               const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(dy);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(dscale);
+    return over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+        kernels().column_scale_grad(dy, x, rows, dim, first, first + count, dscale);
+    });
+}
+
+int32_t horo_embedding_forward(const int32_t* ids, int32_t table_type, const void* table, int64_t tokens,
+                               int64_t vocab, int64_t dim, float* out, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    HORO_REQUIRE(table_type >= HORO_F32 && table_type <= HORO_F16, "table_type: %d is no storage type",
+                 table_type);
     REQUIRE_SHAPE(tokens, dim);
     REQUIRE_SHAPE(vocab, dim);
     if (tokens == 0) return HORO_OK;
@@ -200,8 +230,9 @@ int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t t
     REQUIRE_POINTER(out);
     REQUIRE_INDICES(ids, tokens, 0, vocab);
     return over(exec, tokens, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        const int64_t row = dim * dtype_bytes[table_type];
         for (int64_t t = first; t < first + count; ++t)
-            std::memcpy(out + t * dim, table + ids[t] * dim, static_cast<size_t>(dim) * sizeof(float));
+            kernels().to_f32[table_type](static_cast<const char*>(table) + ids[t] * row, out + t * dim, dim);
     });
 }
 
@@ -312,8 +343,6 @@ int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t 
         kernels().adamw(param + i, grad + i, m + i, v + i, size, scalars);
     });
 }
-
-static const int64_t dtype_bytes[4] = {4, 8, 2, 2};
 
 int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n, const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);

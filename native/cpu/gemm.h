@@ -25,17 +25,12 @@ namespace avx512 {
 extern const GemmKernelTable gemm_kernel;
 }
 
-// Loads oneDNN from a file; returns nullptr or the reason it failed (thread-local or static storage). Once it
-// has succeeded, further calls do nothing.
-const char* load_gemm_provider(const char* path);
-
-const char* gemm_provider();
-
 struct Gemm {
     bool trans_a, trans_b;
     int64_t m, n, k;
     float alpha;
-    const float* a;
+    int32_t a_type;  // HORO_F32; HORO_BF16 if b_type is, alpha is 1 then
+    const void* a;
     int64_t lda;
     int32_t b_type;  // HORO_F32, HORO_BF16 or HORO_F16
     const void* b;
@@ -45,8 +40,7 @@ struct Gemm {
     int64_t ldc;
 };
 
-// Arguments must be valid. Only products of float32 go to the provider. Returns nullptr or the provider's
-// failure.
+// Arguments must be valid. Products of equal types go to the provider. Returns nullptr or what failed.
 const char* gemm(const Gemm& problem, const horo_exec& exec);
 
 }  // namespace horo

@@ -37,6 +37,10 @@ struct LayersTable {
     void (*bias_add)(const float* bias, int64_t rows, int64_t dim, float* y);
     // Columns [first, last) of dbias.
     void (*bias_grad)(const float* dy, int64_t rows, int64_t dim, int64_t first, int64_t last, float* dbias);
+    void (*column_scale)(const float* scale, int64_t rows, int64_t dim, const float* x, float* out);
+    // Columns [first, last) of dscale.
+    void (*column_scale_grad)(const float* dy, const float* x, int64_t rows, int64_t dim, int64_t first,
+                              int64_t last, float* dscale);
     void (*cross_entropy)(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
                           bool gradient, float gradient_scale);
     void (*add)(const float* x, const float* y, float* out, int64_t n);

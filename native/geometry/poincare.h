@@ -889,7 +889,7 @@ struct GeodesicVjp : RowOperation {
 
 struct Projx : RowOperation {
     static constexpr const char* name = "poincare.projx";
-    static constexpr const char* signature = "x:row; c eps -> out:row";
+    static constexpr const char* signature = "x:row; c eps:unit -> out:row";
     static constexpr const char* doc =
         "x, moved back to norm (1 - eps)/sqrt(c) along its ray if it is longer. Range: c > 0, 0 < eps < 1, "
         "any x.";
@@ -913,7 +913,7 @@ struct Projx : RowOperation {
 
 struct ProjxVjp : RowOperation {
     static constexpr const char* name = "poincare.projx.vjp";
-    static constexpr const char* signature = "x:row g:row; c eps -> g_x:row g_c:scalar";
+    static constexpr const char* signature = "x:row g:row; c eps:unit -> g_x:row g_c:scalar";
     static constexpr const char* doc = "Gradient of <g, projx(x)> by x and c. Range: as projx.";
     static constexpr int dots = 1, sums = 2, coefficients = 2;
 

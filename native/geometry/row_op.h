@@ -70,8 +70,12 @@ struct Solve {
 // 1 - c s to the last bits, however close to zero: s is a compensated |x|^2.
 template <class V>
 HORO_HD V gap(double c, const Sum<V>& s) {
+#if defined(HORO_HAS_FMA)
+    return fused_subtract_from<V>(fused_subtract_from<V>(V{} + 1.0, V{} + c, s.hi), V{} + c, s.lo);
+#else
     const Sum<V> p = two_product<V>(s.hi, V{} + c);
     return ((1.0 - p.hi) - p.lo) - c * s.lo;
+#endif
 }
 
 }  // namespace horo

@@ -3,6 +3,7 @@
 // operation is tested for those by being there.
 #include <quadmath.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -10,12 +11,58 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "check.h"
 #include "horosphere/horo.h"
 
 namespace {
+
+// ---- 16-bit storage, independent of the library's conversions: by the definition of the formats.
+
+template <int digits, int least>  // bits of the significand; exponent of the last bit of subnormal numbers
+struct Small {
+    uint16_t bits;
+    static constexpr int fraction = digits - 1, top = 15 - fraction;  // top: bits of the exponent
+    static constexpr int bias = (1 << (top - 1)) - 1;
+
+    Small() = default;
+    explicit Small(double x) {
+        const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+        const int infinity = ((1 << top) - 1) << fraction;
+        if (std::isnan(x)) {
+            bits = static_cast<uint16_t>(sign | infinity | (1 << (fraction - 1)));
+            return;
+        }
+        int e = x == 0 || std::isinf(x) ? 0 : std::ilogb(x) - fraction;
+        if (e < least) e = least;
+        const double n = std::nearbyint(std::ldexp(std::fabs(x), -e));  // times 2^e, to nearest even
+        const double value = std::isinf(x) ? infinity : n + std::ldexp(e - least, fraction);
+        bits = static_cast<uint16_t>(sign | static_cast<int>(std::fmin(value, infinity)));
+    }
+    operator double() const {
+        const int e = (bits >> fraction) & ((1 << top) - 1), f = bits & ((1 << fraction) - 1);
+        const double size = e == (1 << top) - 1 ? (f ? NAN : INFINITY)
+                            : e == 0            ? std::ldexp(f, least)
+                                                : std::ldexp(f + (1 << fraction), e - 1 + least);
+        return bits & 0x8000 ? -size : size;
+    }
+    bool operator!=(const Small& other) const { return bits != other.bits; }
+    static double ulp(double x) {
+        return std::ldexp(1.0, std::max(x == 0 ? least : std::ilogb(x) - fraction, least));
+    }
+};
+using Bf16 = Small<8, -133>;
+using F16 = Small<11, -24>;
+
+template <class T>
+constexpr int32_t code() {
+    return std::is_same_v<T, float>    ? HORO_F32
+           : std::is_same_v<T, double> ? HORO_F64
+           : std::is_same_v<T, Bf16>   ? HORO_BF16
+                                       : HORO_F16;
+}
 
 using Quad = __float128;
 using Row = std::vector<Quad>;
@@ -300,7 +347,7 @@ std::vector<std::vector<T>> inputs(const Operation& op, int64_t rows, int64_t di
                                                                             : row % 9 == 7 ? -1
                                                                                            : 0.999));
                 double square = 0;
-                for (int64_t j = 1; j < width; ++j) square += double{p[j]} * p[j];
+                for (int64_t j = 1; j < width; ++j) square += double(p[j]) * double(p[j]);
                 p[0] = static_cast<T>(std::sqrt(c + square));
             } else if (name == "x" || name == "y") {
                 const double r = radii[(row + 2 * i) % 9];
@@ -388,9 +435,9 @@ std::vector<std::vector<T>> run(const Operation& op, int64_t rows, int64_t dim, 
         op_[j] = static_cast<int>(j) == layout.into ? x[layout.from].data() : y[j].data();
         os[j] = y[j].stride;
     }
-    const int32_t status = horo_row_op(op.id, sizeof(T) == 4 ? HORO_F32 : HORO_F64, rows, dim, ip[0], is[0],
-                                       ip[1], is[1], ip[2], is[2], ip[3], is[3], op_[0], os[0], op_[1], os[1],
-                                       op_[2], os[2], op_[3], os[3], c, second, 0, 0, 0, 0, layout.exec);
+    const int32_t status = horo_row_op(op.id, code<T>(), rows, dim, ip[0], is[0], ip[1], is[1], ip[2], is[2],
+                                       ip[3], is[3], op_[0], os[0], op_[1], os[1], op_[2], os[2], op_[3],
+                                       os[3], c, second, 0, 0, 0, 0, layout.exec);
     CHECK(status == HORO_OK, "%s: %s", op.name.c_str(), horo_last_error());
     std::vector<std::vector<T>> result;
     for (size_t i = 0; i < x.size(); ++i) {
@@ -454,7 +501,7 @@ void layouts(const Operation& op, int64_t rows, int64_t dim, const horo_exec* on
         if (rows > 1) {  // NaN stays in its row
             const int64_t w = op.in[i].width(dim), bad = rows / 2;
             auto poisoned = in;
-            poisoned[i][bad * w] = std::numeric_limits<T>::quiet_NaN();
+            poisoned[i][bad * w] = T(std::nan(""));
             auto result = run<T>(op, rows, dim, c, poisoned);
             for (size_t j = 0; j < result.size(); ++j) {
                 const int64_t v = op.out[j].width(dim);
@@ -483,6 +530,57 @@ void layouts(const Operation& op, int64_t rows, int64_t dim, const horo_exec* on
                   "%s: row %lld alone", name, (long long)r);
         }
     }
+}
+
+// Every number is within 1 ulp of what float64 gives for the same stored inputs; where all digits cancel,
+// both are noise.
+template <class T>
+double sixteen_bits(const Operation& op, int64_t rows, int64_t dim, double c) {
+    const auto in = inputs<T>(op, rows, dim, c, 17);
+    std::vector<std::vector<double>> wide;
+    for (const auto& x : in) wide.emplace_back(x.begin(), x.end());
+    const auto got = run<T>(op, rows, dim, c, in);
+    const auto want = run<double>(op, rows, dim, c, wide);
+    double worst = 0;
+    for (size_t j = 0; j < want.size(); ++j) {
+        double largest = 0;
+        for (double w : want[j])
+            if (std::isfinite(w)) largest = std::fmax(largest, std::fabs(w));
+        for (size_t n = 0; n < want[j].size(); ++n) {
+            const double exact = want[j][n], value = got[j][n];
+            if (std::isnan(exact) && std::isnan(value)) continue;
+            if (std::isinf(value) && double(T(exact)) == value) continue;
+            const double error =
+                std::fmax(0, std::fabs(value - exact) - 1e-12 * (1 + largest)) / T::ulp(exact);
+            if (!(error <= worst)) worst = error;
+            CHECK(error <= 1, "%s: output %zu, number %zu, dim %lld: %g, expected %g", op.name.c_str(), j, n,
+                  (long long)dim, value, exact);
+        }
+    }
+    return worst;
+}
+
+// A batch so large that its outputs are written past the cache has the bits of its pieces.
+template <class T>
+void large(int64_t rows, int64_t dim, int64_t offset, const horo_exec* exec) {
+    const int64_t n = rows * dim;
+    std::vector<T> x(n), y(n), out(n + offset + 1, T(77.0)), want(n);
+    for (int64_t i = 0; i < n; ++i) {
+        x[i] = T(0.7 * std::sin(i * 0.1) / std::sqrt(double(dim)));
+        y[i] = T(0.7 * std::cos(i * 0.7) / std::sqrt(double(dim)));
+    }
+    int32_t op;
+    horo_op_find("poincare.mobius_add", &op);
+    const auto call = [&](int64_t first, int64_t count, T* to) {
+        CHECK(horo_row_op(op, code<T>(), count, dim, x.data() + first * dim, dim, y.data() + first * dim, dim,
+                          nullptr, 0, nullptr, 0, to + first * dim, dim, nullptr, 0, nullptr, 0, nullptr, 0,
+                          1.0, 0, 0, 0, 0, 0, exec) == HORO_OK);
+    };
+    call(0, rows, out.data() + offset);
+    const int64_t piece = std::max<int64_t>(1, 30000 / dim);
+    for (int64_t r = 0; r < rows; r += piece) call(r, std::min(piece, rows - r), want.data());
+    CHECK(std::memcmp(out.data() + offset, want.data(), n * sizeof(T)) == 0, "dim %lld", (long long)dim);
+    CHECK(out[n + offset] == T(77.0) && (offset == 0 || out[offset - 1] == T(77.0)), "wrote beyond");
 }
 
 Quad norm(const Row& v) { return sqrtq(dot(v, v)); }
@@ -707,6 +805,20 @@ int main() {
             layouts<float>(op, 1003, dim, one, three);
             layouts<double>(op, 1003, dim, one, three);
         }
+        for (int64_t dim : {1, 3, 8, 17, 100}) {
+            layouts<Bf16>(op, 33, dim, one, three);
+            layouts<F16>(op, 33, dim, one, three);
+        }
+        layouts<Bf16>(op, 3, 9001, one, three);  // wider than what is converted at once
+        // An optimiser keeps points inside the last radius of the storage type: another function then.
+        const bool optimiser =
+            op.name.find("sgd") != std::string::npos || op.name.find("adam") != std::string::npos;
+        double worst_bf16 = 0, worst_f16 = 0;
+        for (int64_t dim : {1, 2, 3, 8, 17, 33, 128}) {
+            if (optimiser) break;
+            worst_bf16 = std::fmax(worst_bf16, sixteen_bits<Bf16>(op, 36, dim, 1.0));
+            worst_f16 = std::fmax(worst_f16, sixteen_bits<F16>(op, 36, dim, 1.0));
+        }
         const std::string forward = op.vjp() ? op.name.substr(0, op.name.size() - 4) : op.name;
         const auto reference = references().find(forward);
         if (reference == references().end()) continue;
@@ -722,8 +834,20 @@ int main() {
                     worst64 = std::fmax(worst64, test64(op, reference->second, rows, dim, c));
             }
         }
-        std::printf("%-28s worst error, in ulps of result and conditioning: float32 %.2f, float64 %.2f\n",
-                    op.name.c_str(), worst32, worst64);
+        std::printf(
+            "%-28s worst error, in ulps of result and conditioning: float32 %.2f, float64 %.2f; in ulps: "
+            "bf16 "
+            "%.3f, f16 %.3f\n",
+            op.name.c_str(), worst32, worst64, worst_bf16, worst_f16);
+    }
+    for (const horo_exec* exec : {one, three}) {
+        for (int64_t dim : {2, 3, 8, 33, 300}) large<float>(1600000 / dim, dim, 0, exec);
+        large<float>(500001, 3, 1, exec);
+        large<float>(40001, 33, 5, exec);
+        large<float>(20, 100000, 1, exec);
+        large<double>(200001, 5, 1, exec);
+        large<Bf16>(750001, 4, 1, exec);
+        large<F16>(31, 100001, 0, exec);
     }
     horo_exec_destroy(one);
     horo_exec_destroy(three);

@@ -223,12 +223,40 @@ void bias() {
     CHECK(horo_bias_grad(nullptr, 1, 1, &one, nullptr) == HORO_INVALID_ARGUMENT);
 }
 
+void column_scale() {
+    for (const int64_t rows : {1, 5, 130}) {
+        for (const int64_t dim : {1, 7, 16, 300}) {
+            const Floats x = random(rows * dim, 40), dy = random(rows * dim, 41), scale = random(dim, 42);
+            Floats out(rows * dim), in_place = x, dscale = random(dim, 43);
+            const Floats before = dscale;
+            CHECK(horo_column_scale(scale.data(), rows, dim, x.data(), out.data(), nullptr) == HORO_OK);
+            CHECK(horo_column_scale(scale.data(), rows, dim, in_place.data(), in_place.data(), nullptr) ==
+                  HORO_OK);
+            CHECK(horo_column_scale_grad(dy.data(), x.data(), rows, dim, dscale.data(), nullptr) == HORO_OK);
+            CHECK(same_bits(out, in_place));
+            for (int64_t j = 0; j < dim; ++j) {
+                double want = before[j];
+                for (int64_t t = 0; t < rows; ++t) {
+                    CHECK(out[t * dim + j] == x[t * dim + j] * scale[j]);
+                    want += static_cast<double>(dy[t * dim + j]) * x[t * dim + j];
+                }
+                CHECK(std::fabs(dscale[j] - want) <= 1e-6 * std::sqrt(static_cast<double>(rows)) + 1e-6);
+            }
+        }
+    }
+    float one = 1;
+    CHECK(horo_column_scale(nullptr, 1, 1, &one, &one, nullptr) == HORO_INVALID_ARGUMENT);
+    CHECK(std::strstr(horo_last_error(), "scale"), "%s", horo_last_error());
+    CHECK(horo_column_scale_grad(&one, &one, 1, 0, &one, nullptr) == HORO_INVALID_ARGUMENT);
+}
+
 void embedding() {
     const int64_t tokens = 6, vocab = 9, dim = 301;
     const int32_t ids[] = {8, 0, 3, 3, 3, 1};
     const Floats table = random(vocab * dim, 10), dout = random(tokens * dim, 11);
     Floats out(tokens * dim), dtable = random(vocab * dim, 12), want = dtable;
-    CHECK(horo_embedding_forward(ids, table.data(), tokens, vocab, dim, out.data(), nullptr) == HORO_OK);
+    CHECK(horo_embedding_forward(ids, HORO_F32, table.data(), tokens, vocab, dim, out.data(), nullptr) ==
+          HORO_OK);
     CHECK(horo_embedding_backward(ids, dout.data(), tokens, vocab, dim, dtable.data(), nullptr) == HORO_OK);
     for (int64_t t = 0; t < tokens; ++t)
         for (int64_t i = 0; i < dim; ++i) {
@@ -238,7 +266,7 @@ void embedding() {
     CHECK(same_bits(dtable, want));
     for (int32_t bad : {-1, 9}) {
         const int32_t wrong[] = {0, 1, bad};
-        CHECK(horo_embedding_forward(wrong, table.data(), 3, vocab, dim, out.data(), nullptr) ==
+        CHECK(horo_embedding_forward(wrong, HORO_F32, table.data(), 3, vocab, dim, out.data(), nullptr) ==
               HORO_INVALID_ARGUMENT);
         const std::string text = "ids: " + std::to_string(bad) + " at position 2";
         CHECK(std::strstr(horo_last_error(), text.c_str()), "%s", horo_last_error());
@@ -452,6 +480,7 @@ int main() {
     swiglu();
     geglu();
     bias();
+    column_scale();
     embedding();
     cross_entropy();
     elementwise();

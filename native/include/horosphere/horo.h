@@ -138,12 +138,14 @@ HORO_API const char* horo_op_doc(int32_t op);
 /* Stores the number of the operation of that name. */
 HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
-/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type (HORO_F32 or
- * HORO_F64). Operands follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements
- * from row to row, for a scalar from number to number; 0 in an input repeats one row. Parameters p0.. are
- * positive and finite. An output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows
- * as an input of the same kind (in place); any other overlap is refused. All scalar mathematics is in double,
- * float64 rows with compensated dot products. */
+/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
+ * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
+ * at most 1 ulp of the storage type; NaN stays NaN); on a CUDA device they give HORO_UNSUPPORTED. Operands
+ * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
+ * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
+ * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
+ * kind (in place); any other overlap is refused. All scalar mathematics is in double, float64 rows with
+ * compensated dot products. */
 HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
                              int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
                              int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,
@@ -203,9 +205,18 @@ HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, flo
 HORO_API int32_t horo_bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias,
                                 const horo_exec* exec);
 
-/* out[t] = table[ids[t]]. table: (vocab, dim), out: (tokens, dim). */
-HORO_API int32_t horo_embedding_forward(const int32_t* ids, const float* table, int64_t tokens, int64_t vocab,
-                                        int64_t dim, float* out, const horo_exec* exec);
+/* out = x * scale, column by column; out may be x. x, out: (rows, dim), scale: (dim). */
+HORO_API int32_t horo_column_scale(const float* scale, int64_t rows, int64_t dim, const float* x, float* out,
+                                   const horo_exec* exec);
+
+/* dscale += sum over rows of dy * x, the gradient of horo_column_scale; summed as in horo_bias_grad. */
+HORO_API int32_t horo_column_scale_grad(const float* dy, const float* x, int64_t rows, int64_t dim,
+                                        float* dscale, const horo_exec* exec);
+
+/* out[t] = table[ids[t]] as float32. table: (vocab, dim), stored as table_type; out: (tokens, dim). */
+HORO_API int32_t horo_embedding_forward(const int32_t* ids, int32_t table_type, const void* table,
+                                        int64_t tokens, int64_t vocab, int64_t dim, float* out,
+                                        const horo_exec* exec);
 
 /* dtable[ids[t]] += dout[t], in the order of t. */
 HORO_API int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
@@ -263,13 +274,15 @@ HORO_API const char* horo_gemm_provider(void);
 
 /* C = alpha op(A) op(B) + beta C, row-major. op(A): (m, k), op(B): (k, n), C: (m, n); op transposes if
  * trans_a / trans_b is not 0. lda, ldb, ldc: distance between rows as stored. With beta == 0 C is not read. C
- * must not overlap A or B. A and C are float32; B is stored as b_type, HORO_F32, HORO_BF16 or HORO_F16, and
- * becomes float32 on its way to the registers: the arithmetic is float32 throughout. The provider is asked
- * for float32 only; other types go to the built-in kernel. Cut into tiles that depend on the shape only, on
- * our own threads: the provider starts none. */
+ * must not overlap A or B. C is float32. With a_type HORO_F32, B is stored as b_type, HORO_F32, HORO_BF16 or
+ * HORO_F16, and becomes float32 on its way to the registers: the arithmetic is float32 throughout. With both
+ * HORO_BF16, products of bfloat16 numbers, which are exact, are summed in float32 by the instructions that
+ * the processor has for it, where the provider knows any; alpha must be 1. The provider is asked for equal
+ * types; others go to the built-in kernel. Cut into tiles that depend on the shape only, on our own threads:
+ * the provider starts none. */
 HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-                           const float* a, int64_t lda, int32_t b_type, const void* b, int64_t ldb,
-                           double beta, float* c, int64_t ldc, const horo_exec* exec);
+                           int32_t a_type, const void* a, int64_t lda, int32_t b_type, const void* b,
+                           int64_t ldb, double beta, float* c, int64_t ldc, const horo_exec* exec);
 
 /* ---- Attention
  * -------------------------------------------------------------------------------------------- */

@@ -2,6 +2,10 @@
 #pragma once
 #include "norm.h"
 
-#define HORO_ROW_OPERATIONS(X) \
-    X(poincare::Norm)          \
+#define HORO_ROWS_example(X) \
+    X(poincare::Norm)        \
     X(poincare::NormVjp)
+
+#define HORO_ROW_FAMILIES(F) F(example)
+
+#define HORO_ROW_OPERATIONS(X) HORO_ROWS_example(X)

@@ -51,11 +51,12 @@ final class Checks {
         }
     }
 
-    static void requirePositive(String name, double value) {
+    static double requirePositive(String name, double value) {
         if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
             throw new IllegalArgumentException(
-                    name + ": " + value + ", expected a positive number");
+                    name + ": " + value + ", expected a positive finite number");
         }
+        return value;
     }
 
     static void requireAtLeast(String name, long value, long least) {

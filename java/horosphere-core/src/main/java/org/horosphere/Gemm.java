@@ -32,6 +32,7 @@ public final class Gemm {
                             JAVA_LONG,
                             JAVA_LONG,
                             JAVA_DOUBLE,
+                            JAVA_INT,
                             ADDRESS,
                             JAVA_LONG,
                             JAVA_INT,
@@ -106,7 +107,63 @@ public final class Gemm {
             MemorySegment c,
             long ldc,
             Exec exec) {
-        gemm(transA, transB, m, n, k, alpha, a, lda, DType.F32, b, ldb, beta, c, ldc, exec);
+        call(
+                transA, transB, m, n, k, alpha, DType.F32, a, lda, DType.F32, b, ldb, beta, c, ldc,
+                exec);
+    }
+
+    /**
+     * {@code C = op(A) op(B) + beta C} with A and B stored as bfloat16: products of such numbers
+     * are exact and are summed in float32, by the instructions that the processor has for it where
+     * oneDNN knows any (AVX512-BF16, AMX: two to eight times the rate of float32), else by the
+     * built-in kernel at the rate of float32.
+     *
+     * @param transA whether A is stored as (k, m) instead of (m, k)
+     * @param transB whether B is stored as (n, k) instead of (k, n)
+     * @param m rows of C
+     * @param n columns of C
+     * @param k the length that is summed over
+     * @param a A, bfloat16, native memory
+     * @param lda elements between the rows of A as stored, at least the length of a row
+     * @param b B, bfloat16, native memory
+     * @param ldb elements between the rows of B as stored
+     * @param beta factor of C, rounded to float32; with 0 C is not read
+     * @param c C, float32, native memory that overlaps neither A nor B
+     * @param ldc elements between the rows of C
+     * @param exec where to run
+     * @throws IllegalArgumentException naming the argument that does not fit
+     */
+    public static void gemm_bf16(
+            boolean transA,
+            boolean transB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            double beta,
+            MemorySegment c,
+            long ldc,
+            Exec exec) {
+        call(
+                transA,
+                transB,
+                m,
+                n,
+                k,
+                1,
+                DType.BF16,
+                a,
+                lda,
+                DType.BF16,
+                b,
+                ldb,
+                beta,
+                c,
+                ldc,
+                exec);
     }
 
     /**
@@ -148,19 +205,39 @@ public final class Gemm {
             MemorySegment c,
             long ldc,
             Exec exec) {
-        if (typeB == DType.F64) {
-            throw new IllegalArgumentException("typeB: F64, expected F32, BF16 or F16");
+        if (typeB == null || typeB == DType.F64) {
+            throw new IllegalArgumentException("typeB: " + typeB + ", expected F32, BF16 or F16");
         }
+        call(transA, transB, m, n, k, alpha, DType.F32, a, lda, typeB, b, ldb, beta, c, ldc, exec);
+    }
+
+    private static void call(
+            boolean transA,
+            boolean transB,
+            long m,
+            long n,
+            long k,
+            double alpha,
+            DType typeA,
+            MemorySegment a,
+            long lda,
+            DType typeB,
+            MemorySegment b,
+            long ldb,
+            double beta,
+            MemorySegment c,
+            long ldc,
+            Exec exec) {
         Operands.count(m, "m");
         Operands.count(n, "n");
         Operands.count(k, "k");
         long sizeA = transA ? extent(k, m, lda, "lda") : extent(m, k, lda, "lda");
         long sizeB = transB ? extent(n, k, ldb, "ldb") : extent(k, n, ldb, "ldb");
         long sizeC = extent(m, n, ldc, "ldc");
-        Operands.input(a, "a", sizeA, Operands.FLOAT);
+        Operands.input(a, "a", sizeA, typeA.bytes());
         Operands.input(b, "b", sizeB, typeB.bytes());
         Operands.output(c, "c", sizeC, Operands.FLOAT);
-        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", a, sizeA * Operands.FLOAT, "a");
+        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", a, sizeA * typeA.bytes(), "a");
         Operands.disjoint(c, sizeC * Operands.FLOAT, "c", b, sizeB * typeB.bytes(), "b");
         int status;
         try {
@@ -173,6 +250,7 @@ public final class Gemm {
                                     n,
                                     k,
                                     alpha,
+                                    typeA.code(),
                                     a,
                                     lda,
                                     typeB.code(),

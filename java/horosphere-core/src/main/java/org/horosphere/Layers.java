@@ -72,12 +72,22 @@ public final class Layers {
                     "horo_bias_grad",
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS));
+    private static final MethodHandle COLUMN_SCALE =
+            Native.bind(
+                    "horo_column_scale",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS));
+    private static final MethodHandle COLUMN_SCALE_GRAD =
+            Native.bind(
+                    "horo_column_scale_grad",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS));
     private static final MethodHandle EMBEDDING_FORWARD =
             Native.bind(
                     "horo_embedding_forward",
                     FunctionDescriptor.of(
-                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS,
-                            ADDRESS));
+                            JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                            ADDRESS, ADDRESS));
     private static final MethodHandle EMBEDDING_BACKWARD =
             Native.bind(
                     "horo_embedding_backward",
@@ -462,9 +472,76 @@ public final class Layers {
     }
 
     /**
-     * {@code out[t] = table[ids[t]]}.
+     * {@code out = x * scale}, column by column.
+     *
+     * @param scale (dim)
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param x (rows, dim)
+     * @param out (rows, dim), overwritten; may be {@code x}
+     * @param exec where to run
+     */
+    public static void column_scale(
+            MemorySegment scale,
+            long rows,
+            long dim,
+            MemorySegment x,
+            MemorySegment out,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(scale, "scale", dim, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.disjoint(out, n * Operands.FLOAT, "out", scale, dim * Operands.FLOAT, "scale");
+        if (out.address() != x.address()) {
+            Operands.disjoint(out, n * Operands.FLOAT, "out", x, n * Operands.FLOAT, "x");
+        }
+        int status;
+        try {
+            status = (int) COLUMN_SCALE.invokeExact(scale, rows, dim, x, out, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dscale += Σ_rows dy * x}, the gradient of {@link #column_scale}.
+     *
+     * @param dy (rows, dim)
+     * @param x (rows, dim)
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param dscale (dim), added to
+     * @param exec where to run
+     */
+    public static void column_scale_grad(
+            MemorySegment dy,
+            MemorySegment x,
+            long rows,
+            long dim,
+            MemorySegment dscale,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(dy, "dy", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.output(dscale, "dscale", dim, Operands.FLOAT);
+        Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", dy, n * Operands.FLOAT, "dy");
+        Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", x, n * Operands.FLOAT, "x");
+        int status;
+        try {
+            status = (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out[t] = table[ids[t]]} as float32.
      *
      * @param ids (tokens) int32
+     * @param type how the table is stored
      * @param table (vocab, dim)
      * @param tokens number of tokens, 0 or more
      * @param vocab rows of the table
@@ -476,6 +553,7 @@ public final class Layers {
      */
     public static void embedding_forward(
             MemorySegment ids,
+            DType type,
             MemorySegment table,
             long tokens,
             long vocab,
@@ -483,14 +561,21 @@ public final class Layers {
             MemorySegment out,
             Exec exec) {
         Operands.input(ids, "ids", tokens, Operands.INT);
-        Operands.input(table, "table", Operands.product(vocab, dim, "vocab * dim"), Operands.FLOAT);
+        Operands.input(table, "table", Operands.product(vocab, dim, "vocab * dim"), type.bytes());
         Operands.output(out, "out", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT);
         int status;
         try {
             status =
                     (int)
                             EMBEDDING_FORWARD.invokeExact(
-                                    ids, table, tokens, vocab, dim, out, exec.handle());
+                                    ids,
+                                    type.code(),
+                                    table,
+                                    tokens,
+                                    vocab,
+                                    dim,
+                                    out,
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

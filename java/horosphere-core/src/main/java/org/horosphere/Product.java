@@ -161,8 +161,8 @@ public record Product(List<Factor> factors) implements Manifold {
             MemorySegment c,
             MemorySegment out,
             long outStride) {
-        boolean ball = factor.manifold instanceof PoincareBall;
-        RowOp op = RowOp.named((ball ? "poincare." : "lorentz.") + verb);
+        RowManifold manifold = (RowManifold) factor.manifold;
+        RowOp op = manifold.operation(verb);
         int inputs = op.inputs().size();
         MemorySegment[] all = {a, b, c};
         MemorySegment[] in = new MemorySegment[inputs];
@@ -171,14 +171,13 @@ public record Product(List<Factor> factors) implements Manifold {
             in[i] = slice(op.inputs().get(i).name(), all[i], offset, dtype);
             strides[i] = stride;
         }
-        double curvature =
-                factor.manifold instanceof PoincareBall p ? p.c() : ((Lorentz) factor.manifold).K();
+        double curvature = manifold.curvature();
         double[] params =
                 op.parameters().size() == 1
                         ? new double[] {curvature}
                         : new double[] {curvature, PoincareBall.lastRadius(dtype)};
         op.run(
-                ball ? ((PoincareBall) factor.manifold).exec() : ((Lorentz) factor.manifold).exec(),
+                manifold.exec(),
                 dtype,
                 rows,
                 factor.dim,

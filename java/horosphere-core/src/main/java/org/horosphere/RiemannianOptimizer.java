@@ -31,19 +31,10 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
 
         private Part(
                 Manifold manifold, String step, DType dtype, long rows, long dim, long offset) {
-            String model;
-            if (manifold instanceof PoincareBall ball) {
-                model = "poincare.";
-                this.exec = ball.exec();
-                this.curvature = ball.c();
-            } else if (manifold instanceof Lorentz lorentz) {
-                model = "lorentz.";
-                this.exec = lorentz.exec();
-                this.curvature = lorentz.K();
-            } else {
-                throw new IllegalStateException("a product inside a product");
-            }
-            this.op = RowOp.named(model + step);
+            RowManifold model = (RowManifold) manifold;
+            this.exec = model.exec();
+            this.curvature = model.curvature();
+            this.op = model.operation(step);
             this.dim = dim;
             this.width = manifold.width(dim);
             this.offset = offset;

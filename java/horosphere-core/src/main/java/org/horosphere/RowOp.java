@@ -226,7 +226,8 @@ public final class RowOp {
      * Runs the operation.
      *
      * @param exec where to run
-     * @param dtype storage of all operands, {@link DType#F32} or {@link DType#F64}
+     * @param dtype storage of all operands; with {@link DType#BF16} and {@link DType#F16}, on the
+     *     CPU only, the error is at most 1 ulp of the type
      * @param rows number of rows
      * @param dim coordinates per row
      * @param in one segment per input, at least {@code ((rows - 1) * stride + width) *
@@ -336,7 +337,8 @@ public final class RowOp {
             MemorySegment out2,
             MemorySegment out3,
             double p0,
-            double p1) {
+            double p1,
+            double p2) {
         run(
                 exec,
                 dtype,
@@ -360,7 +362,7 @@ public final class RowOp {
                 outStride(null, 3, dim),
                 p0,
                 p1,
-                0,
+                p2,
                 0,
                 0,
                 0);
@@ -379,7 +381,9 @@ public final class RowOp {
             MemorySegment out1,
             MemorySegment out2,
             MemorySegment out3,
-            double p0) {
+            double p0,
+            double p1,
+            double p2) {
         if (dim < 1) {
             throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
         }
@@ -414,8 +418,8 @@ public final class RowOp {
                 out3,
                 outStride(null, 3, dim),
                 p0,
-                0,
-                0,
+                p1,
+                p2,
                 0,
                 0,
                 0);

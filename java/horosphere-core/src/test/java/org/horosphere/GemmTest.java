@@ -65,6 +65,40 @@ class GemmTest {
     }
 
     @Test
+    void bfloat16ProductsAgreeWithTheSum() {
+        int m = 5;
+        int n = 33;
+        int k = 70;
+        MemorySegment a = random((long) m * k, 4);
+        MemorySegment b = random((long) n * k, 5);
+        MemorySegment narrowA = arena.allocate(JAVA_SHORT, (long) m * k);
+        MemorySegment narrowB = arena.allocate(JAVA_SHORT, (long) n * k);
+        MemorySegment c = arena.allocate(JAVA_FLOAT, (long) m * n);
+        Layers.convert_from_f32(a, DType.BF16, narrowA, (long) m * k, Exec.CPU);
+        Layers.convert_from_f32(b, DType.BF16, narrowB, (long) n * k, Exec.CPU);
+        Layers.convert(DType.BF16, narrowA, a, (long) m * k, Exec.CPU);
+        Layers.convert(DType.BF16, narrowB, b, (long) n * k, Exec.CPU);
+        Gemm.gemm_bf16(false, true, m, n, k, narrowA, k, narrowB, k, 0, c, n, Exec.CPU);
+        for (int i = 0; i < m; i++) {
+            for (int j = 0; j < n; j++) {
+                double want = 0;
+                for (int p = 0; p < k; p++) {
+                    want +=
+                            (double) a.getAtIndex(JAVA_FLOAT, i * k + p)
+                                    * b.getAtIndex(JAVA_FLOAT, j * k + p);
+                }
+                assertEquals(want, c.getAtIndex(JAVA_FLOAT, i * n + j), 2e-6);
+            }
+        }
+        refused(
+                "a: 700 bytes",
+                () ->
+                        Gemm.gemm_bf16(
+                                false, true, m + 1, n, k, narrowA, k, narrowB, k, 0, c, n,
+                                Exec.CPU));
+    }
+
+    @Test
     void bfloat16WeightsGiveTheProductOfTheirFloats() {
         int m = 5;
         int n = 33;

@@ -266,18 +266,37 @@ class LayersTest {
     }
 
     @Test
+    void columnsAreScaledAndTheirGradientIsTheirSum() {
+        MemorySegment x = floats(1, 2, 3, 4, 5, 6);
+        MemorySegment scale = floats(10, 100, 1000);
+        Layers.column_scale_grad(floats(1, 1, 1, 2, 2, 2), x, 2, 3, scale, Exec.CPU);
+        assertArrayEquals(new float[] {19, 112, 1015}, scale.toArray(JAVA_FLOAT));
+        Layers.column_scale(floats(2, 3, 4), 2, 3, x, x, Exec.CPU);
+        assertArrayEquals(new float[] {2, 6, 12, 8, 15, 24}, x.toArray(JAVA_FLOAT));
+        refused("scale", () -> Layers.column_scale(floats(1, 2), 2, 3, x, x, Exec.CPU));
+        refused(
+                "out",
+                () ->
+                        Layers.column_scale(
+                                floats(1, 2), 2, 2, x.asSlice(0, 16), x.asSlice(4), Exec.CPU));
+        refused("dscale", () -> Layers.column_scale_grad(x, x, 2, 3, floats(1), Exec.CPU));
+    }
+
+    @Test
     void embeddingLooksUpAndSumsBack() {
         MemorySegment table = floats(0, 1, 10, 11, 20, 21);
         MemorySegment out = zeros(8);
         MemorySegment ids = ints(2, 0, 2, 1);
-        Layers.embedding_forward(ids, table, 4, 3, 2, out, Exec.CPU);
+        Layers.embedding_forward(ids, DType.F32, table, 4, 3, 2, out, Exec.CPU);
         assertArrayEquals(new float[] {20, 21, 0, 1, 20, 21, 10, 11}, out.toArray(JAVA_FLOAT));
         Layers.embedding_backward(ids, floats(1, 2, 3, 4, 5, 6, 7, 8), 4, 3, 2, table, Exec.CPU);
         assertArrayEquals(new float[] {3, 5, 17, 19, 26, 29}, table.toArray(JAVA_FLOAT));
         for (int bad : new int[] {3, -1}) {
             refused(
                     "ids: " + bad + " at position 1",
-                    () -> Layers.embedding_forward(ints(0, bad), table, 2, 3, 2, out, Exec.CPU));
+                    () ->
+                            Layers.embedding_forward(
+                                    ints(0, bad), DType.F32, table, 2, 3, 2, out, Exec.CPU));
         }
     }
 
@@ -455,7 +474,7 @@ class LayersTest {
         MemorySegment none = arena.allocate(0);
         Layers.rmsnorm_forward(none, floats(1), 0, 0, 1, none, MemorySegment.NULL, Exec.CPU);
         Layers.cross_entropy(none, none, 0, 5, none, true, 1, Exec.CPU);
-        Layers.embedding_forward(none, none, 0, 0, 3, none, Exec.CPU);
+        Layers.embedding_forward(none, DType.F32, none, 0, 0, 3, none, Exec.CPU);
         Layers.swiglu_forward(none, none, none, 0, Exec.CPU);
         Layers.convert(DType.BF16, none, none, 0, Exec.CPU);
     }

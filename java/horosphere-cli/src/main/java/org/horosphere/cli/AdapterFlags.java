@@ -24,6 +24,14 @@ final class AdapterFlags {
     private Double alpha;
 
     @Option(
+            names = "--rslora",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description = "Scale by alpha/sqrt(rank) instead (rsLoRA).")
+    private boolean rslora;
+
+    @Option(
             names = "--targets",
             paramLabel = "NAME",
             split = ",",
@@ -57,6 +65,7 @@ final class AdapterFlags {
                                         ? AdapterOptions.DEFAULT_TARGETS
                                         : new LinkedHashSet<>(targets),
                                 curvature,
+                                rslora,
                                 coeffDropout));
     }
 
@@ -64,6 +73,7 @@ final class AdapterFlags {
     static void describe(AdapterOptions options, Map<String, Object> to) {
         to.put("rank", options.rank());
         to.put("alpha", options.alpha());
+        to.put("rslora", options.rankStabilized());
         to.put("targets", new TreeSet<>(options.targets()));
         to.put("curvature", options.curvatureRadius());
         to.put("coeff-dropout", options.coeffDropout());

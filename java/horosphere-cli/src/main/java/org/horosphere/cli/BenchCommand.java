@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.io.Writer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -12,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.finetune.AdapterKind;
@@ -46,7 +48,7 @@ final class BenchCommand implements Runnable {
             name = "train",
             mixinStandardHelpOptions = true,
             description = {
-                "Times training steps (4 x 256 tokens, rank 8 on q, k, v, up, down, random weights, float32) of LoRA, "
+                "Times training steps (4 x 256 tokens, rank 8 on q, k, v, up, down, random weights) of LoRA, "
                         + "HypLoRA and Coeff, interleaved.",
                 "The floor is transformers + PEFT LoRA with --peer, else the time of the step's matrix products alone "
                         + "at the machine's own rate."
@@ -105,6 +107,29 @@ final class BenchCommand implements Runnable {
         private Size size;
 
         @Option(
+                names = "--dtype",
+                paramLabel = "TYPE",
+                defaultValue = "f32",
+                description =
+                        "Type of the frozen weights, f32 or bf16; the peer's too (default: ${DEFAULT-VALUE}).")
+        private WeightType dtype;
+
+        @Option(
+                names = "--checkpointing",
+                description = "Compute blocks again in the backward pass instead of keeping them.")
+        private boolean checkpointing;
+
+        @Option(
+                names = "--adapter",
+                paramLabel = "KIND",
+                description =
+                        "Only this one: its peak memory is then that of the process (default: lora, hyplora and coeff).")
+        private String adapter;
+
+        @Option(names = "--peer-compile", description = "Let the peer run through torch.compile.")
+        private boolean peerCompile;
+
+        @Option(
                 names = "--peer",
                 paramLabel = "PYTHON",
                 description =
@@ -135,11 +160,20 @@ final class BenchCommand implements Runnable {
         public Integer call() throws IOException {
             Exec exec = threads == 0 ? Exec.CPU : Exec.cpu(threads);
             List<AdapterKind> kinds =
-                    List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF);
+                    adapter == null
+                            ? List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF)
+                            : List.of(UsageException.check(() -> AdapterKind.of(adapter)));
             List<TrainingBenchmark> runs = new ArrayList<>();
             for (AdapterKind kind : kinds) {
                 TrainingBenchmark run =
-                        new TrainingBenchmark(size.config(), kind, SEQUENCES, LENGTH, exec);
+                        new TrainingBenchmark(
+                                size.config(),
+                                kind,
+                                SEQUENCES,
+                                LENGTH,
+                                dtype.storage(),
+                                checkpointing,
+                                exec);
                 run.step();
                 runs.add(run);
             }
@@ -155,10 +189,14 @@ final class BenchCommand implements Runnable {
                     if (other != null) {
                         bestPeer = Math.min(bestPeer, other.step());
                     }
+                }
+                long bytes = peakBytes(ProcessHandle.current().pid());
+                long peerBytes = other == null ? 0 : peakBytes(other.process.pid());
+                for (int round = 0; round < 5; round++) {
                     rate = Math.max(rate, runs.get(0).gemmRate());
                 }
+                report(kinds, runs, best, bestPeer, rate, bytes, peerBytes);
             }
-            report(kinds, runs, best, bestPeer, rate);
             return 0;
         }
 
@@ -167,12 +205,17 @@ final class BenchCommand implements Runnable {
                 List<TrainingBenchmark> runs,
                 double[] best,
                 double bestPeer,
-                double rate) {
-            String floor = peer == null ? "its matrix products" : "transformers + PEFT LoRA";
+                double rate,
+                long bytes,
+                long peerBytes) {
+            String floor =
+                    peer == null
+                            ? "its matrix products"
+                            : "transformers + PEFT LoRA" + (peerCompile ? ", torch.compile" : "");
             System.out.printf(
                     Locale.ROOT,
-                    "%-16s %10s %12s   over %s%n",
-                    "train " + size,
+                    "%-20s %10s %12s   over %s%n",
+                    "train " + size + " " + dtype,
                     "tokens/s",
                     "GEMM share",
                     floor);
@@ -187,7 +230,7 @@ final class BenchCommand implements Runnable {
                                 : run.tokens() / bestPeer;
                 System.out.printf(
                         Locale.ROOT,
-                        "%-16s %10.0f %11.0f%%   %.2f%n",
+                        "%-20s %10.0f %11.0f%%   %.2f%n",
                         kinds.get(i),
                         speed,
                         100 * share,
@@ -196,7 +239,7 @@ final class BenchCommand implements Runnable {
                 result.put("bench", "train");
                 result.put("op", kinds.get(i).toString());
                 result.put("pass", "step");
-                result.put("dtype", "f32");
+                result.put("dtype", dtype.toString());
                 result.put("dim", size.hidden);
                 result.put("rows", run.tokens());
                 result.put("tokens_per_second", speed);
@@ -204,9 +247,34 @@ final class BenchCommand implements Runnable {
                 result.put("floor", floor);
                 result.put("floor_tokens_per_second", reference);
                 result.put("ratio", speed / reference);
+                result.put("peak_rss_bytes", bytes);
+                result.put("floor_peak_rss_bytes", peerBytes);
                 results.add(result);
             }
+            if (adapter != null && bytes > 0) {
+                System.out.printf(Locale.ROOT, "peak memory %d MiB", bytes >> 20);
+                System.out.println(
+                        peerBytes == 0
+                                ? ""
+                                : String.format(
+                                        Locale.ROOT,
+                                        ", the peer's %d MiB, ratio %.2f",
+                                        peerBytes >> 20,
+                                        (double) bytes / peerBytes));
+            }
             Reports.writeJson(json, Map.of("results", results));
+        }
+
+        /** The most physical memory a process has used, 0 where the system does not tell. */
+        private static long peakBytes(long process) {
+            try (Stream<String> lines = Files.lines(Path.of("/proc/" + process + "/status"))) {
+                return lines.filter(line -> line.startsWith("VmHWM:"))
+                        .mapToLong(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) << 10)
+                        .findAny()
+                        .orElse(0);
+            } catch (IOException e) {
+                return 0;
+            }
         }
 
         /** The other implementation, stepping once for every line it is sent. */
@@ -230,7 +298,7 @@ final class BenchCommand implements Runnable {
                         }) {
                     command.add(Integer.toString(number));
                 }
-                command.addAll(List.of("f32", "0"));
+                command.addAll(List.of(dtype.toString(), peerCompile ? "1" : "0"));
                 process =
                         new ProcessBuilder(command)
                                 .redirectError(ProcessBuilder.Redirect.INHERIT)

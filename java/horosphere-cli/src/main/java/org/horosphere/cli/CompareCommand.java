@@ -47,7 +47,7 @@ final class CompareCommand implements Callable<Integer> {
             split = ",",
             defaultValue = "base,lora,lora-matched,hyplora,coeff,lora+coeff",
             description =
-                    "Any of base, lora, lora-matched, hyplora, coeff, lora+coeff, hyplora+coeff (default: ${DEFAULT-VALUE}).")
+                    "Any of base, lora, lora-matched, dora, hyplora, coeff, lora+coeff, dora+coeff, hyplora+coeff (default: ${DEFAULT-VALUE}).")
     private List<String> names;
 
     @Mixin private DataFlags data;
@@ -107,7 +107,7 @@ final class CompareCommand implements Callable<Integer> {
                                         + ".html");
         Outputs.requireUsable(target);
         Outputs.requireUsable(json);
-        try (CausalLm lm = CausalLm.open(data.modelDirectory(), exec)) {
+        try (CausalLm lm = data.open(exec)) {
             DataSplit split = data.split(lm, options(AdapterKind.LORA, 1).seed());
             return compare(lm, quick ? split.limited(QUICK_EXAMPLES) : split, seeds, target);
         }

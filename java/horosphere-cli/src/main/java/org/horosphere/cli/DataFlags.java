@@ -3,6 +3,7 @@ package org.horosphere.cli;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
+import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
@@ -18,6 +19,25 @@ final class DataFlags {
             paramLabel = "DIR",
             description = "Hugging Face model directory (default: the embedded model).")
     private Path model;
+
+    @Option(
+            names = "--dtype",
+            paramLabel = "TYPE",
+            defaultValue = "f32",
+            description =
+                    "Frozen weights as f32 or bf16: half the memory, faster on processors with bfloat16 instructions "
+                            + "(default: ${DEFAULT-VALUE}).")
+    private WeightType dtype;
+
+    @Option(
+            names = "--checkpointing",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description =
+                    "Keep only the inputs of the blocks for the backward pass and compute the rest again: same result, "
+                            + "less memory, about a third slower.")
+    private boolean checkpointing;
 
     @Option(
             names = "--data",
@@ -89,8 +109,11 @@ final class DataFlags {
         }
     }
 
-    Path modelDirectory() {
-        return model == null ? Defaults.model() : model;
+    CausalLm open(Exec exec) {
+        CausalLm lm =
+                CausalLm.open(model == null ? Defaults.model() : model, exec, dtype.storage());
+        lm.setCheckpointing(checkpointing);
+        return lm;
     }
 
     String modelName() {
@@ -130,6 +153,8 @@ final class DataFlags {
     /** Adds the effective values by option name. */
     void describe(CausalLm lm, Map<String, Object> to) {
         to.put("model", text(model));
+        to.put("dtype", dtype.toString());
+        to.put("checkpointing", checkpointing);
         to.put("data", text(data));
         to.put("test", text(test));
         to.put("loss-on", lossOn.toString().toLowerCase(Locale.ROOT));

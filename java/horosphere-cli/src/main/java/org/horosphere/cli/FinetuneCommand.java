@@ -52,7 +52,7 @@ final class FinetuneCommand implements Callable<Integer> {
             paramLabel = "KIND",
             defaultValue = "hyplora",
             description =
-                    "lora, hyplora, coeff, lora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
+                    "lora, dora, hyplora, coeff, lora+coeff, dora+coeff or hyplora+coeff (default: ${DEFAULT-VALUE}).")
     private String adapter;
 
     @Mixin private DataFlags data;
@@ -118,7 +118,7 @@ final class FinetuneCommand implements Callable<Integer> {
         if (tensorBoard != null) {
             AtomicFiles.requireDirectory(tensorBoard);
         }
-        try (CausalLm lm = CausalLm.open(data.modelDirectory(), exec)) {
+        try (CausalLm lm = data.open(exec)) {
             if (kind != AdapterKind.COEFF) {
                 lm.requireTargets(adapterOptions.targets());
             }

@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
@@ -47,7 +46,7 @@ final class MergeCommand implements Callable<Integer> {
             paramLabel = "TYPE",
             defaultValue = "f32",
             description = "f32, or bf16: rounded to nearest (default: ${DEFAULT-VALUE}).")
-    private DType dtype;
+    private WeightType dtype;
 
     @Option(names = "--approximate", description = "Merge HypLoRA with its mean gain over --data.")
     private boolean approximate;
@@ -60,20 +59,17 @@ final class MergeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        if (dtype != DType.F32 && dtype != DType.BF16) {
-            throw new UsageException("--dtype " + dtype + ": expected f32 or bf16");
-        }
         if (data != null && !approximate) {
             throw new UsageException("--data: is for --approximate");
         }
         Outputs.requireUsable(output, overwrite);
         Path base = model == null ? Defaults.model() : model;
         if (!approximate) {
-            Merger.merge(base, adapter, output, dtype, Exec.CPU);
+            Merger.merge(base, adapter, output, dtype.storage(), Exec.CPU);
             System.out.println("merged into " + output);
             return 0;
         }
-        print(Merger.approximate(base, adapter, output, dtype, examples(base), Exec.CPU));
+        print(Merger.approximate(base, adapter, output, dtype.storage(), examples(base), Exec.CPU));
         return 0;
     }
 

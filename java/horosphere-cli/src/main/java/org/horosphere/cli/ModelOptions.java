@@ -19,6 +19,13 @@ final class ModelOptions {
             description = "PEFT adapter directory to put on the model.")
     private Path adapter;
 
+    @Option(
+            names = "--dtype",
+            paramLabel = "TYPE",
+            defaultValue = "f32",
+            description = "Weights as f32 or bf16 (default: ${DEFAULT-VALUE}).")
+    private WeightType dtype;
+
     boolean isGiven() {
         return directory != null || adapter != null;
     }
@@ -30,7 +37,10 @@ final class ModelOptions {
     }
 
     CausalLm open(Exec exec) {
-        CausalLm lm = CausalLm.open(directory == null ? Defaults.model() : directory, exec);
+        CausalLm lm =
+                CausalLm.open(
+                        directory == null ? Defaults.model() : directory, exec, dtype.storage());
+        lm.setCheckpointing(true);
         try {
             if (adapter != null) {
                 lm.loadAdapter(adapter);

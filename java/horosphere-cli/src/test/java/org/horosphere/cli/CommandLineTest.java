@@ -100,7 +100,16 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"lora", "hyplora", "coeff", "lora+coeff", "hyplora+coeff"})
+    @ValueSource(
+            strings = {
+                "lora",
+                "dora",
+                "hyplora",
+                "coeff",
+                "lora+coeff",
+                "dora+coeff",
+                "hyplora+coeff"
+            })
     void trainsSavesEvaluatesAndGenerates(String kind) throws IOException {
         Path json = dir.resolve("results/run.json");
         Result trained =
@@ -153,6 +162,16 @@ class CommandLineTest {
 
     private static List<String> names(JsonNode object) {
         return object.properties().stream().map(e -> e.getKey()).toList();
+    }
+
+    @Test
+    void trainsOnWeightsInBfloat16() {
+        Result trained = Result.of(finetune(model, data, "--dtype", "bf16", "--lr", "0.01"));
+        assertEquals(0, trained.code(), trained.err());
+        String[] evaluate = eval(model, data, "--adapter", output.toString());
+        Result narrow = Result.of(join(evaluate, "--dtype", "bf16"));
+        assertEquals(0, narrow.code(), narrow.err());
+        assertEquals(0, Result.of(evaluate).code());
     }
 
     @Test
@@ -469,6 +488,7 @@ class CommandLineTest {
                 "finetune --template morse; morse",
                 "finetune --answer-tokens 0; --answer-tokens",
                 "eval --answer-tokens 0; --answer-tokens",
+                "finetune --dtype f16; f16",
                 "finetune --seed 1 --seed 2; --seed",
                 "eval --max-length 0; --max-length",
                 "eval nonsense; nonsense",

@@ -43,11 +43,11 @@ public final class Adapter implements Trainables {
                             new LowRankBranch(
                                     parameters,
                                     linear.path(),
-                                    linear.in(),
-                                    linear.out(),
+                                    linear.weight(),
                                     config.rank(linear.path()),
                                     config.scaling(linear.path()),
-                                    kind.isHyperbolic()));
+                                    kind.isHyperbolic(),
+                                    kind.isDora()));
                     branches++;
                 }
             }
@@ -71,17 +71,19 @@ public final class Adapter implements Trainables {
     static Adapter create(Llama model, AdapterOptions options, long seed) {
         AdapterConfig config =
                 AdapterConfig.of(
-                        options.kind().peftType(),
-                        options.rank(),
-                        options.alpha(),
-                        0,
-                        TargetModules.of(options.targets()),
-                        null);
+                                options.kind().peftType(),
+                                options.rank(),
+                                options.alpha(),
+                                0,
+                                TargetModules.of(options.targets()),
+                                null)
+                        .withVariant(options.rankStabilized(), options.kind().isDora());
         Adapter adapter = new Adapter(model, options.kind(), config, options.coeffDropout(), seed);
         SplittableRandom random = new SplittableRandom(seed);
         adapter.branches()
                 .values()
-                .forEach(b -> b.initialise(random.split(), options.curvatureRadius()));
+                .forEach(
+                        b -> b.initialise(random.split(), options.curvatureRadius(), model.exec()));
         return adapter;
     }
 
@@ -118,7 +120,7 @@ public final class Adapter implements Trainables {
                                                 branch.in(),
                                                 branch.out()));
                     }
-                    branch.set(from.a(), from.b(), from.K(), from.s());
+                    branch.set(from.a(), from.b(), from.K(), from.s(), from.magnitude());
                 });
         for (Llama.Layer layer : model.layers()) {
             float[] alpha = files.coeffAlpha().get(layer.index);

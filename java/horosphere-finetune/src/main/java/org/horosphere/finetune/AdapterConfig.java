@@ -29,6 +29,7 @@ import java.util.regex.PatternSyntaxException;
  * @param taskType such as {@code CAUSAL_LM}; may be null
  * @param baseModelNameOrPath may be null
  * @param useRslora whether alpha is divided by sqrt(r) and not by r
+ * @param useDora whether rows of the adapted weight have trainable lengths (DoRA)
  * @param rankPattern ranks by module-path pattern, the first match counts
  * @param alphaPattern alphas by module-path pattern, the first match counts
  * @param inferenceMode whether PEFT should load the adapter frozen
@@ -44,6 +45,7 @@ public record AdapterConfig(
         String taskType,
         String baseModelNameOrPath,
         boolean useRslora,
+        boolean useDora,
         Map<String, Integer> rankPattern,
         Map<String, Double> alphaPattern,
         boolean inferenceMode,
@@ -115,6 +117,7 @@ public record AdapterConfig(
                     "task_type",
                     "base_model_name_or_path",
                     "use_rslora",
+                    "use_dora",
                     "rank_pattern",
                     "alpha_pattern",
                     "inference_mode",
@@ -154,6 +157,9 @@ public record AdapterConfig(
                                 "alpha_pattern: " + pattern + " is " + alpha);
                     }
                 });
+        if (useDora && (peftType.hyperbolic() || targetModules.isEmpty())) {
+            throw new IllegalArgumentException("use_dora needs plain low-rank matrices");
+        }
         if (peftType == PeftType.LORA && !horosphere.isEmpty()) {
             throw new IllegalArgumentException(
                     "horosphere: plain LORA has no extensions, got " + horosphere.keySet());
@@ -178,6 +184,7 @@ public record AdapterConfig(
                 "CAUSAL_LM",
                 baseModelNameOrPath,
                 false,
+                false,
                 Map.of(),
                 Map.of(),
                 true,
@@ -186,6 +193,15 @@ public record AdapterConfig(
 
     /** The same adapter of another base model. */
     public AdapterConfig withBaseModel(String name) {
+        return with(name, useRslora, useDora);
+    }
+
+    /** The same adapter as one of LoRA's variants. */
+    public AdapterConfig withVariant(boolean rslora, boolean dora) {
+        return with(baseModelNameOrPath, rslora, dora);
+    }
+
+    private AdapterConfig with(String name, boolean rslora, boolean dora) {
         return new AdapterConfig(
                 peftType,
                 r,
@@ -195,7 +211,8 @@ public record AdapterConfig(
                 excludeModules,
                 taskType,
                 name,
-                useRslora,
+                rslora,
+                dora,
                 rankPattern,
                 alphaPattern,
                 inferenceMode,
@@ -276,6 +293,7 @@ public record AdapterConfig(
                     json.string("task_type"),
                     json.string("base_model_name_or_path"),
                     json.flag("use_rslora", false),
+                    json.flag("use_dora", false),
                     ranks,
                     alphas,
                     json.flag("inference_mode", false),
@@ -367,7 +385,7 @@ public record AdapterConfig(
         json.putNull("revision");
         put(json, "target_modules", targetModules);
         json.put("task_type", taskType);
-        json.put("use_dora", false);
+        json.put("use_dora", useDora);
         json.put("use_rslora", useRslora);
         AtomicFiles.writeJson(Files.isDirectory(path) ? path.resolve(FILE) : path, json);
     }

@@ -22,6 +22,7 @@ import java.util.regex.Pattern;
  *
  * <ul>
  *   <li>{@code base_model.model.MODULE.lora_A.weight} (r, in), {@code .lora_B.weight} (out, r);
+ *   <li>{@code base_model.model.MODULE.lora_magnitude_vector} (out), DoRA's;
  *   <li>{@code base_model.model.MODULE.hyplora_K} (1), {@code .hyplora_s} (1);
  *   <li>{@code base_model.model.model.layers.N.self_attn.coeff_alpha} (H, H), the residual: the
  *       mixing matrix is the identity plus it.
@@ -39,11 +40,13 @@ public record AdapterFiles(
     private static final String B = ".lora_B.weight";
     private static final String K = ".hyplora_K";
     private static final String S = ".hyplora_s";
+    private static final String M = ".lora_magnitude_vector";
 
     private static final Pattern MODULE =
             Pattern.compile(
                     Pattern.quote(PREFIX)
-                            + "(.+?)(\\.lora_A\\.weight|\\.lora_B\\.weight|\\.hyplora_K|\\.hyplora_s)");
+                            + "(.+?)(\\.lora_A\\.weight|\\.lora_B\\.weight|\\.hyplora_K|\\.hyplora_s"
+                            + "|\\.lora_magnitude_vector)");
     private static final Pattern ALPHA =
             Pattern.compile(
                     Pattern.quote(PREFIX)
@@ -82,6 +85,14 @@ public record AdapterFiles(
                                                 matrices.r(),
                                                 AdapterConfig.FILE,
                                                 config.rank(module)));
+                    }
+                    if ((matrices.magnitude() != null) != config.useDora()) {
+                        throw new IllegalArgumentException(
+                                "use_dora is %s, but module %s has %s lora_magnitude_vector"
+                                        .formatted(
+                                                config.useDora(),
+                                                module,
+                                                matrices.magnitude() == null ? "no" : "a"));
                     }
                     if (matrices.hyperbolic() != type.hyperbolic()) {
                         throw new IllegalArgumentException(
@@ -165,10 +176,22 @@ public record AdapterFiles(
                     a.toFloatArray(),
                     b.toFloatArray(),
                     k,
-                    s);
+                    s,
+                    magnitude(file, tensors, PREFIX + module + M));
         } catch (IllegalArgumentException | ArithmeticException e) {
             throw new CheckpointException(file + ": module " + module + ": " + e.getMessage(), e);
         }
+    }
+
+    private static float[] magnitude(Path file, SafeTensors tensors, String name) {
+        if (!tensors.names().contains(name)) {
+            return null;
+        }
+        TensorData tensor = tensors.get(name);
+        if (tensor.shape().length != 1) {
+            throw shape(file, tensor, "one dimension");
+        }
+        return tensor.toFloatArray();
     }
 
     private static TensorData matrix(Path file, SafeTensors tensors, String name) {
@@ -230,6 +253,9 @@ public record AdapterFiles(
                 (module, m) -> {
                     tensors.add(TensorData.of(PREFIX + module + A, m.a(), m.r(), m.in()));
                     tensors.add(TensorData.of(PREFIX + module + B, m.b(), m.out(), m.r()));
+                    if (m.magnitude() != null) {
+                        tensors.add(TensorData.of(PREFIX + module + M, m.magnitude(), m.out()));
+                    }
                     if (m.hyperbolic()) {
                         tensors.add(TensorData.of(PREFIX + module + K, new float[] {m.K()}, 1));
                         tensors.add(TensorData.of(PREFIX + module + S, new float[] {m.s()}, 1));

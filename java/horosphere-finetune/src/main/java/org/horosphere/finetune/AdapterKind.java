@@ -6,12 +6,16 @@ import java.util.Locale;
 public enum AdapterKind {
     /** Low-rank updates of the linear layers (Hu et al. 2021). */
     LORA(true, false, false),
+    /** LoRA and trainable lengths of the adapted weight's rows (arXiv 2402.09353). */
+    DORA(true, false, false),
     /** Low-rank updates through the Lorentz model of hyperbolic space (arXiv 2410.04010). */
     HYPLORA(true, true, false),
     /** Mixing coefficients between the attention maps of a layer (arXiv 2503.18337). */
     COEFF(false, false, true),
     /** LoRA and mixing coefficients together. */
     LORA_COEFF(true, false, true),
+    /** DoRA and mixing coefficients together. */
+    DORA_COEFF(true, false, true),
     /** HypLoRA and mixing coefficients together. */
     HYPLORA_COEFF(true, true, true);
 
@@ -33,6 +37,10 @@ public enum AdapterKind {
         return hyperbolic;
     }
 
+    boolean isDora() {
+        return this == DORA || this == DORA_COEFF;
+    }
+
     boolean mixesHeads() {
         return mixesHeads;
     }
@@ -49,12 +57,15 @@ public enum AdapterKind {
         if (files.config().peftType().hyperbolic()) {
             return mixed ? HYPLORA_COEFF : HYPLORA;
         }
+        if (files.config().useDora()) {
+            return mixed ? DORA_COEFF : DORA;
+        }
         return !mixed ? LORA : files.lowRank().isEmpty() ? COEFF : LORA_COEFF;
     }
 
     /**
-     * The name on the command line: {@code lora}, {@code hyplora}, {@code coeff}, {@code
-     * lora+coeff}, {@code hyplora+coeff}.
+     * The name on the command line: {@code lora}, {@code dora}, {@code hyplora}, {@code coeff},
+     * {@code lora+coeff}, {@code dora+coeff}, {@code hyplora+coeff}.
      */
     @Override
     public String toString() {
@@ -75,6 +86,7 @@ public enum AdapterKind {
         throw new IllegalArgumentException(
                 "adapter: '"
                         + name
-                        + "', expected lora, hyplora, coeff, lora+coeff or hyplora+coeff");
+                        + "', expected lora, dora, hyplora, coeff, lora+coeff, dora+coeff or"
+                        + " hyplora+coeff");
     }
 }

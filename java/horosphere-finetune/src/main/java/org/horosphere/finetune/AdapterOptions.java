@@ -11,6 +11,7 @@ import java.util.Set;
  * @param targets module names that get a branch, matched against the end of the module path
  * @param curvatureRadius initial K of HypLoRA, curvature -1/K of the space the normalised input is
  *     mapped to
+ * @param rankStabilized scale by alpha/sqrt(rank) instead of alpha/rank (rsLoRA, arXiv 2312.03732)
  * @param coeffDropout probability with which a mixing coefficient is left out of a training step, 0
  *     to below 1
  */
@@ -20,6 +21,7 @@ public record AdapterOptions(
         double alpha,
         Set<String> targets,
         double curvatureRadius,
+        boolean rankStabilized,
         double coeffDropout) {
 
     /** The linear layers adapted unless others are named: the papers' choice. */
@@ -44,6 +46,17 @@ public record AdapterOptions(
         targets = Set.copyOf(targets);
     }
 
+    /** Scaled by alpha/rank. */
+    public AdapterOptions(
+            AdapterKind kind,
+            int rank,
+            double alpha,
+            Set<String> targets,
+            double curvatureRadius,
+            double coeffDropout) {
+        this(kind, rank, alpha, targets, curvatureRadius, false, coeffDropout);
+    }
+
     /** Rank 8, alpha 16, the default targets, K = 1, coefficient dropout 0.1. */
     public static AdapterOptions of(AdapterKind kind) {
         return new AdapterOptions(kind, 8, 16, DEFAULT_TARGETS, 1, 0.1);
@@ -51,11 +64,13 @@ public record AdapterOptions(
 
     /** The same with another alpha. */
     public AdapterOptions withAlpha(double newAlpha) {
-        return new AdapterOptions(kind, rank, newAlpha, targets, curvatureRadius, coeffDropout);
+        return new AdapterOptions(
+                kind, rank, newAlpha, targets, curvatureRadius, rankStabilized, coeffDropout);
     }
 
     /** The same of another kind. */
     public AdapterOptions withKind(AdapterKind newKind) {
-        return new AdapterOptions(newKind, rank, alpha, targets, curvatureRadius, coeffDropout);
+        return new AdapterOptions(
+                newKind, rank, alpha, targets, curvatureRadius, rankStabilized, coeffDropout);
     }
 }

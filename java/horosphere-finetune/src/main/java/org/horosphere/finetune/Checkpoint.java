@@ -12,6 +12,9 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import org.horosphere.DType;
+import org.horosphere.Exec;
+import org.horosphere.Layers;
 
 /**
  * The weights of a model directory: {@code model.safetensors}, or the shards that {@code
@@ -146,5 +149,25 @@ public final class Checkpoint {
                             .formatted(directory, name, tensor.type()));
         }
         return tensor.floats(allocator);
+    }
+
+    /**
+     * A tensor's elements as bfloat16: bfloat16 weights are the mapped file itself (read-only,
+     * aligned to 2 bytes), others are rounded into memory from {@code allocator}.
+     *
+     * @throws CheckpointException if it is missing, has another shape or holds no floats
+     */
+    MemorySegment bfloats(String name, SegmentAllocator allocator, long... expectedShape) {
+        TensorData tensor = tensor(name, expectedShape);
+        if (tensor.type() == TensorType.BF16 && tensor.data().address() % Short.BYTES == 0) {
+            return tensor.data();
+        }
+        long n = tensor.elements();
+        MemorySegment out = allocator.allocate(n * Short.BYTES, 64);
+        try (Arena scratch = Arena.ofConfined()) {
+            MemorySegment floats = floats(name, scratch, expectedShape);
+            Layers.convert_from_f32(floats, DType.BF16, out, n, Exec.CPU);
+        }
+        return out;
     }
 }

@@ -25,7 +25,16 @@ public final class Comparison {
 
     /** What can be compared, by name. */
     public static final List<String> NAMES =
-            List.of(BASE, "lora", MATCHED, "hyplora", "coeff", "lora+coeff", "hyplora+coeff");
+            List.of(
+                    BASE,
+                    "lora",
+                    MATCHED,
+                    "dora",
+                    "hyplora",
+                    "coeff",
+                    "lora+coeff",
+                    "dora+coeff",
+                    "hyplora+coeff");
 
     /**
      * One way to train.

@@ -59,17 +59,27 @@ final class Linear {
         observer = newObserver;
     }
 
-    /** y (tokens, out) = x (tokens, in) Wᵀ + b + branch(x). */
-    void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
+    /**
+     * y (tokens, out) = x (tokens, in) Wᵀ + b + branch(x).
+     *
+     * @param operand x as {@link WeightProducts#operand} makes it
+     */
+    void forward(
+            MemorySegment x,
+            MemorySegment operand,
+            long tokens,
+            MemorySegment y,
+            WeightProducts products,
+            Exec exec) {
         if (observer != null) {
             observer.linearInput(path, x, tokens, in);
         }
-        Gemm.sgemm(false, true, tokens, out, in, 1, x, in, weight.value(), in, 0, y, out, exec);
-        if (bias != null) {
-            Layers.bias_add(bias.value(), tokens, out, y, exec);
-        }
+        products.forward(weight, tokens, operand, y);
         if (branch != null) {
             branch.forward(x, tokens, y, exec);
+        }
+        if (bias != null) {
+            Layers.bias_add(bias.value(), tokens, out, y, exec);
         }
     }
 
@@ -85,33 +95,22 @@ final class Linear {
             long tokens,
             MemorySegment dx,
             float beta,
+            WeightProducts products,
             Exec exec) {
-        boolean wanted = dx.address() != 0;
-        if (wanted) {
-            Gemm.sgemm(
-                    false,
-                    false,
-                    tokens,
-                    in,
-                    out,
-                    1,
-                    dy,
-                    out,
-                    weight.value(),
-                    in,
-                    beta,
-                    dx,
-                    in,
-                    exec);
-        }
-        if (weight.isTrainable()) {
-            Gemm.sgemm(true, false, out, in, tokens, 1, dy, out, x, in, 1, weight.grad(), in, exec);
-        }
         if (bias != null && bias.isTrainable()) {
             Layers.bias_grad(dy, tokens, out, bias.grad(), exec);
         }
+        MemorySegment dsum = branch == null ? dy : branch.gradientOfSum(dy, tokens, exec);
+        if (dx.address() != 0) {
+            MemorySegment operand = products.operand(weight, dsum, tokens * out);
+            products.backward(weight, tokens, operand, beta, dx);
+        }
+        if (weight.isTrainable()) {
+            Gemm.sgemm(
+                    true, false, out, in, tokens, 1, dsum, out, x, in, 1, weight.grad(), in, exec);
+        }
         if (branch != null) {
-            branch.backward(x, dy, tokens, dx, exec);
+            branch.backward(x, dsum, tokens, dx, exec);
         }
     }
 }

@@ -38,6 +38,7 @@ final class Llama {
     private MemorySegment rotary = MemorySegment.NULL;
     private int rotaryPositions;
 
+    private boolean checkpointing;
     private long capacity;
     private int batch;
     private int length;
@@ -55,6 +56,7 @@ final class Llama {
     private MemorySegment packedGrad;
     private MemorySegment logits = Buffers.floats(0);
     private final Temporaries temporaries = new Temporaries();
+    private final WeightProducts products;
 
     /** Scratch shared by all layers; nothing here outlives one layer's pass. */
     private static final class Temporaries {
@@ -68,6 +70,42 @@ final class Llama {
         MemorySegment ffnB;
         MemorySegment ffnC;
         MemorySegment attention = Buffers.floats(0);
+    }
+
+    /** What a block's backward pass needs of its forward pass, besides its input. */
+    private final class Activations {
+        private final MemorySegment inputRstd;
+        private final MemorySegment normed;
+        private final MemorySegment query;
+        private final MemorySegment key;
+        private final MemorySegment value;
+        private final MemorySegment lse;
+        private final MemorySegment context;
+        private final MemorySegment middle;
+        private final MemorySegment middleRstd;
+        private final MemorySegment middleNormed;
+        private final MemorySegment gated;
+        private final MemorySegment upped;
+        private final MemorySegment active;
+
+        Activations(long count) {
+            int d = config.hiddenSize();
+            long queryWidth = (long) config.heads() * config.headDim();
+            long keyWidth = (long) config.kvHeads() * config.headDim();
+            inputRstd = Buffers.floats(count);
+            normed = Buffers.floats(count * d);
+            query = Buffers.floats(count * queryWidth);
+            key = Buffers.floats(count * keyWidth);
+            value = Buffers.floats(count * keyWidth);
+            lse = Buffers.floats(count * config.heads());
+            context = Buffers.floats(count * queryWidth);
+            middle = Buffers.floats(count * d);
+            middleRstd = Buffers.floats(count);
+            middleNormed = Buffers.floats(count * d);
+            gated = Buffers.floats(count * config.intermediateSize());
+            upped = Buffers.floats(count * config.intermediateSize());
+            active = Buffers.floats(count * config.intermediateSize());
+        }
     }
 
     /**
@@ -94,19 +132,9 @@ final class Llama {
         MemorySegment alphaInUse;
 
         private MemorySegment input;
-        private MemorySegment inputRstd;
-        private MemorySegment normed;
-        private MemorySegment query;
-        private MemorySegment key;
-        private MemorySegment value;
-        private MemorySegment lse;
-        private MemorySegment context;
-        private MemorySegment middle;
-        private MemorySegment middleRstd;
-        private MemorySegment middleNormed;
-        private MemorySegment gated;
-        private MemorySegment upped;
-        private MemorySegment active;
+
+        /** Of its own, or with checkpointing one that all blocks share. */
+        private Activations kept;
 
         Layer(int index, WeightSource source) {
             this.index = index;
@@ -136,62 +164,74 @@ final class Llama {
             return List.of(q, k, v, o, gate, up, down);
         }
 
-        void allocate(long count) {
-            int d = config.hiddenSize();
-            long queryWidth = (long) config.heads() * config.headDim();
-            long keyWidth = (long) config.kvHeads() * config.headDim();
-            input = Buffers.floats(count * d);
-            inputRstd = Buffers.floats(count);
-            normed = Buffers.floats(count * d);
-            query = Buffers.floats(count * queryWidth);
-            key = Buffers.floats(count * keyWidth);
-            value = Buffers.floats(count * keyWidth);
-            lse = Buffers.floats(count * config.heads());
-            context = Buffers.floats(count * queryWidth);
-            middle = Buffers.floats(count * d);
-            middleRstd = Buffers.floats(count);
-            middleNormed = Buffers.floats(count * d);
-            gated = Buffers.floats(count * config.intermediateSize());
-            upped = Buffers.floats(count * config.intermediateSize());
-            active = Buffers.floats(count * config.intermediateSize());
-        }
-
         /** Reads {@code input}, writes the block's output. */
         void forward(MemorySegment output) {
             int d = config.hiddenSize();
             Layers.rmsnorm_forward(
-                    input, inputNorm.value(), rmsNormEps, tokens, d, normed, inputRstd, exec);
-            q.forward(normed, tokens, query, exec);
-            k.forward(normed, tokens, key, exec);
-            v.forward(normed, tokens, value, exec);
-            rotate(query, config.heads(), tokens, positions, false);
-            rotate(key, config.kvHeads(), tokens, positions, false);
+                    input,
+                    inputNorm.value(),
+                    rmsNormEps,
+                    tokens,
+                    d,
+                    kept.normed,
+                    kept.inputRstd,
+                    exec);
+            MemorySegment operand = products.operand(q.weight(), kept.normed, tokens * d);
+            q.forward(kept.normed, operand, tokens, kept.query, products, exec);
+            k.forward(kept.normed, operand, tokens, kept.key, products, exec);
+            v.forward(kept.normed, operand, tokens, kept.value, products, exec);
+            rotate(kept.query, config.heads(), tokens, positions, false);
+            rotate(kept.key, config.kvHeads(), tokens, positions, false);
             attend();
-            o.forward(context, tokens, middle, exec);
-            Layers.add(input, middle, middle, tokens * d, exec);
+            output(tokens);
+            Layers.add(input, kept.middle, kept.middle, tokens * d, exec);
             feedForward(tokens, output);
+        }
+
+        private void output(long count) {
+            MemorySegment operand = products.operand(o.weight(), kept.context, count * o.in());
+            o.forward(kept.context, operand, count, kept.middle, products, exec);
         }
 
         private void feedForward(long count, MemorySegment output) {
             int d = config.hiddenSize();
             Layers.rmsnorm_forward(
-                    middle, postNorm.value(), rmsNormEps, count, d, middleNormed, middleRstd, exec);
-            gate.forward(middleNormed, count, gated, exec);
-            up.forward(middleNormed, count, upped, exec);
+                    kept.middle,
+                    postNorm.value(),
+                    rmsNormEps,
+                    count,
+                    d,
+                    kept.middleNormed,
+                    kept.middleRstd,
+                    exec);
+            MemorySegment operand = products.operand(gate.weight(), kept.middleNormed, count * d);
+            gate.forward(kept.middleNormed, operand, count, kept.gated, products, exec);
+            up.forward(kept.middleNormed, operand, count, kept.upped, products, exec);
             long n = count * config.intermediateSize();
             switch (config.family().activation()) {
-                case SILU -> Layers.swiglu_forward(gated, upped, active, n, exec);
-                case GELU_TANH -> Layers.geglu_forward(gated, upped, active, n, exec);
+                case SILU -> Layers.swiglu_forward(kept.gated, kept.upped, kept.active, n, exec);
+                case GELU_TANH ->
+                        Layers.geglu_forward(kept.gated, kept.upped, kept.active, n, exec);
             }
-            down.forward(active, count, output, exec);
-            Layers.add(middle, output, output, count * d, exec);
+            operand = products.operand(down.weight(), kept.active, n);
+            down.forward(kept.active, operand, count, output, products, exec);
+            Layers.add(kept.middle, output, output, count * d, exec);
         }
 
         private void attend() {
             Attention shape = shape(batch, length, length);
             MemorySegment workspace = workspace(shape, alphaInUse != null, false);
             Attention.forward(
-                    exec, shape, query, key, value, alphaInUse, null, context, lse, workspace);
+                    exec,
+                    shape,
+                    kept.query,
+                    kept.key,
+                    kept.value,
+                    alphaInUse,
+                    null,
+                    kept.context,
+                    kept.lse,
+                    workspace);
         }
 
         /**
@@ -200,40 +240,46 @@ final class Llama {
          * @param wantInput false in the lowest block when nothing below it is trained
          */
         void backward(MemorySegment grad, boolean wantInput) {
+            if (checkpointing) {
+                forward(temporaries.hidden);
+            }
             int d = config.hiddenSize();
             long n = tokens * config.intermediateSize();
-            down.backward(active, grad, tokens, temporaries.ffnA, 0, exec);
+            down.backward(kept.active, grad, tokens, temporaries.ffnA, 0, products, exec);
             MemorySegment dactive = temporaries.ffnA;
             MemorySegment dgate = temporaries.ffnB;
             MemorySegment dup = temporaries.ffnC;
             switch (config.family().activation()) {
-                case SILU -> Layers.swiglu_backward(dactive, gated, upped, dgate, dup, n, exec);
-                case GELU_TANH -> Layers.geglu_backward(dactive, gated, upped, dgate, dup, n, exec);
+                case SILU ->
+                        Layers.swiglu_backward(
+                                dactive, kept.gated, kept.upped, dgate, dup, n, exec);
+                case GELU_TANH ->
+                        Layers.geglu_backward(dactive, kept.gated, kept.upped, dgate, dup, n, exec);
             }
-            gate.backward(middleNormed, dgate, tokens, temporaries.hidden, 0, exec);
-            up.backward(middleNormed, dup, tokens, temporaries.hidden, 1, exec);
+            gate.backward(kept.middleNormed, dgate, tokens, temporaries.hidden, 0, products, exec);
+            up.backward(kept.middleNormed, dup, tokens, temporaries.hidden, 1, products, exec);
             Layers.rmsnorm_backward(
                     temporaries.hidden,
-                    middle,
+                    kept.middle,
                     postNorm.value(),
-                    middleRstd,
+                    kept.middleRstd,
                     tokens,
                     d,
                     grad,
                     postNorm.grad(),
                     exec);
 
-            o.backward(context, grad, tokens, temporaries.mixed, 0, exec);
+            o.backward(kept.context, grad, tokens, temporaries.mixed, 0, products, exec);
             Attention shape = shape(batch, length, length);
             Attention.backward(
                     exec,
                     shape,
-                    query,
-                    key,
-                    value,
+                    kept.query,
+                    kept.key,
+                    kept.value,
                     alphaInUse,
                     null,
-                    lse,
+                    kept.lse,
                     temporaries.mixed,
                     temporaries.query,
                     temporaries.key,
@@ -243,15 +289,15 @@ final class Llama {
             rotate(temporaries.query, config.heads(), tokens, positions, true);
             rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
             MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
-            q.backward(normed, temporaries.query, tokens, into, 0, exec);
-            k.backward(normed, temporaries.key, tokens, into, 1, exec);
-            v.backward(normed, temporaries.value, tokens, into, 1, exec);
+            q.backward(kept.normed, temporaries.query, tokens, into, 0, products, exec);
+            k.backward(kept.normed, temporaries.key, tokens, into, 1, products, exec);
+            v.backward(kept.normed, temporaries.value, tokens, into, 1, products, exec);
             if (wantInput) {
                 Layers.rmsnorm_backward(
                         temporaries.hidden,
                         input,
                         inputNorm.value(),
-                        inputRstd,
+                        kept.inputRstd,
                         tokens,
                         d,
                         grad,
@@ -275,6 +321,7 @@ final class Llama {
         this.embeddingScale =
                 config.family().scalesEmbedding() ? (float) Math.sqrt(config.hiddenSize()) : 1;
         this.exec = exec;
+        this.products = new WeightProducts(exec);
         embedding =
                 source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
         for (int i = 0; i < config.layers(); i++) {
@@ -287,15 +334,29 @@ final class Llama {
                         : source.tensor("lm_head.weight", config.vocabSize(), config.hiddenSize());
     }
 
-    /** A frozen model from a Hugging Face directory; float32 weights stay mapped. */
+    /** A frozen float32 model from a Hugging Face directory. */
     static Llama load(Path directory, Exec exec) {
+        return load(directory, exec, DType.F32);
+    }
+
+    /**
+     * A frozen model from a Hugging Face directory; weights of the wanted type stay mapped, others
+     * are converted into memory.
+     *
+     * @param type of the matrices, F32 or BF16; norms and biases are float32
+     */
+    static Llama load(Path directory, Exec exec, DType type) {
         ModelConfig config = ModelConfig.read(directory);
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
-        requireMemory(directory, config, checkpoint);
+        requireMemory(directory, config, checkpoint, type);
         return new Llama(
                 config,
                 (name, shape) -> {
+                    if (type == DType.BF16 && shape.length == 2) {
+                        MemorySegment values = checkpoint.bfloats(name, arena, shape);
+                        return Tensor.frozen(name, type, values, shape);
+                    }
                     MemorySegment values = checkpoint.floats(name, arena, shape);
                     int offset = isNorm(name) ? config.family().normOffset() : 0;
                     return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
@@ -304,24 +365,31 @@ final class Llama {
     }
 
     /**
-     * Weights that are not float32 become so in memory: said before hours of swapping, not after.
+     * Weights of another type are converted in memory: said before hours of swapping, not after.
      */
-    private static void requireMemory(Path directory, ModelConfig config, Checkpoint checkpoint) {
+    private static void requireMemory(
+            Path directory, ModelConfig config, Checkpoint checkpoint, DType type) {
         long[] bytes = {0};
         new Llama(
                 config,
                 (name, shape) -> {
                     TensorData tensor = checkpoint.tensor(name, shape);
-                    bytes[0] +=
-                            tensor.type() == TensorType.F32 ? 0 : tensor.elements() * Float.BYTES;
+                    DType wanted = shape.length == 2 ? type : DType.F32;
+                    if (tensor.type().dtype() != wanted) {
+                        bytes[0] += tensor.elements() * wanted.bytes();
+                    }
                     return Tensor.frozen(name, MemorySegment.NULL, shape);
                 },
                 Exec.CPU);
         long there = Memory.physicalBytes();
         if (bytes[0] > there) {
             throw new CheckpointException(
-                    "%s: its weights take %s as float32, this machine has %s of memory"
-                            .formatted(directory, Memory.text(bytes[0]), Memory.text(there)));
+                    "%s: its weights take %s as %s, this machine has %s of memory"
+                            .formatted(
+                                    directory,
+                                    Memory.text(bytes[0]),
+                                    type == DType.F32 ? "float32" : "bfloat16",
+                                    Memory.text(there)));
         }
     }
 
@@ -335,8 +403,7 @@ final class Llama {
         }
         for (Tensor tensor : all) {
             for (long i = 0; i < tensor.size(); i++) {
-                if (!Float.isFinite(
-                        tensor.value().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i))) {
+                if (!Float.isFinite(tensor.at(i))) {
                     return tensor.name();
                 }
             }
@@ -379,6 +446,16 @@ final class Llama {
         return layers;
     }
 
+    /**
+     * Whether blocks keep only their inputs and repeat their forward pass in the backward pass: the
+     * same bits for about a third more work and, in deep models, a fraction of the memory (Chen et
+     * al., arXiv 1604.06174).
+     */
+    void setCheckpointing(boolean wanted) {
+        checkpointing = wanted;
+        capacity = 0;
+    }
+
     /** Runs the model on (batch, length) token ids, keeping what backward needs. */
     void forward(int newBatch, int newLength, int[] tokenIds) {
         if (newLength > config.maxPositionEmbeddings()) {
@@ -413,7 +490,14 @@ final class Llama {
     private void embed(MemorySegment output) {
         int d = config.hiddenSize();
         Layers.embedding_forward(
-                ids, embedding.value(), tokens, config.vocabSize(), d, output, exec);
+                ids,
+                embedding.type(),
+                embedding.value(),
+                tokens,
+                config.vocabSize(),
+                d,
+                output,
+                exec);
         if (embeddingScale != 1) {
             Layers.scale(embeddingScale, output, tokens * d, exec);
         }
@@ -450,21 +534,7 @@ final class Llama {
                 Buffers.copyFloats(finalOutput, (long) rows[from + i] * d, packed, (long) i * d, d);
                 targets.setAtIndex(ValueLayout.JAVA_INT, i, nextTokens[rows[from + i]]);
             }
-            Gemm.sgemm(
-                    false,
-                    true,
-                    n,
-                    vocab,
-                    d,
-                    1,
-                    packed,
-                    d,
-                    head.value(),
-                    d,
-                    0,
-                    logits,
-                    vocab,
-                    exec);
+            logits(packed, n, logits);
             Layers.cross_entropy(
                     logits,
                     targets,
@@ -478,21 +548,8 @@ final class Llama {
                 sum += losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
             }
             if (training) {
-                Gemm.sgemm(
-                        false,
-                        false,
-                        n,
-                        d,
-                        vocab,
-                        1,
-                        logits,
-                        vocab,
-                        head.value(),
-                        d,
-                        0,
-                        packedGrad,
-                        d,
-                        exec);
+                MemorySegment operand = products.operand(head, logits, (long) n * vocab);
+                products.backward(head, n, operand, 0, packedGrad);
                 if (head.isTrainable()) {
                     Gemm.sgemm(
                             true,
@@ -578,22 +635,8 @@ final class Llama {
     }
 
     private void logits(MemorySegment normed, long count, MemorySegment result) {
-        int d = config.hiddenSize();
-        Gemm.sgemm(
-                false,
-                true,
-                count,
-                config.vocabSize(),
-                d,
-                1,
-                normed,
-                d,
-                head.value(),
-                d,
-                0,
-                result,
-                config.vocabSize(),
-                exec);
+        MemorySegment operand = products.operand(head, normed, count * config.hiddenSize());
+        products.forward(head, count, operand, result);
     }
 
     /**
@@ -624,8 +667,8 @@ final class Llama {
     }
 
     /** The input embeddings, (vocab, hidden). */
-    MemorySegment embeddings() {
-        return embedding.value();
+    Tensor embeddings() {
+        return embedding;
     }
 
     /** Keys and values of the tokens decoded so far. */
@@ -700,31 +743,33 @@ final class Llama {
                     rmsNormEps,
                     tokens,
                     d,
-                    layer.normed,
-                    layer.inputRstd,
+                    layer.kept.normed,
+                    layer.kept.inputRstd,
                     exec);
             MemorySegment newKeys =
                     Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
             MemorySegment newValues =
                     Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
-            layer.q.forward(layer.normed, tokens, layer.query, exec);
-            layer.k.forward(layer.normed, tokens, newKeys, exec);
-            layer.v.forward(layer.normed, tokens, newValues, exec);
-            rotate(layer.query, config.heads(), tokens, positions, false);
+            MemorySegment operand =
+                    products.operand(layer.q.weight(), layer.kept.normed, tokens * d);
+            layer.q.forward(layer.kept.normed, operand, tokens, layer.kept.query, products, exec);
+            layer.k.forward(layer.kept.normed, operand, tokens, newKeys, products, exec);
+            layer.v.forward(layer.kept.normed, operand, tokens, newValues, products, exec);
+            rotate(layer.kept.query, config.heads(), tokens, positions, false);
             rotate(newKeys, config.kvHeads(), tokens, positions, false);
             Attention.forward(
                     exec,
                     shape,
-                    layer.query,
+                    layer.kept.query,
                     cache.keys.get(layer.index),
                     cache.values.get(layer.index),
                     layer.alphaInUse,
                     null,
-                    layer.context,
+                    layer.kept.context,
                     null,
                     workspace(shape, layer.alphaInUse != null, false));
-            layer.o.forward(layer.context, tokens, layer.middle, exec);
-            Layers.add(layer.input, layer.middle, layer.middle, tokens * d, exec);
+            layer.output(tokens);
+            Layers.add(layer.input, layer.kept.middle, layer.kept.middle, tokens * d, exec);
             layer.feedForward(
                     tokens,
                     layer.index + 1 < layers.size()
@@ -801,17 +846,23 @@ final class Llama {
         long queryWidth = (long) config.heads() * config.headDim();
         long keyWidth = (long) config.kvHeads() * config.headDim();
         long wide = config.intermediateSize();
-        long layer = 4 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + config.heads() + 2;
+        long kept = 3 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + config.heads() + 2;
         long shared = 7 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + 5;
         long vocab = config.vocabSize();
         long block = Math.max(1, Math.min(LOGIT_BLOCK / vocab, count));
         long floats =
-                count * (config.layers() * layer + shared)
+                count * (config.layers() * d + (checkpointing ? 1 : config.layers()) * kept + shared)
                         + block * vocab
                         + (long) positionsPerSequence * config.headDim();
+        long widest = count * Math.max(Math.max(d, wide), queryWidth);
+        long rounded =
+                embedding.type() == DType.F32
+                        ? 0
+                        : embedding.type().bytes() * Math.max(widest, block * vocab);
         boolean mixed = layers.stream().anyMatch(l -> l.alphaInUse != null);
         Attention shape = shape(sequences, positionsPerSequence, positionsPerSequence);
         return floats * Float.BYTES
+                + rounded
                 + Math.max(
                         shape.workspaceBytes(exec, mixed, false),
                         shape.workspaceBytes(exec, mixed, true));
@@ -861,7 +912,11 @@ final class Llama {
         temporaries.ffnA = Buffers.floats(count * config.intermediateSize());
         temporaries.ffnB = Buffers.floats(count * config.intermediateSize());
         temporaries.ffnC = Buffers.floats(count * config.intermediateSize());
-        layers.forEach(layer -> layer.allocate(count));
+        Activations shared = checkpointing ? new Activations(count) : null;
+        for (Layer layer : layers) {
+            layer.input = Buffers.floats(count * d);
+            layer.kept = checkpointing ? shared : new Activations(count);
+        }
         capacity = count;
     }
 }

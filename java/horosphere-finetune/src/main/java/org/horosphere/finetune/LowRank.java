@@ -2,7 +2,8 @@ package org.horosphere.finetune;
 
 /**
  * The low-rank matrices of one adapted linear layer: {@code y = W x + scaling * g * B A x}, where g
- * is 1, or HypLoRA's gain if {@code K} and {@code s} are set. The arrays are not copied.
+ * is 1, or HypLoRA's gain if {@code K} and {@code s} are set; with {@code magnitude} the rows of
+ * {@code W + scaling B A} are rescaled to those lengths (DoRA). The arrays are not copied.
  *
  * @param r rank
  * @param in inputs of the layer
@@ -11,8 +12,10 @@ package org.horosphere.finetune;
  * @param b B, (out, r) row-major
  * @param K curvature radius parameter (curvature -1/K), greater than 0; NaN for plain LoRA
  * @param s divisor of the input in HypLoRA's exponential map, greater than 0; NaN for plain LoRA
+ * @param magnitude (out) row lengths of DoRA; null for the others
  */
-public record LowRank(int r, int in, int out, float[] a, float[] b, float K, float s) {
+public record LowRank(
+        int r, int in, int out, float[] a, float[] b, float K, float s, float[] magnitude) {
     /**
      * @throws IllegalArgumentException if a size, K or s is out of range
      */
@@ -37,11 +40,24 @@ public record LowRank(int r, int in, int out, float[] a, float[] b, float K, flo
             throw new IllegalArgumentException(
                     "K is %s and s is %s, expected finite numbers greater than 0".formatted(K, s));
         }
+        if (magnitude != null && magnitude.length != out) {
+            throw new IllegalArgumentException(
+                    "magnitude has %d elements, expected out = %d"
+                            .formatted(magnitude.length, out));
+        }
+        if (magnitude != null && !Float.isNaN(K)) {
+            throw new IllegalArgumentException("magnitude: DoRA has no K and s");
+        }
     }
 
     /** Plain LoRA. */
     public LowRank(int r, int in, int out, float[] a, float[] b) {
-        this(r, in, out, a, b, Float.NaN, Float.NaN);
+        this(r, in, out, a, b, Float.NaN, Float.NaN, null);
+    }
+
+    /** HypLoRA. */
+    public LowRank(int r, int in, int out, float[] a, float[] b, float K, float s) {
+        this(r, in, out, a, b, K, s, null);
     }
 
     /** Whether K and s are set. */

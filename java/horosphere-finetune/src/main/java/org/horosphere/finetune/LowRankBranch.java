@@ -8,8 +8,8 @@ import org.horosphere.Exec;
 import org.horosphere.LowRankAdapter;
 
 /**
- * The trainable low-rank branch of one linear layer: LoRA, or HypLoRA = LoRA times one gain per
- * token.
+ * The trainable low-rank branch of one linear layer: LoRA, DoRA = LoRA and trainable row lengths of
+ * the sum, or HypLoRA = LoRA times one gain per token.
  *
  * <p>HypLoRA's curvature K and input scale s are trained as ln K and ln s, so they stay positive at
  * any step size.
@@ -19,6 +19,8 @@ final class LowRankBranch {
     private final Tensor b;
     private final Tensor logK;
     private final Tensor logS;
+    private final Magnitude magnitude;
+    private final Parameters parameters;
     private final int in;
     private final int out;
     private final int rank;
@@ -33,6 +35,7 @@ final class LowRankBranch {
     private long capacity;
 
     /**
+     * @param weight the layer's frozen weight
      * @param scaling alpha/r. HypLoRA's output is also multiplied by sqrt(in), which undoes the
      *     initial division of its input by s = sqrt(in): K → ∞ is then LoRA at the same scaling,
      *     and both start with comparable steps
@@ -40,13 +43,14 @@ final class LowRankBranch {
     LowRankBranch(
             Parameters parameters,
             String path,
-            int in,
-            int out,
+            Tensor weight,
             int rank,
             double scaling,
-            boolean hyperbolic) {
-        this.in = in;
-        this.out = out;
+            boolean hyperbolic,
+            boolean dora) {
+        this.parameters = parameters;
+        this.in = Math.toIntExact(weight.columns());
+        this.out = Math.toIntExact(weight.rows());
         this.rank = rank;
         shape =
                 new LowRankAdapter(
@@ -60,6 +64,7 @@ final class LowRankBranch {
         b = parameters.add(path + ".lora_B.weight", out, rank);
         logK = hyperbolic ? parameters.add(path + ".hyplora_K", 1) : null;
         logS = hyperbolic ? parameters.add(path + ".hyplora_s", 1) : null;
+        magnitude = dora ? new Magnitude(parameters, path, weight, a, b, scaling) : null;
         gram = Buffers.doubles((long) rank * rank);
     }
 
@@ -83,21 +88,36 @@ final class LowRankBranch {
     }
 
     /** A uniform in ±1/sqrt(in), B zero, s = sqrt(in): the model starts as the base model. */
-    void initialise(SplittableRandom random, double curvatureRadius) {
+    void initialise(SplittableRandom random, double curvatureRadius, Exec exec) {
         float[] values = new float[Math.toIntExact(a.size())];
         double bound = 1 / Math.sqrt(in);
         for (int i = 0; i < values.length; i++) {
             values[i] = (float) random.nextDouble(-bound, bound);
         }
-        set(values, new float[Math.toIntExact(b.size())], curvatureRadius, Math.sqrt(in));
+        set(values, new float[Math.toIntExact(b.size())], curvatureRadius, Math.sqrt(in), null);
+        if (magnitude != null) {
+            magnitude.initialise(exec);
+        }
     }
 
-    void set(float[] newA, float[] newB, double curvatureRadius, double inputScale) {
+    /**
+     * @param lengths DoRA's row lengths; null for the rest
+     */
+    void set(
+            float[] newA,
+            float[] newB,
+            double curvatureRadius,
+            double inputScale,
+            float[] lengths) {
+        parameters.changed();
         Buffers.set(a.value(), newA);
         Buffers.set(b.value(), newB);
         if (isHyperbolic()) {
             logK.value().set(ValueLayout.JAVA_FLOAT, 0, (float) Math.log(curvatureRadius));
             logS.value().set(ValueLayout.JAVA_FLOAT, 0, (float) Math.log(inputScale));
+        }
+        if (lengths != null) {
+            magnitude.set(lengths);
         }
     }
 
@@ -110,25 +130,29 @@ final class LowRankBranch {
     }
 
     boolean accepts(LowRank file) {
-        return file.in() == in && file.out() == out && file.r() == rank;
+        return file.in() == in
+                && file.out() == out
+                && file.r() == rank
+                && (file.magnitude() != null) == (magnitude != null);
     }
 
     LowRank toFile() {
         float[] valuesA = Buffers.toArray(a.value(), a.size());
         float[] valuesB = Buffers.toArray(b.value(), b.size());
-        return isHyperbolic()
-                ? new LowRank(
-                        rank,
-                        in,
-                        out,
-                        valuesA,
-                        valuesB,
-                        (float) curvatureRadius(),
-                        (float) inputScale())
-                : new LowRank(rank, in, out, valuesA, valuesB);
+        return new LowRank(
+                rank,
+                in,
+                out,
+                valuesA,
+                valuesB,
+                isHyperbolic() ? (float) curvatureRadius() : Float.NaN,
+                isHyperbolic() ? (float) inputScale() : Float.NaN,
+                magnitude == null ? null : magnitude.lengths());
     }
 
-    /** Adds the branch's output to y, keeping what backward needs. */
+    /**
+     * Turns y = x Wᵀ into the adapted layer's output before its bias, keeping what backward needs.
+     */
     void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
         if (tokens > capacity) {
             p = Buffers.floats(tokens * rank);
@@ -157,12 +181,29 @@ final class LowRankBranch {
                 gain,
                 norm,
                 image);
+        if (magnitude != null) {
+            magnitude.forward(tokens, y, exec);
+        }
+    }
+
+    /** m_j over the length of row j of the sum; null but for DoRA. */
+    float[] rowRatios(Exec exec) {
+        return magnitude == null ? null : magnitude.ratios(exec);
+    }
+
+    /**
+     * The gradient of x Wᵀ and of the low-rank product, which {@link #backward} takes, from that of
+     * the layer's output; for DoRA adds to the gradient of the row lengths.
+     */
+    MemorySegment gradientOfSum(MemorySegment dy, long tokens, Exec exec) {
+        return magnitude == null ? dy : magnitude.backward(dy, tokens, exec);
     }
 
     /** Bytes that forward and backward of so many tokens take. */
     long activationBytes(long tokens, Exec exec) {
         return tokens * (rank * (long) Float.BYTES + 3 * Double.BYTES)
                 + ((long) rank * rank + 2) * Double.BYTES
+                + (magnitude == null ? 0 : magnitude.activationBytes(tokens))
                 + shape.workspaceBytes(exec, tokens);
     }
 

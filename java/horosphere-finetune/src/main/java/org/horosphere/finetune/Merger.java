@@ -14,6 +14,7 @@ import java.util.TreeMap;
 import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.Gemm;
+import org.horosphere.Layers;
 
 /**
  * Puts an adapter into the weights of its model, where mathematics allows it:
@@ -282,6 +283,9 @@ public final class Merger {
         MemorySegment.copy(base, 0, merged, 0, base.byteSize());
         if (lowRank != null) {
             add(lowRank, scaling(path, lowRank), merged);
+            if (lowRank.magnitude() != null) {
+                rescaleRows(lowRank.magnitude(), lowRank.in(), merged);
+            }
         }
         if (alpha != null) {
             fold(alpha, shape, merged);
@@ -310,6 +314,16 @@ public final class Merger {
         Gemm.sgemm(
                 false, false, m.out(), m.in(), m.r(), scaling, b, m.r(), a, m.in(), 1, weight,
                 m.in(), exec);
+    }
+
+    private void rescaleRows(float[] lengths, long in, MemorySegment weight) {
+        for (int j = 0; j < lengths.length; j++) {
+            MemorySegment row = Buffers.slice(weight, j * in, in);
+            double have = Math.sqrt(Layers.sum_squares(row, in, exec));
+            if (have > 0) {
+                Layers.scale(lengths[j] / have, row, in, exec);
+            }
+        }
     }
 
     /** Block i of the columns becomes Σ_h (I + alpha)_hi times block h, summed in float64. */

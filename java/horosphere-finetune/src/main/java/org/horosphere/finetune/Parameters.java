@@ -14,6 +14,7 @@ import org.horosphere.Layers;
 final class Parameters {
     private final List<Tensor> tensors = new ArrayList<>();
     private long size;
+    private long version;
     private MemorySegment values;
     private MemorySegment grads;
     private MemorySegment firstMoments;
@@ -61,8 +62,19 @@ final class Parameters {
         return Math.sqrt(Layers.sum_squares(grads, size, exec));
     }
 
+    /** Another number whenever values may have changed. */
+    long version() {
+        return version;
+    }
+
+    /** Tells that values were written through a tensor. */
+    void changed() {
+        version++;
+    }
+
     /** One AdamW step (step counts from 1); gradients are multiplied by gradScale first. */
     void adamw(double lr, double weightDecay, long step, float gradScale, Exec exec) {
+        version++;
         Layers.adamw(
                 values,
                 grads,
@@ -84,6 +96,7 @@ final class Parameters {
     }
 
     void restore(float[] snapshot) {
+        version++;
         Buffers.set(values, snapshot);
     }
 

@@ -1,30 +1,39 @@
 package org.horosphere.finetune;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.horosphere.DType;
 
 /**
- * A named float32 weight: frozen (value only) or trainable (value and gradient, both slices of a
- * {@link Parameters}).
+ * A named weight: frozen (value only, float32 or bfloat16) or trainable (float32 value and
+ * gradient, both slices of a {@link Parameters}).
  */
 final class Tensor {
     private final String name;
     private final long[] shape;
+    private final DType type;
     private MemorySegment value;
     private MemorySegment grad = MemorySegment.NULL;
 
-    private Tensor(String name, long[] shape, MemorySegment value) {
+    private Tensor(String name, DType type, long[] shape, MemorySegment value) {
         this.name = name;
+        this.type = type;
         this.shape = shape.clone();
         this.value = value;
     }
 
     static Tensor frozen(String name, MemorySegment value, long... shape) {
-        return new Tensor(name, shape, value);
+        return new Tensor(name, DType.F32, shape, value);
+    }
+
+    /** A frozen weight stored as F32 or BF16. */
+    static Tensor frozen(String name, DType type, MemorySegment value, long... shape) {
+        return new Tensor(name, type, shape, value);
     }
 
     /** A trainable tensor without memory yet; {@link Parameters#add} makes these. */
     static Tensor trainable(String name, long... shape) {
-        return new Tensor(name, shape, MemorySegment.NULL);
+        return new Tensor(name, DType.F32, shape, MemorySegment.NULL);
     }
 
     void place(MemorySegment newValue, MemorySegment newGrad) {
@@ -40,12 +49,34 @@ final class Tensor {
         return shape.clone();
     }
 
+    /** How {@link #value} is stored. */
+    DType type() {
+        return type;
+    }
+
+    /** The first dimension. */
+    long rows() {
+        return shape[0];
+    }
+
+    /** The second dimension of a matrix. */
+    long columns() {
+        return shape[1];
+    }
+
     long size() {
         long size = 1;
         for (long extent : shape) {
             size *= extent;
         }
         return size;
+    }
+
+    /** Element i, in row-major order. */
+    float at(long i) {
+        return type == DType.F32
+                ? value.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i)
+                : Float.intBitsToFloat(value.getAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i) << 16);
     }
 
     MemorySegment value() {

@@ -1,11 +1,13 @@
 package org.horosphere.finetune;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.SplittableRandom;
+import org.horosphere.DType;
 import org.horosphere.Exec;
-import org.horosphere.Gemm;
+import org.horosphere.Layers;
 
 /**
  * Times whole training steps of an adapter on a model of random weights, and the matrix products
@@ -13,6 +15,7 @@ import org.horosphere.Gemm;
  */
 public final class TrainingBenchmark {
     private final ModelConfig config;
+    private final DType weights;
     private final Exec exec;
     private final Llama model;
     private final Adapter adapter;
@@ -23,11 +26,20 @@ public final class TrainingBenchmark {
      * @param kind what is trained, on the papers' target layers with rank 8
      * @param sequences per step
      * @param length tokens per sequence
+     * @param weights type of the frozen matrices, F32 or BF16
+     * @param checkpointing as {@link CausalLm#setCheckpointing}
      */
     public TrainingBenchmark(
-            ModelConfig config, AdapterKind kind, int sequences, int length, Exec exec) {
+            ModelConfig config,
+            AdapterKind kind,
+            int sequences,
+            int length,
+            DType weights,
+            boolean checkpointing,
+            Exec exec) {
         OneDnn.ensureLoaded();
         this.config = config;
+        this.weights = weights;
         this.exec = exec;
         SplittableRandom random = new SplittableRandom(1);
         model =
@@ -35,23 +47,37 @@ public final class TrainingBenchmark {
                         config,
                         (name, shape) -> {
                             Tensor tensor = Tensor.trainable(name, shape);
-                            MemorySegment value = Buffers.floats(tensor.size());
-                            for (long i = 0; i < tensor.size(); i++) {
-                                float x =
-                                        shape.length == 1
-                                                ? 1
-                                                : 0.02f * (float) random.nextGaussian();
-                                value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
+                            if (shape.length == 1 || weights == DType.F32) {
+                                MemorySegment value = Buffers.floats(tensor.size());
+                                fill(value, tensor, random);
+                                return Tensor.frozen(name, value, shape);
                             }
-                            return Tensor.frozen(name, value, shape);
+                            MemorySegment stored = Buffers.floats((tensor.size() + 1) / 2);
+                            try (Arena arena = Arena.ofConfined()) {
+                                MemorySegment value =
+                                        arena.allocate(tensor.size() * Float.BYTES, 64);
+                                fill(value, tensor, random);
+                                Layers.convert_from_f32(
+                                        value, weights, stored, tensor.size(), exec);
+                            }
+                            return Tensor.frozen(name, weights, stored, shape);
                         },
                         exec);
+        model.setCheckpointing(checkpointing);
         adapter = Adapter.create(model, AdapterOptions.of(kind), 1);
         int[] tokens = random.ints((long) sequences * length, 0, config.vocabSize()).toArray();
         int[] targets = random.ints((long) sequences * length, 0, config.vocabSize()).toArray();
         int[] lengths = new int[sequences];
         Arrays.fill(lengths, length);
         batch = new Batches.Batch(sequences, length, tokens, targets, lengths, tokens.length);
+    }
+
+    private static void fill(MemorySegment value, Tensor tensor, SplittableRandom random) {
+        for (long i = 0; i < tensor.size(); i++) {
+            boolean norm = tensor.shape().length == 1;
+            float x = norm ? 1 : 0.02f * (float) random.nextGaussian();
+            value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
+        }
     }
 
     /** Takes one optimiser step and returns its wall-clock seconds. */
@@ -98,14 +124,16 @@ public final class TrainingBenchmark {
         long n = config.intermediateSize();
         long k = config.hiddenSize();
         MemorySegment x = Buffers.floats(m * k);
-        MemorySegment w = Buffers.floats(n * k);
+        Tensor w = Tensor.frozen("w", weights, Buffers.floats(n * k), n, k);
+        WeightProducts products = new WeightProducts(exec);
         MemorySegment y = Buffers.floats(m * n);
         x.fill((byte) 1);
-        w.fill((byte) 1);
+        w.value().fill((byte) 1);
+        MemorySegment operand = products.operand(w, x, m * k);
         double best = Double.POSITIVE_INFINITY;
         for (int i = 0; i < 30; i++) {
             long started = System.nanoTime();
-            Gemm.sgemm(false, true, m, n, k, 1, x, k, w, k, 0, y, n, exec);
+            products.forward(w, m, operand, y);
             best = Math.min(best, (System.nanoTime() - started) / 1e9);
         }
         return 2.0 * m * n * k / best;

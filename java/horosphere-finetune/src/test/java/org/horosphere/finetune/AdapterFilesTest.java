@@ -69,6 +69,7 @@ class AdapterFilesTest {
                                             other.s()));
                             assertArrayEquals(m.a(), other.a());
                             assertArrayEquals(m.b(), other.b());
+                            assertArrayEquals(m.magnitude(), other.magnitude());
                         });
         assertEquals(expected.coeffAlpha().keySet(), actual.coeffAlpha().keySet());
         expected.coeffAlpha()
@@ -89,6 +90,33 @@ class AdapterFilesTest {
         assertSame(adapter(type, 3), AdapterFiles.read(path));
         assertEquals(List.of("adapter_config.json", "adapter_model.safetensors"), list(path));
         assertEquals(List.of("adapter"), list(path.getParent()));
+    }
+
+    @Test
+    void doraReadsBack() throws IOException {
+        AdapterConfig config = config(AdapterConfig.PeftType.LORA).withVariant(true, true);
+        LowRank plain = lowRank(false, 4, 6, 3);
+        LowRank dora =
+                new LowRank(
+                        2,
+                        4,
+                        6,
+                        plain.a(),
+                        plain.b(),
+                        Float.NaN,
+                        Float.NaN,
+                        new float[] {1, 2, 3, 4, 5, 6});
+        AdapterFiles files = new AdapterFiles(config, Map.of(Q, dora), Map.of());
+        files.write(directory.resolve("d"));
+        assertSame(files, AdapterFiles.read(directory.resolve("d")));
+        String text = Files.readString(directory.resolve("d/adapter_config.json"));
+        assertTrue(text.replace(" ", "").contains("\"use_dora\":true"), text);
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new AdapterFiles(config, Map.of(Q, plain), Map.of()));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> config(AdapterConfig.PeftType.HYPLORA).withVariant(false, true));
     }
 
     @Test
@@ -115,6 +143,7 @@ class AdapterFilesTest {
                         null,
                         null,
                         true,
+                        false,
                         ranks,
                         alphas,
                         false,
@@ -231,7 +260,6 @@ class AdapterFilesTest {
                 "bias | 'all' | bias is \"all\"",
                 "bias | 'lora_only' | bias is",
                 "fan_in_fan_out | true | fan_in_fan_out is true",
-                "use_dora | true | use_dora is true",
                 "modules_to_save | ['lm_head'] | modules_to_save is",
                 "layers_to_transform | [1] | layers_to_transform is",
                 "exclude_modules | ['self_attn.q_proj'] | q_proj is none of target_modules",

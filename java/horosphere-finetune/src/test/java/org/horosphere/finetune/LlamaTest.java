@@ -32,6 +32,7 @@ class LlamaTest {
     private static final int[] TOKENS = {1, 5, 9, 3, 3, 16, 2, 1, 7, 7, 12, 4};
     private static final int[] TARGETS = {5, 9, 3, -100, 16, 2, 7, 7, 12, 4, -100, -100};
     private static final int LENGTH = 6;
+    private static final String MAGNITUDE = ".lora_magnitude_vector";
 
     @BeforeAll
     static void gemm() {
@@ -158,6 +159,16 @@ class LlamaTest {
     void checkpointsAreReadAsTheReferenceReadsThem(
             ModelConfig.Family family, @TempDir Path directory) {
         Case c = new Case(family, true, false);
+        write(c, directory, DType.F32);
+        Llama loaded = Llama.load(directory, Exec.CPU);
+        assertEquals(family, loaded.config().family());
+        loaded.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
+        double loss = loaded.loss(TARGETS, Float.NaN);
+        assertEquals(c.referenceLoss(Map.of(), Map.of()), loss, 2e-5 * loss);
+    }
+
+    /** Writes the model of a case with its weights stored as a type. */
+    private static void write(Case c, Path directory, DType type) {
         List<TensorData> stored = new ArrayList<>();
         new TreeMap<>(c.weights)
                 .forEach(
@@ -168,12 +179,51 @@ class LlamaTest {
                             }
                             stored.add(TensorData.of(name, narrow, c.shapes.get(name)));
                         });
-        ModelWriter.write(directory, c.config, stored, DType.F32, null);
-        Llama loaded = Llama.load(directory, Exec.CPU);
-        assertEquals(family, loaded.config().family());
-        loaded.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
-        double loss = loaded.loss(TARGETS, Float.NaN);
-        assertEquals(c.referenceLoss(Map.of(), Map.of()), loss, 2e-5 * loss);
+        ModelWriter.write(directory, c.config, stored, type, null);
+    }
+
+    @ParameterizedTest
+    @EnumSource(ModelConfig.Family.class)
+    void bfloat16WeightsGiveTheModelToTheRoundingOfActivations(
+            ModelConfig.Family family, @TempDir Path directory) {
+        Case c = new Case(family, false, false);
+        write(c, directory.resolve("f32"), DType.F32);
+        write(c, directory.resolve("bf16"), DType.BF16);
+        Llama widened = Llama.load(directory.resolve("bf16"), Exec.CPU);
+        Llama mapped = Llama.load(directory.resolve("bf16"), Exec.CPU, DType.BF16);
+        Llama rounded = Llama.load(directory.resolve("f32"), Exec.CPU, DType.BF16);
+        assertTrue(mapped.embeddings().value().isMapped(), "no copy of a bfloat16 checkpoint");
+        List<List<float[]>> gradients = new ArrayList<>();
+        List<Double> losses = new ArrayList<>();
+        for (Llama model : List.of(widened, mapped, rounded)) {
+            Adapter adapter = Adapter.create(model, AdapterOptions.of(AdapterKind.LORA), 3);
+            adapter.parameters().clearGradients();
+            adapter.beginStep(0);
+            model.forward(TOKENS.length / LENGTH, LENGTH, TOKENS);
+            losses.add(model.loss(TARGETS, 1));
+            model.backward();
+            adapter.endStep();
+            java.util.stream.Stream<float[]> parts =
+                    adapter.parameters().tensors().stream()
+                            .map(tensor -> Buffers.toArray(tensor.grad(), tensor.size()));
+            gradients.add(parts.toList());
+        }
+        // norms and biases are float32 in one file and bfloat16 in the other
+        assertEquals(losses.get(1), losses.get(2), 1e-2 * losses.get(1));
+        double loss = losses.get(0);
+        assertEquals(loss, losses.get(1), 1e-2 * loss);
+        assertTrue(loss != losses.get(1), "the arithmetic is bfloat16");
+        double difference = 0;
+        double size = 0;
+        for (int t = 0; t < gradients.get(0).size(); t++) {
+            float[] want = gradients.get(0).get(t);
+            float[] got = gradients.get(1).get(t);
+            for (int i = 0; i < want.length; i++) {
+                difference += Math.pow(got[i] - want[i], 2);
+                size += Math.pow(want[i], 2);
+            }
+        }
+        assertTrue(difference < 4e-4 * size, Math.sqrt(difference / size) + " of the gradient");
     }
 
     @Test
@@ -202,6 +252,7 @@ class LlamaTest {
     @EnumSource(names = {"QWEN2", "GEMMA"})
     void adapterGradientsOfOtherFamiliesMatchTheReference(ModelConfig.Family family) {
         adapterGradientsMatchTheReference(family, AdapterKind.HYPLORA_COEFF);
+        adapterGradientsMatchTheReference(family, AdapterKind.DORA);
     }
 
     private static void adapterGradientsMatchTheReference(
@@ -225,17 +276,49 @@ class LlamaTest {
         double loss = c.loss(1);
         c.model.backward();
         adapter.endStep();
-        assertEquals(referenceLoss(c, values, kind), loss, 2e-5 * loss);
+        Map<String, double[]> rowLengths = new HashMap<>();
+        if (kind.isDora()) {
+            values.keySet().stream()
+                    .filter(name -> name.endsWith(MAGNITUDE))
+                    .map(name -> name.substring(0, name.length() - MAGNITUDE.length()))
+                    .forEach(path -> rowLengths.put(path, rowLengths(c, values, path)));
+        }
+        assertEquals(referenceLoss(c, values, rowLengths, kind), loss, 2e-5 * loss);
         for (Tensor tensor : adapter.parameters().tensors()) {
             compareGradients(
                     tensor,
                     values.get(tensor.name()),
-                    () -> referenceLoss(c, values, kind),
+                    () -> referenceLoss(c, values, rowLengths, kind),
                     c.random);
         }
     }
 
-    private static double referenceLoss(Case c, Map<String, double[]> values, AdapterKind kind) {
+    /** The length of each row of W + 2 B A, rank 3. */
+    private static double[] rowLengths(Case c, Map<String, double[]> values, String path) {
+        double[] w = c.weights.get(path + ".weight");
+        double[] a = values.get(path + ".lora_A.weight");
+        double[] b = values.get(path + ".lora_B.weight");
+        int in = a.length / 3;
+        double[] lengths = new double[w.length / in];
+        for (int j = 0; j < lengths.length; j++) {
+            double sum = 0;
+            for (int i = 0; i < in; i++) {
+                double x = w[j * in + i];
+                for (int r = 0; r < 3; r++) {
+                    x += 2 * b[j * 3 + r] * a[r * in + i];
+                }
+                sum += x * x;
+            }
+            lengths[j] = Math.sqrt(sum);
+        }
+        return lengths;
+    }
+
+    private static double referenceLoss(
+            Case c,
+            Map<String, double[]> values,
+            Map<String, double[]> rowLengths,
+            AdapterKind kind) {
         Map<String, ReferenceLlama.Branch> branches = new HashMap<>();
         Map<Integer, double[]> alphas = new HashMap<>();
         values.forEach(
@@ -256,7 +339,13 @@ class LlamaTest {
                                                 : Double.POSITIVE_INFINITY,
                                         hyperbolic
                                                 ? Math.exp(values.get(path + ".hyplora_s")[0])
-                                                : 1));
+                                                : 1,
+                                        kind.isDora()
+                                                ? new double[][] {
+                                                    values.get(path + MAGNITUDE),
+                                                    rowLengths.get(path)
+                                                }
+                                                : null));
                     }
                     if (name.endsWith(".coeff_alpha")) {
                         alphas.put(Integer.parseInt(name.split("\\.")[2]), value);
@@ -298,6 +387,33 @@ class LlamaTest {
         Adapter.create(c.model, AdapterOptions.of(kind), 1);
         c.loss(Float.NaN);
         assertArrayEquals(base, c.model.allLogits());
+    }
+
+    @ParameterizedTest
+    @EnumSource(AdapterKind.class)
+    void checkpointingGivesTheSameBits(AdapterKind kind) {
+        List<float[]> results = new ArrayList<>();
+        for (boolean checkpointing : new boolean[] {false, true}) {
+            Case c = new Case(ModelConfig.Family.QWEN2, true, false);
+            Adapter adapter = Adapter.create(c.model, AdapterOptions.of(kind), 1);
+            for (Tensor tensor : adapter.parameters().tensors()) {
+                c.randomise(tensor.value(), tensor.size(), 0.1, 0.3);
+            }
+            c.model.setCheckpointing(checkpointing);
+            adapter.parameters().clearGradients();
+            adapter.beginStep(3);
+            float loss = (float) c.loss(1);
+            c.model.backward();
+            adapter.endStep();
+            results.add(new float[] {loss});
+            for (Tensor tensor : adapter.parameters().tensors()) {
+                results.add(Buffers.toArray(tensor.grad(), tensor.size()));
+            }
+        }
+        int half = results.size() / 2;
+        for (int i = 0; i < half; i++) {
+            assertArrayEquals(results.get(i), results.get(half + i));
+        }
     }
 
     @ParameterizedTest

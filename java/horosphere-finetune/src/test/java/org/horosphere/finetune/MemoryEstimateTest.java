@@ -17,6 +17,7 @@ import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The estimate against what a step has allocated. */
@@ -49,9 +50,25 @@ class MemoryEstimateTest {
         return buffers.values().stream().mapToLong(bytes -> bytes).sum();
     }
 
+    private static Object field(Object owner, String name) throws ReflectiveOperationException {
+        Field field = owner.getClass().getDeclaredField(name);
+        field.setAccessible(true);
+        return field.get(owner);
+    }
+
     @ParameterizedTest
     @EnumSource(AdapterKind.class)
     void isWhatAStepAllocates(AdapterKind kind) throws Exception {
+        check(kind, DType.F32, false);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"F32, true", "BF16, false", "BF16, true"})
+    void knowsTheFormOfWeightsAndActivations(DType type, boolean checkpointing) throws Exception {
+        check(AdapterKind.LORA, type, checkpointing);
+    }
+
+    private void check(AdapterKind kind, DType type, boolean checkpointing) throws Exception {
         ModelConfig config = ModelConfig.small(512, 64, 2, 0, 1);
         Path tokenizer = dir.resolve("tokenizer");
         DefaultData.write(tokenizer);
@@ -60,9 +77,10 @@ class MemoryEstimateTest {
                 directory,
                 config,
                 new Pretraining(config, 1, Exec.CPU).weights(),
-                DType.F32,
+                type,
                 tokenizer);
-        try (CausalLm lm = CausalLm.open(directory, Exec.CPU)) {
+        try (CausalLm lm = CausalLm.open(directory, Exec.CPU, type)) {
+            lm.setCheckpointing(checkpointing);
             MemoryEstimate estimate = lm.memory(AdapterOptions.of(kind), SEQUENCES, LENGTH);
             Adapter adapter = lm.attach(AdapterOptions.of(kind), 1);
             Llama model = lm.model();
@@ -74,22 +92,29 @@ class MemoryEstimateTest {
             model.backward();
             adapter.endStep();
 
-            Field temporaries = Llama.class.getDeclaredField("temporaries");
-            temporaries.setAccessible(true);
-            List<Object> owners = new ArrayList<>(List.of(model, temporaries.get(model)));
+            List<Object> owners =
+                    new ArrayList<>(
+                            List.of(model, field(model, "temporaries"), field(model, "products")));
             owners.addAll(model.layers());
+            for (Llama.Layer layer : model.layers()) {
+                owners.add(field(layer, "kept"));
+            }
+            List<Object> branches = new ArrayList<>(adapter.branches().values());
+            for (LowRankBranch branch : adapter.branches().values()) {
+                if (field(branch, "magnitude") != null) {
+                    branches.add(field(branch, "magnitude"));
+                }
+            }
             long alpha = 0;
             for (Llama.Layer layer : model.layers()) {
                 alpha += layer.alphaInUse == null ? 0 : layer.alphaInUse.byteSize();
             }
             assertEquals(sum(owners) - alpha, estimate.activations(), "activations");
-            assertEquals(
-                    sum(List.copyOf(adapter.branches().values())), estimate.adapter(), "adapter");
+            assertEquals(sum(branches), estimate.adapter(), "adapter");
             long values = adapter.parameters().size() * Float.BYTES;
             assertEquals(4 * values, sum(List.of(adapter.parameters())), "optimiser");
             assertEquals(8 * values, estimate.trained(), "with the copies on the heap");
-            assertEquals(0, estimate.weights(), "float32 weights are mapped");
-            assertTrue(estimate.mapped() > 0);
+            assertTrue(estimate.mapped() > estimate.weights(), "matrices are mapped");
             assertTrue(estimate.fits());
             assertFalse(new MemoryEstimate(0, 0, 1, 1, 1, 2).fits(), "needs 3 bytes, there are 2");
         }

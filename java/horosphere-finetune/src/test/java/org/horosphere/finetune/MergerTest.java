@@ -131,6 +131,13 @@ class MergerTest {
     }
 
     @ParameterizedTest
+    @EnumSource(ModelConfig.Family.class)
+    void doraMerges(ModelConfig.Family family) {
+        Path model = model(family, 2);
+        mergesExactly(model, adapter(model, AdapterKind.DORA, null));
+    }
+
+    @ParameterizedTest
     @ValueSource(strings = {"llama2", "llama3", "qwen2", "gemma"})
     void adaptersOfPeftMerge(String name) {
         Path model = SharedTestData.require("golden/hf/" + name);

@@ -7,8 +7,19 @@ import java.util.Map;
  * what the composed kernels are compared with. Weights are those of a checkpoint.
  */
 final class ReferenceLlama {
-    /** Low-rank branch: out = scaling · f(x), f literal exp → linear → log when K is finite. */
-    record Branch(double[] a, double[] b, int rank, double scaling, double k, double s) {}
+    /**
+     * Low-rank branch: out = scaling · f(x), f literal exp → linear → log when K is finite.
+     *
+     * @param lengths DoRA's m and the row lengths it divides by, which are constants; or null
+     */
+    record Branch(
+            double[] a,
+            double[] b,
+            int rank,
+            double scaling,
+            double k,
+            double s,
+            double[][] lengths) {}
 
     private final ModelConfig config;
     private final Map<String, double[]> weights;
@@ -136,13 +147,20 @@ final class ReferenceLlama {
 
     private double[] linear(String path, double[] x, int out) {
         double[] y = multiply(weights.get(path + ".weight"), x, out);
+        if (branches.containsKey(path)) {
+            add(y, update(branches.get(path), x, out));
+            for (int j = 0; branches.get(path).lengths() != null && j < out; j++) {
+                double[][] lengths = branches.get(path).lengths();
+                y[j] *= lengths[0][j] / lengths[1][j];
+            }
+        }
         if (config.family() == ModelConfig.Family.QWEN2 && path.matches(".*[qkv]_proj")) {
             add(y, weights.get(path + ".bias"));
         }
-        Branch branch = branches.get(path);
-        if (branch == null) {
-            return y;
-        }
+        return y;
+    }
+
+    private static double[] update(Branch branch, double[] x, int out) {
         double q = Math.sqrt(branch.k());
         boolean flat = Double.isInfinite(q);
         double n = flat ? 0 : Math.sqrt(dot(x, x));
@@ -156,9 +174,9 @@ final class ReferenceLlama {
         double time = Math.sqrt(m * m + branch.k());
         double from = flat || m == 0 ? 1 : q * arcosh(time / q) / m;
         for (int i = 0; i < out; i++) {
-            y[i] += branch.scaling() * from * z[i];
+            z[i] *= branch.scaling() * from;
         }
-        return y;
+        return z;
     }
 
     private static double arcosh(double x) {

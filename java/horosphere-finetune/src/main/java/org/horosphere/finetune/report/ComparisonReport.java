@@ -25,7 +25,15 @@ import org.knowm.xchart.XYChart;
 /** A comparison of adapters for people: text for a terminal, one HTML file. */
 public final class ComparisonReport {
     private static final Color[] COLORS = {
-        Plots.GREY, Plots.BLUE, Plots.TEAL, Plots.ORANGE, Plots.GREEN, Plots.PURPLE, Plots.RED
+        Plots.GREY,
+        Plots.BLUE,
+        Plots.TEAL,
+        Plots.RED,
+        Plots.ORANGE,
+        Plots.GREEN,
+        Plots.PURPLE,
+        Plots.PINK,
+        Plots.BROWN
     };
 
     private final Comparison.Report report;

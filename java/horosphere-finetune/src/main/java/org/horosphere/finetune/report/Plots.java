@@ -20,6 +20,8 @@ public final class Plots {
     public static final Color RED = new Color(0xB5433F);
     public static final Color PURPLE = new Color(0x7A5BA8);
     public static final Color TEAL = new Color(0x2A9A9A);
+    public static final Color BROWN = new Color(0x8A6A4F);
+    public static final Color PINK = new Color(0xC9679F);
     public static final Color GREY = new Color(0xB9BFC7);
     public static final Color INK = new Color(0x2B3138);
     public static final int WIDTH = 760;

@@ -1,0 +1,170 @@
+package org.horosphere.finetune;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.horosphere.DType;
+import org.horosphere.Exec;
+import org.horosphere.Gemm;
+import org.horosphere.Layers;
+
+/**
+ * The trainable row lengths of DoRA (Liu et al., arXiv 2402.09353): row j of W + scaling B A is
+ * rescaled to length m_j. As in PEFT the length it has is a constant to the gradient.
+ */
+final class Magnitude {
+    private final Tensor lengths;
+    private final Tensor weight;
+    private final Tensor a;
+    private final Tensor b;
+    private final double scaling;
+    private final Parameters parameters;
+    private final int out;
+
+    /** |w_j|², fixed as W is frozen; made when first needed. */
+    private double[] squares;
+
+    private final MemorySegment ratio;
+    private final MemorySegment inverse;
+    private final MemorySegment rowGrads;
+    private long seen = -1;
+    private MemorySegment sum = Buffers.floats(0);
+    private MemorySegment scaled = Buffers.floats(0);
+
+    Magnitude(
+            Parameters parameters, String path, Tensor weight, Tensor a, Tensor b, double scaling) {
+        this.parameters = parameters;
+        this.weight = weight;
+        this.a = a;
+        this.b = b;
+        this.scaling = scaling;
+        out = Math.toIntExact(weight.rows());
+        lengths = parameters.add(path + ".lora_magnitude_vector", out);
+        ratio = Buffers.floats(out);
+        inverse = Buffers.floats(out);
+        rowGrads = Buffers.floats(out);
+    }
+
+    /** m_j = |w_j + scaling b_j A|: the model stays as it is. */
+    void initialise(Exec exec) {
+        set(rowLengths(exec));
+    }
+
+    void set(float[] newLengths) {
+        Buffers.set(lengths.value(), newLengths);
+        seen = -1;
+    }
+
+    float[] lengths() {
+        return Buffers.toArray(lengths.value(), out);
+    }
+
+    /** m_j over the length that row j has. */
+    float[] ratios(Exec exec) {
+        refresh(exec);
+        return Buffers.toArray(ratio, out);
+    }
+
+    /** Rescales the columns of y = x (W + scaling B A)ᵀ, keeping it for backward. */
+    void forward(long tokens, MemorySegment y, Exec exec) {
+        refresh(exec);
+        sum = Buffers.atLeast(sum, tokens * out * Float.BYTES);
+        Buffers.copyFloats(y, 0, sum, 0, tokens * out);
+        Layers.column_scale(ratio, tokens, out, sum, y, exec);
+    }
+
+    /**
+     * Adds to the gradient of m.
+     *
+     * @return the gradient of what {@link #forward} was given, valid until the next call
+     */
+    MemorySegment backward(MemorySegment dy, long tokens, Exec exec) {
+        rowGrads.fill((byte) 0);
+        Layers.column_scale_grad(dy, sum, tokens, out, rowGrads, exec);
+        Layers.column_scale(inverse, 1, out, rowGrads, rowGrads, exec);
+        Layers.axpy(1, rowGrads, lengths.grad(), out, exec);
+        scaled = Buffers.atLeast(scaled, tokens * out * Float.BYTES);
+        Layers.column_scale(ratio, tokens, out, dy, scaled, exec);
+        return scaled;
+    }
+
+    /** Bytes that forward and backward of so many tokens take. */
+    long activationBytes(long tokens) {
+        return (2 * tokens + 3) * out * Float.BYTES;
+    }
+
+    private void refresh(Exec exec) {
+        if (seen == parameters.version()) {
+            return;
+        }
+        float[] have = rowLengths(exec);
+        float[] want = lengths();
+        for (int j = 0; j < out; j++) {
+            // a row of zeros has no direction; what is divided by its length is zero too
+            float divisor = have[j] == 0 ? 1 : have[j];
+            ratio.setAtIndex(ValueLayout.JAVA_FLOAT, j, want[j] / divisor);
+            inverse.setAtIndex(ValueLayout.JAVA_FLOAT, j, 1 / divisor);
+        }
+        seen = parameters.version();
+    }
+
+    /** |w_j + s b_j A|, from |w_j|² + 2 s b_j·(A w_j) + s² b_j (A Aᵀ) b_jᵀ, summed in float64. */
+    private float[] rowLengths(Exec exec) {
+        int in = Math.toIntExact(weight.columns());
+        int r = Math.toIntExact(a.rows());
+        if (squares == null) {
+            squares = rowSquares(exec);
+        }
+        MemorySegment cross = Buffers.floats((long) r * out);
+        MemorySegment gram = Buffers.floats((long) r * r);
+        Gemm.gemm(
+                false,
+                true,
+                r,
+                out,
+                in,
+                1,
+                a.value(),
+                in,
+                weight.type(),
+                weight.value(),
+                in,
+                0,
+                cross,
+                out,
+                exec);
+        Gemm.sgemm(false, true, r, r, in, 1, a.value(), in, a.value(), in, 0, gram, r, exec);
+        float[] crossings = Buffers.toArray(cross, (long) r * out);
+        float[] products = Buffers.toArray(gram, (long) r * r);
+        float[] rows = Buffers.toArray(b.value(), (long) out * r);
+        float[] result = new float[out];
+        for (int j = 0; j < out; j++) {
+            double sumOfRow = squares[j];
+            for (int i = 0; i < r; i++) {
+                double inner = 2.0 * crossings[i * out + j];
+                for (int k = 0; k < r; k++) {
+                    inner += scaling * products[i * r + k] * rows[j * r + k];
+                }
+                sumOfRow += scaling * rows[j * r + i] * inner;
+            }
+            result[j] = (float) Math.sqrt(Math.max(0, sumOfRow));
+        }
+        return result;
+    }
+
+    private double[] rowSquares(Exec exec) {
+        long in = weight.columns();
+        double[] result = new double[out];
+        MemorySegment row = Buffers.floats(in);
+        for (int j = 0; j < out; j++) {
+            MemorySegment stored =
+                    weight.value()
+                            .asSlice(j * in * weight.type().bytes(), in * weight.type().bytes());
+            if (weight.type() != DType.F32) {
+                Layers.convert(weight.type(), stored, row, in, exec);
+                stored = row;
+            }
+            result[j] = Layers.sum_squares(stored, in, exec);
+        }
+        return result;
+    }
+}
