@@ -851,13 +851,16 @@ final class Llama {
         long vocab = config.vocabSize();
         long block = Math.max(1, Math.min(LOGIT_BLOCK / vocab, count));
         long floats =
-                count * (config.layers() * d + (checkpointing ? 1 : config.layers()) * kept + shared)
+                count
+                                * (config.layers() * d
+                                        + (checkpointing ? 1 : config.layers()) * kept
+                                        + shared)
                         + block * vocab
                         + (long) positionsPerSequence * config.headDim();
         long widest = count * Math.max(Math.max(d, wide), queryWidth);
         long rounded =
                 embedding.type() == DType.F32
-                        ? 0
+                        ? Float.BYTES // an empty buffer
                         : embedding.type().bytes() * Math.max(widest, block * vocab);
         boolean mixed = layers.stream().anyMatch(l -> l.alphaInUse != null);
         Attention shape = shape(sequences, positionsPerSequence, positionsPerSequence);

@@ -74,11 +74,7 @@ class MemoryEstimateTest {
         DefaultData.write(tokenizer);
         Path directory = dir.resolve("model");
         ModelWriter.write(
-                directory,
-                config,
-                new Pretraining(config, 1, Exec.CPU).weights(),
-                type,
-                tokenizer);
+                directory, config, new Pretraining(config, 1, Exec.CPU).weights(), type, tokenizer);
         try (CausalLm lm = CausalLm.open(directory, Exec.CPU, type)) {
             lm.setCheckpointing(checkpointing);
             MemoryEstimate estimate = lm.memory(AdapterOptions.of(kind), SEQUENCES, LENGTH);
