@@ -836,6 +836,59 @@ final class Llama {
         }
     }
 
+    /**
+     * Bytes that {@link #reserve} and the passes of a training step take, attention's and the
+     * logits' scratch included; the test compares it with what is allocated.
+     */
+    long activationBytes(int sequences, int positionsPerSequence) {
+        long count = (long) sequences * positionsPerSequence;
+        long d = config.hiddenSize();
+        long queryWidth = (long) config.heads() * config.headDim();
+        long keyWidth = (long) config.kvHeads() * config.headDim();
+        long wide = config.intermediateSize();
+        long kept = 3 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + config.heads() + 2;
+        long shared = 7 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + 5;
+        long vocab = config.vocabSize();
+        long block = Math.max(1, Math.min(LOGIT_BLOCK / vocab, count));
+        long floats =
+                count
+                                * (config.layers() * d
+                                        + (checkpointing ? 1 : config.layers()) * kept
+                                        + shared)
+                        + block * vocab
+                        + (long) positionsPerSequence * config.headDim();
+        long widest = count * Math.max(Math.max(d, wide), queryWidth);
+        long rounded =
+                embedding.type() == DType.F32
+                        ? Float.BYTES // an empty buffer
+                        : embedding.type().bytes() * Math.max(widest, block * vocab);
+        boolean mixed = layers.stream().anyMatch(l -> l.alphaInUse != null);
+        Attention shape = shape(sequences, positionsPerSequence, positionsPerSequence);
+        return floats * Float.BYTES
+                + rounded
+                + Math.max(
+                        shape.workspaceBytes(exec, mixed, false),
+                        shape.workspaceBytes(exec, mixed, true));
+    }
+
+    /** Bytes of weights that are in memory of their own, and of those that are mapped files. */
+    long[] weightBytes() {
+        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm));
+        if (head != embedding) {
+            all.add(head);
+        }
+        for (Layer layer : layers) {
+            all.add(layer.inputNorm);
+            all.add(layer.postNorm);
+            layer.linears().forEach(linear -> all.add(linear.weight()));
+        }
+        long[] bytes = new long[2];
+        for (Tensor tensor : all) {
+            bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();
+        }
+        return bytes;
+    }
+
     private void reserve(long count) {
         if (count <= capacity) {
             return;
