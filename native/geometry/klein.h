@@ -125,7 +125,8 @@ struct Ptransp : Differences<0, 3> {
     static constexpr const char* name = "klein.ptransp";
     static constexpr const char* signature = "x:row y:row v:row; c -> out:row";
     static constexpr const char* doc =
-        "r (v - c (r <x,v> + <y,v>)/(sqrt(a b) + 1 - c<x,y>) (y - x)), r = sqrt(b/a), a = 1 - c|x|^2, b = 1 - "
+        "r (v - c (r <x,v> + <y,v>)/(sqrt(a b) + 1 - c<x,y>) (y - x)), r = sqrt(b/a), a = 1 - c|x|^2, b = 1 "
+        "- "
         "c|y|^2: parallel transport of the tangent vector v from x to y along the geodesic." HORO_KLEIN_RANGE;
     static constexpr int terms = 4, dots = 2;
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 3}, {1, 3}};

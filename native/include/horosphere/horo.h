@@ -537,8 +537,8 @@ HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double
 /* out[i] = std times a standard normal variate, element offset + i of the sequence of `seed`, for i < count,
  * as HORO_F32 or HORO_F64 (one sequence, rounded). A function of seed and position alone: the same bits on
  * every processor, for any number of threads, and for any cut of the sequence into calls. Philox4x32-10
- * (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6, error at most 2e-15
- * (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
+ * (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6, error at most
+ * 2e-15 (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
 HORO_API int32_t horo_normal(int32_t dtype, int64_t count, double std, int64_t seed, int64_t offset,
                              void* out, const horo_exec* exec);
 

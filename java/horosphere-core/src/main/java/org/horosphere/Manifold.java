@@ -3,8 +3,9 @@ package org.horosphere;
 import java.lang.foreign.MemorySegment;
 
 /**
- * A Riemannian manifold: the verbs that {@link PoincareBall}, {@link Lorentz}, {@link Klein}, {@link
- * Stereographic} and {@link Product} share, with the same names and operands, so that code written on this interface works on each.
+ * A Riemannian manifold: the verbs that {@link PoincareBall}, {@link Lorentz}, {@link Klein},
+ * {@link Stereographic} and {@link Product} share, with the same names and operands, so that code
+ * written on this interface works on each.
  *
  * <p>Points and tangent vectors are rows of memory, {@link #width} elements each, one after the
  * other; {@code dim} counts dimensions. An output may be one of the inputs of the same shape. What

@@ -183,7 +183,9 @@ public record Product(List<Factor> factors) implements Manifold {
         }
     }
 
-    /** Where a factor's part begins in the rows of points, and in those of tangents at the origin. */
+    /**
+     * Where a factor's part begins in the rows of points, and in those of tangents at the origin.
+     */
     private final class Place {
         private long inPoint;
         private long inTangent;
