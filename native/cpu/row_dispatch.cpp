@@ -1,6 +1,7 @@
 #include "cpu/isa.h"
 #include "cpu/pool.h"
 #include "cpu/row_engine.h"
+#include "horosphere/horo.h"
 
 namespace horo {
 namespace scalar {
@@ -15,14 +16,14 @@ extern const RowEngine row_engine;
 namespace {
 
 // Beyond this working set the outputs are written past the cache; measured, see bench/RESULTS.md.
-constexpr int64_t cached_bytes = 4 << 20;
+constexpr double cached_bytes = 4 << 20;
 
-int64_t working_set(const RowCall& call, int32_t dtype) {
-    int64_t operands = 0;
+double working_set(const RowCall& call, int32_t dtype) {
+    int operands = 0;
     for (int i = 0; i < Signature::max_operands; ++i)
         operands += (call.in[i] && call.in_stride[i]) + (call.out[i] != nullptr);
-    const int64_t bytes = dtype == 0 ? 4 : dtype == 1 ? 8 : 2;
-    return operands * call.rows * call.dim * bytes;
+    const int bytes = dtype == HORO_F32 ? 4 : dtype == HORO_F64 ? 8 : 2;
+    return static_cast<double>(call.rows) * static_cast<double>(call.dim) * operands * bytes;
 }
 
 }  // namespace

@@ -375,7 +375,8 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
     alignas(64) char memory[scratch_bytes + (18 << 10)];
     bool stages_in[operands] = {}, stages_out[operands] = {};
     int staged = 0, staged_out = 0, streams = 0;
-    bool direct = stream && !S::converted && call.dim * int64_t{sizeof(T)} % 64 == 0;
+    // Rows of whole lines: the operation itself writes past the cache, which only its AVX-512 form can.
+    bool direct = lanes == 8 && stream && !S::converted && call.dim * int64_t{sizeof(T)} % 64 == 0;
     for (int i = 0; i < signature.outputs; ++i)
         if (all.out[i].data && signature.output[i] != Kind::scalar)
             direct = direct && signature.output[i] == Kind::row &&

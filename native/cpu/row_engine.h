@@ -8,8 +8,8 @@
 namespace horo {
 
 struct RowEngine {
-    // Rows [begin, end) of a call. stream: outputs are larger than the cache and written past it. Of double
-    // rounding and layout nothing depends on where a call is cut, as long as it is at a multiple of 16 rows.
+    // Rows [begin, end) of a call; results do not depend on where a call is cut. stream: the outputs are
+    // larger than the cache and written past it.
     void (*run)(int32_t op, int32_t dtype, const RowCall& call, int64_t begin, int64_t end, bool stream);
 };
 
