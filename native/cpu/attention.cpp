@@ -95,9 +95,12 @@ class Attention {
                 const Rows rows = block(item / s.heads, task % blocks * rows_, rows_);
                 T* map = maps_ + worker * block_step_;
                 probabilities(rows, head, map, worker);
-                for (int64_t c = 0; c < rows.end || c == 0; c += chunk)
+                for (int64_t c = 0; c < rows.end || c == 0; c += chunk) {
+                    Lines ahead(values(rows, head) + (c + chunk) * s.dim,
+                                larger(smaller(chunk, rows.end - c - chunk), 0) * s.dim);
                     weighted(rows, c, map + c / chunk * chunk_step_, values(rows, head), result(rows, head),
-                             s.out.token);
+                             s.out.token, ahead);
+                }
             });
         }
     }
@@ -258,18 +261,17 @@ class Attention {
             std::memcpy(to + r * s.dim, from + r * from_row, static_cast<size_t>(s.dim) * sizeof(T));
     }
 
-    // Brings memory that the next product needs into the second-level cache while this one is computed.
-    static void prefetch(const T* from, int64_t count) {
-        for (int64_t i = 0; i < count; i += line) __builtin_prefetch(from + i, 0, 2);
-    }
-
-    // A map's columns [0, end) = x[rows, dim] * packed
+    // A map's columns [0, end) = x[rows, dim] * packed. Meanwhile the next panel comes nearer, and the part
+    // of the map that the next chunk will overwrite.
     void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* map) const {
         for (int64_t c = 0, width; c < end; c += width) {
             width = panel(c);
-            prefetch(packed + (c + width) * s.dim, smaller(width, end - c - width) * s.dim);
-            gemm<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width,
-                    map + c / chunk * chunk_step_ + c % chunk, chunk, false);
+            T* const to = map + c / chunk * chunk_step_;
+            const T* const later = to + chunk_step_ + rows * (c % chunk);
+            Lines ahead(packed + (c + width) * s.dim, smaller(width, end - c - width) * s.dim, later,
+                        c / chunk * chunk + chunk < end ? rows * width : 0);
+            gemm_from<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width,
+                         nullptr, 0, to + c % chunk, chunk, ahead);
         }
     }
 
@@ -344,13 +346,16 @@ class Attention {
     // to[rows, dim] (+)= map[rows, columns] * x[columns, dim] for the chunk of columns that begins at `from`;
     // the first overwrites. Columns that only some rows see are multiplied for those rows alone: 0 * NaN of a
     // later token must not reach an earlier one.
-    void weighted(const Rows& rows, int64_t from, const T* map, const T* x, T* to, int64_t to_row) const {
+    void weighted(const Rows& rows, int64_t from, const T* map, const T* x, T* to, int64_t to_row,
+                  Lines& ahead) const {
         const auto seen = [&](int64_t r) {
             return larger(smaller(limit(rows.batch, rows.first + r) - from, chunk), 0);
         };
         x += from * s.dim;
         const int64_t shared = seen(0);
-        gemm<T>(rows.count, s.dim, shared, map, chunk, 1, x, s.dim, to, to_row, from > 0);
+        if (shared > 0 || from == 0)
+            gemm_from<T>(rows.count, s.dim, shared, map, chunk, 1, x, s.dim, from > 0 ? to : nullptr, to_row,
+                         to, to_row, ahead);
         if (shared == seen(rows.count - 1)) return;
         for (int64_t r = 0; r < rows.count; r += 8) {
             const int64_t count = smaller(8, rows.count - r);
@@ -376,17 +381,19 @@ class Attention {
     void mixed_output(const Rows& rows, const T* maps, T* strip) const {
         for (int64_t c = 0; c < rows.end || c == 0; c += chunk, maps += chunk_step_) {
             const int64_t columns = smaller(chunk, rows.end - c);
-            for (int64_t r = 0; r < rows.count && columns > 0; ++r) {
-                for (int64_t h = 0; h < s.heads; ++h)
-                    std::memcpy(strip + h * head_step_ + r * chunk, maps + h * head_step_ + r * chunk,
-                                static_cast<size_t>(columns) * sizeof(T));
-                gemm<T>(s.heads, columns, s.heads, alpha_, s.heads, 1, maps + r * chunk, head_step_,
-                        strip + r * chunk, head_step_, true);
-            }
+            NoLines none;
+            for (int64_t r = 0; r < rows.count && columns > 0; ++r)
+                gemm_from<T>(s.heads, columns, s.heads, alpha_, s.heads, 1, maps + r * chunk, head_step_,
+                             maps + r * chunk, head_step_, strip + r * chunk, head_step_, none);
+            const bool more = c + chunk < rows.end;
             for (int64_t h = 0; h < s.heads; ++h) {
-                if ((h + 1) % group_ == 0 && h + 1 < s.heads)
-                    prefetch(values(rows, h + 1) + c * s.dim, smaller(chunk, s.kv_len - c) * s.dim);
-                weighted(rows, c, strip + h * head_step_, values(rows, h), result(rows, h), s.out.token);
+                const bool last = h + 1 == s.heads;
+                const int64_t next = last ? c + chunk : c;
+                const int64_t keys = last && !more ? 0 : larger(smaller(chunk, s.kv_len - next), 0);
+                Lines ahead(values(rows, last ? 0 : h + 1) + next * s.dim, keys * s.dim,
+                            maps + chunk_step_ + h * head_step_, more ? rows.count * chunk : 0);
+                weighted(rows, c, strip + h * head_step_, values(rows, h), result(rows, h), s.out.token,
+                         ahead);
             }
         }
     }
@@ -510,9 +517,12 @@ class Attention {
                     for (int64_t j = 0; j < columns; j += W)
                         store<T, W>(g + j, load<T, W>(p + j) * (load<T, W>(g + j) - delta) * scale);
                 }
+                const int64_t kv = h + 1 < s.heads ? (item * s.kv_heads + (h + 1) / group_) * s.kv_len : 0;
+                Lines ahead(rows_k_ + (kv + c) * s.dim,
+                            larger(smaller(chunk, rows.end - c), 0) * s.dim * (h + 1 < s.heads));
                 weighted(rows, c, grad + h * head_step_,
                          rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim,
-                         at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token);
+                         at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token, ahead);
             }
             for (int64_t r = 0; s.mixed && columns > 0 && r < rows.count; ++r)
                 mix(map + r * chunk, columns, 1, s.heads, scratch);
