@@ -262,14 +262,17 @@ class Attention {
     }
 
     // A map's columns [0, end) = x[rows, dim] * packed. Meanwhile the next panel comes nearer, and the part
-    // of the map that the next chunk will overwrite.
-    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* map) const {
+    // of the map that the next chunk will overwrite; at the end, what the next call begins with.
+    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* map, const T* next_packed,
+                const T* next_map) const {
         for (int64_t c = 0, width; c < end; c += width) {
             width = panel(c);
             T* const to = map + c / chunk * chunk_step_;
-            const T* const later = to + chunk_step_ + rows * (c % chunk);
-            Lines ahead(packed + (c + width) * s.dim, smaller(width, end - c - width) * s.dim, later,
-                        c / chunk * chunk + chunk < end ? rows * width : 0);
+            const bool last = c + width >= end;
+            const T* const panel_ahead = last ? next_packed : packed + (c + width) * s.dim;
+            const T* const map_ahead = last ? next_map : to + chunk_step_ + rows * (c % chunk);
+            const bool writes = last ? next_map != nullptr : c / chunk * chunk + chunk < end;
+            Lines ahead(panel_ahead, panel_ahead ? width * s.dim : 0, map_ahead, writes ? rows * width : 0);
             gemm_from<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width,
                          nullptr, 0, to + c % chunk, chunk, ahead);
         }
@@ -326,8 +329,11 @@ class Attention {
     void probabilities(const Rows& rows, int64_t head, T* map, int64_t worker) const {
         T* q = rows_q_ + worker * rows_ * s.dim;
         gather(q, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, head), s.q.token, rows.count);
-        scores(rows.count, rows.end, q, panels_k_ + (rows.batch * s.kv_heads + head / group_) * keys_ * s.dim,
-               map);
+        const T* const packed = panels_k_ + rows.batch * s.kv_heads * keys_ * s.dim;
+        const bool more = s.mixed && head + 1 < s.heads;
+        scores(rows.count, rows.end, q, packed + head / group_ * keys_ * s.dim, map,
+               more ? packed + (head + 1) / group_ * keys_ * s.dim : nullptr,
+               more ? map + head_step_ : nullptr);
         for (int64_t r = 0; r < rows.count; ++r) {
             const T log_sum =
                 softmax(map + r * chunk, chunk_step_, limit(rows.batch, rows.first + r), rows.end);
@@ -381,10 +387,10 @@ class Attention {
     void mixed_output(const Rows& rows, const T* maps, T* strip) const {
         for (int64_t c = 0; c < rows.end || c == 0; c += chunk, maps += chunk_step_) {
             const int64_t columns = smaller(chunk, rows.end - c);
-            NoLines none;
+            NextB ahead_row{chunk};
             for (int64_t r = 0; r < rows.count && columns > 0; ++r)
                 gemm_from<T>(s.heads, columns, s.heads, alpha_, s.heads, 1, maps + r * chunk, head_step_,
-                             maps + r * chunk, head_step_, strip + r * chunk, head_step_, none);
+                             maps + r * chunk, head_step_, strip + r * chunk, head_step_, ahead_row);
             const bool more = c + chunk < rows.end;
             for (int64_t h = 0; h < s.heads; ++h) {
                 const bool last = h + 1 == s.heads;
@@ -470,8 +476,8 @@ class Attention {
                    rows.count);
             gather(rows_dout_ + x, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
                    s.out.token, rows.count);
-            scores(rows.count, rows.end, rows_q_ + x, panels_k_ + kv, map);
-            scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad);
+            scores(rows.count, rows.end, rows_q_ + x, panels_k_ + kv, map, panels_v_ + kv, grad);
+            scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad, nullptr, nullptr);
             for (int64_t r = 0; r < rows.count; ++r) {
                 const int64_t keys = limit(rows.batch, rows.first + r);
                 softmax(map + r * chunk, chunk_step_, keys, filled);

@@ -24,7 +24,24 @@ constexpr int64_t k_block = 128;  // a strip of B of this height stays in the fi
 
 // Nothing to bring nearer while a product is computed.
 struct NoLines {
-    void next() {}
+    void turn() {}
+    template <class T>
+    void next(const T*) {}
+};
+
+// B some elements further on, into the first-level cache: two lines of a row at a time, other ones for every
+// tile.
+struct NextB {
+    int64_t distance;  // elements
+    int64_t at = 0;    // bytes into the strip of columns
+
+    void turn() { at = (at + 128) % (tile_vectors * vector_bytes); }
+    template <class T>
+    void next(const T* b) {
+        const char* p = reinterpret_cast<const char*>(b + distance) + at;
+        __builtin_prefetch(p, 0, 3);
+        __builtin_prefetch(p + 64, 0, 3);
+    }
 };
 
 // Memory to bring into the second-level cache while a product is computed, a line at a time: a burst of
@@ -39,7 +56,9 @@ struct Lines {
           then(reinterpret_cast<const char*>(second)),
           then_end(reinterpret_cast<const char*>(second + second_count)) {}
 
-    void next() {
+    void turn() {}
+    template <class T>
+    void next(const T*) {
         if (__builtin_expect(at >= end, 0)) {
             if (then == then_end) return;
             at = then;
@@ -63,8 +82,9 @@ __attribute__((noinline)) static void tile(int64_t k, const T* a, int64_t a_row,
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) sums[i][j] = start ? load<T, W>(start + i * start_row + j * W) : V{};
     Ahead lines = ahead;
+    lines.turn();
     for (; k > 0; --k, a += a_k, b += b_k) {
-        lines.next();
+        lines.next(b);
         V row[NV];
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) row[j] = load<T, W>(b + j * W);
