@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t chunk = 128;               // columns of a map that lie together
 constexpr int64_t decode_rows = 4;           // up to here keys are read in place, not packed
-constexpr int64_t task_budget = 8ll << 20;   // aim for the maps of one task: few rows read keys too often
+constexpr int64_t task_budget = 24ll << 20;  // aim for the maps of one task: few rows read keys too often
 constexpr int64_t step_budget = 16ll << 20;  // aim for the maps of one step of the backward pass
 constexpr int64_t max_rows = 48;             // rows per task
 
