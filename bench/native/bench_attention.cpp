@@ -134,10 +134,9 @@ std::vector<Result> run(const Case& c, const Options& o, const horo_exec* exec, 
                                         dout.data(), item, row, c.dim, dq.data(), dk.data(), dv.data(),
                                         mix ? dalpha.data() : nullptr, workspace.data(), most));
     };
-    const auto t = measure::interleaved(o.threads, 0,
-                                        {[&] { forward(nullptr); }, [&] { forward(alpha.data()); },
-                                         [&] { backward(nullptr); }, [&] { backward(alpha.data()); }},
-                                        o.rounds);
+    const auto t = measure::rounds(o.threads, o.rounds,
+                                   {[&] { forward(nullptr); }, [&] { forward(alpha.data()); },
+                                    [&] { backward(nullptr); }, [&] { backward(alpha.data()); }});
     double pairs = static_cast<double>(c.batch * c.tokens) * static_cast<double>(c.tokens);
     if (c.causal) pairs = pairs / 2 + static_cast<double>(c.batch * c.tokens) / 2;
     const double h = static_cast<double>(c.heads), d = static_cast<double>(c.dim);

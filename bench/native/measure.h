@@ -17,12 +17,24 @@ inline double now(int threads) {
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// The best seconds of each call; they take turns until `budget` seconds are spent, `least` rounds at least.
+// The best seconds of each call; they take turns until `budget` seconds are spent, five rounds at least.
 inline std::vector<double> interleaved(int threads, double budget,
-                                       const std::vector<std::function<void()>>& calls, int least = 5) {
+                                       const std::vector<std::function<void()>>& calls) {
     std::vector<double> best(calls.size(), 1e30);
     const double start = now(2);
-    for (int round = 0; round < least || now(2) - start < budget; ++round)
+    for (int round = 0; round < 5 || now(2) - start < budget; ++round)
+        for (size_t i = 0; i < calls.size(); ++i) {
+            const double from = now(threads);
+            calls[i]();
+            best[i] = std::min(best[i], now(threads) - from);
+        }
+    return best;
+}
+
+// The same for a number of rounds.
+inline std::vector<double> rounds(int threads, int count, const std::vector<std::function<void()>>& calls) {
+    std::vector<double> best(calls.size(), 1e30);
+    for (int round = 0; round < count; ++round)
         for (size_t i = 0; i < calls.size(); ++i) {
             const double from = now(threads);
             calls[i]();
