@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t chunk = 128;               // columns of a map that lie together
 constexpr int64_t decode_rows = 4;           // up to here keys are read in place, not packed
-constexpr int64_t task_budget = 8ll << 20;   // aim for the maps of one task: few rows read keys too often
+constexpr int64_t task_budget = 24ll << 20;  // aim for the maps of one task: few rows read keys too often
 constexpr int64_t step_budget = 16ll << 20;  // aim for the maps of one step of the backward pass
 constexpr int64_t max_rows = 48;             // rows per task
 
@@ -95,9 +95,12 @@ class Attention {
                 const Rows rows = block(item / s.heads, task % blocks * rows_, rows_);
                 T* map = maps_ + worker * block_step_;
                 probabilities(rows, head, map, worker);
-                for (int64_t c = 0; c < rows.end || c == 0; c += chunk)
+                for (int64_t c = 0; c < rows.end || c == 0; c += chunk) {
+                    Lines ahead(values(rows, head) + (c + chunk) * s.dim,
+                                larger(smaller(chunk, rows.end - c - chunk), 0) * s.dim);
                     weighted(rows, c, map + c / chunk * chunk_step_, values(rows, head), result(rows, head),
-                             s.out.token);
+                             s.out.token, ahead);
+                }
             });
         }
     }
@@ -258,18 +261,20 @@ class Attention {
             std::memcpy(to + r * s.dim, from + r * from_row, static_cast<size_t>(s.dim) * sizeof(T));
     }
 
-    // Brings memory that the next product needs into the second-level cache while this one is computed.
-    static void prefetch(const T* from, int64_t count) {
-        for (int64_t i = 0; i < count; i += line) __builtin_prefetch(from + i, 0, 2);
-    }
-
-    // A map's columns [0, end) = x[rows, dim] * packed
-    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* map) const {
+    // A map's columns [0, end) = x[rows, dim] * packed. Meanwhile the next panel comes nearer, and the part
+    // of the map that the next chunk will overwrite; at the end, what the next call begins with.
+    void scores(int64_t rows, int64_t end, const T* x, const T* packed, T* map, const T* next_packed,
+                const T* next_map) const {
         for (int64_t c = 0, width; c < end; c += width) {
             width = panel(c);
-            prefetch(packed + (c + width) * s.dim, smaller(width, end - c - width) * s.dim);
-            gemm<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width,
-                    map + c / chunk * chunk_step_ + c % chunk, chunk, false);
+            T* const to = map + c / chunk * chunk_step_;
+            const bool last = c + width >= end;
+            const T* const panel_ahead = last ? next_packed : packed + (c + width) * s.dim;
+            const T* const map_ahead = last ? next_map : to + chunk_step_ + rows * (c % chunk);
+            const bool writes = last ? next_map != nullptr : c / chunk * chunk + chunk < end;
+            Lines ahead(panel_ahead, panel_ahead ? width * s.dim : 0, map_ahead, writes ? rows * width : 0);
+            gemm_from<T>(rows, smaller(width, end - c), s.dim, x, s.dim, 1, packed + c * s.dim, width,
+                         nullptr, 0, to + c % chunk, chunk, ahead);
         }
     }
 
@@ -324,8 +329,11 @@ class Attention {
     void probabilities(const Rows& rows, int64_t head, T* map, int64_t worker) const {
         T* q = rows_q_ + worker * rows_ * s.dim;
         gather(q, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, head), s.q.token, rows.count);
-        scores(rows.count, rows.end, q, panels_k_ + (rows.batch * s.kv_heads + head / group_) * keys_ * s.dim,
-               map);
+        const T* const packed = panels_k_ + rows.batch * s.kv_heads * keys_ * s.dim;
+        const bool more = s.mixed && head + 1 < s.heads;
+        scores(rows.count, rows.end, q, packed + head / group_ * keys_ * s.dim, map,
+               more ? packed + (head + 1) / group_ * keys_ * s.dim : nullptr,
+               more ? map + head_step_ : nullptr);
         for (int64_t r = 0; r < rows.count; ++r) {
             const T log_sum =
                 softmax(map + r * chunk, chunk_step_, limit(rows.batch, rows.first + r), rows.end);
@@ -344,13 +352,16 @@ class Attention {
     // to[rows, dim] (+)= map[rows, columns] * x[columns, dim] for the chunk of columns that begins at `from`;
     // the first overwrites. Columns that only some rows see are multiplied for those rows alone: 0 * NaN of a
     // later token must not reach an earlier one.
-    void weighted(const Rows& rows, int64_t from, const T* map, const T* x, T* to, int64_t to_row) const {
+    void weighted(const Rows& rows, int64_t from, const T* map, const T* x, T* to, int64_t to_row,
+                  Lines& ahead) const {
         const auto seen = [&](int64_t r) {
             return larger(smaller(limit(rows.batch, rows.first + r) - from, chunk), 0);
         };
         x += from * s.dim;
         const int64_t shared = seen(0);
-        gemm<T>(rows.count, s.dim, shared, map, chunk, 1, x, s.dim, to, to_row, from > 0);
+        if (shared > 0 || from == 0)
+            gemm_from<T>(rows.count, s.dim, shared, map, chunk, 1, x, s.dim, from > 0 ? to : nullptr, to_row,
+                         to, to_row, ahead);
         if (shared == seen(rows.count - 1)) return;
         for (int64_t r = 0; r < rows.count; r += 8) {
             const int64_t count = smaller(8, rows.count - r);
@@ -376,17 +387,19 @@ class Attention {
     void mixed_output(const Rows& rows, const T* maps, T* strip) const {
         for (int64_t c = 0; c < rows.end || c == 0; c += chunk, maps += chunk_step_) {
             const int64_t columns = smaller(chunk, rows.end - c);
-            for (int64_t r = 0; r < rows.count && columns > 0; ++r) {
-                for (int64_t h = 0; h < s.heads; ++h)
-                    std::memcpy(strip + h * head_step_ + r * chunk, maps + h * head_step_ + r * chunk,
-                                static_cast<size_t>(columns) * sizeof(T));
-                gemm<T>(s.heads, columns, s.heads, alpha_, s.heads, 1, maps + r * chunk, head_step_,
-                        strip + r * chunk, head_step_, true);
-            }
+            NextB ahead_row{chunk};
+            for (int64_t r = 0; r < rows.count && columns > 0; ++r)
+                gemm_from<T>(s.heads, columns, s.heads, alpha_, s.heads, 1, maps + r * chunk, head_step_,
+                             maps + r * chunk, head_step_, strip + r * chunk, head_step_, ahead_row);
+            const bool more = c + chunk < rows.end;
             for (int64_t h = 0; h < s.heads; ++h) {
-                if ((h + 1) % group_ == 0 && h + 1 < s.heads)
-                    prefetch(values(rows, h + 1) + c * s.dim, smaller(chunk, s.kv_len - c) * s.dim);
-                weighted(rows, c, strip + h * head_step_, values(rows, h), result(rows, h), s.out.token);
+                const bool last = h + 1 == s.heads;
+                const int64_t next = last ? c + chunk : c;
+                const int64_t keys = last && !more ? 0 : larger(smaller(chunk, s.kv_len - next), 0);
+                Lines ahead(values(rows, last ? 0 : h + 1) + next * s.dim, keys * s.dim,
+                            maps + chunk_step_ + h * head_step_, more ? rows.count * chunk : 0);
+                weighted(rows, c, strip + h * head_step_, values(rows, h), result(rows, h), s.out.token,
+                         ahead);
             }
         }
     }
@@ -463,8 +476,8 @@ class Attention {
                    rows.count);
             gather(rows_dout_ + x, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
                    s.out.token, rows.count);
-            scores(rows.count, rows.end, rows_q_ + x, panels_k_ + kv, map);
-            scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad);
+            scores(rows.count, rows.end, rows_q_ + x, panels_k_ + kv, map, panels_v_ + kv, grad);
+            scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad, nullptr, nullptr);
             for (int64_t r = 0; r < rows.count; ++r) {
                 const int64_t keys = limit(rows.batch, rows.first + r);
                 softmax(map + r * chunk, chunk_step_, keys, filled);
@@ -510,9 +523,12 @@ class Attention {
                     for (int64_t j = 0; j < columns; j += W)
                         store<T, W>(g + j, load<T, W>(p + j) * (load<T, W>(g + j) - delta) * scale);
                 }
+                const int64_t kv = h + 1 < s.heads ? (item * s.kv_heads + (h + 1) / group_) * s.kv_len : 0;
+                Lines ahead(rows_k_ + (kv + c) * s.dim,
+                            larger(smaller(chunk, rows.end - c), 0) * s.dim * (h + 1 < s.heads));
                 weighted(rows, c, grad + h * head_step_,
                          rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim,
-                         at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token);
+                         at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token, ahead);
             }
             for (int64_t r = 0; s.mixed && columns > 0 && r < rows.count; ++r)
                 mix(map + r * chunk, columns, 1, s.heads, scratch);
