@@ -15,6 +15,7 @@ constexpr int64_t token_group = 8;      // tokens whose scalars are solved toget
 constexpr int64_t shrink_block = 1024;  // columns of x kept in the first-level cache
 constexpr int64_t rank_block = 64;      // ranks per scratch tile
 constexpr int64_t expand_tokens = 256;  // tokens per task of the second product
+constexpr int64_t input_tokens = 32;    // tokens whose x is read once for dA and dx
 constexpr int64_t strip_columns = 256;  // columns of dA, rows of dB per task
 
 // Number of parts of `size`, each of `part` but the last.
@@ -396,12 +397,17 @@ static void hyperbolic_dx(int64_t tokens, int64_t columns, int64_t r, const T* d
     const int64_t whole = columns / width * width;
     for (int64_t c = 0; c < whole; c += width) {
         int64_t t = 0;
-        for (; t + wide_rows <= tokens; t += wide_rows)
-            dx_tile<T, wide_rows, tile_vectors>(r, dp + t * r, a + c, d, along + t, x + t * x_stride + c,
-                                                x_stride, dx + t * dx_stride + c, dx_stride);
-        for (; t < tokens; ++t)
-            dx_tile<T, 1, tile_vectors>(r, dp + t * r, a + c, d, along + t, x + t * x_stride + c, x_stride,
-                                        dx + t * dx_stride + c, dx_stride);
+        const auto tiles = [&](auto height, int64_t last) {
+            constexpr int rows = decltype(height)::value;
+            for (; t + rows <= last; t += rows)
+                dx_tile<T, rows, tile_vectors>(r, dp + t * r, a + c, d, along + t, x + t * x_stride + c,
+                                               x_stride, dx + t * dx_stride + c, dx_stride);
+        };
+        // 4 + 4 rows at the end keep the multipliers busier than 6 + 2
+        if (wide_rows > 4)
+            tiles(std::integral_constant<int, wide_rows>{}, tokens % 6 == 2 ? tokens - 8 : tokens);
+        tiles(std::integral_constant<int, 4>{}, tokens);
+        tiles(std::integral_constant<int, 1>{}, tokens);
     }
     if (whole == columns) return;
     gemm<T>(tokens, columns - whole, r, dp, r, 1, a + whole, d, dx + whole, dx_stride, true);
@@ -414,8 +420,8 @@ static void hyperbolic_dx(int64_t tokens, int64_t columns, int64_t r, const T* d
 template <class T>
 static void input_gradients(const LowRank& w, const LowRankGradients& v, const Scratch<T>& z, int64_t c) {
     const int64_t columns = smaller(strip_columns, w.d - c);
-    for (int64_t t0 = 0; t0 < w.tokens; t0 += k_block) {
-        const int64_t tokens = smaller(k_block, w.tokens - t0);
+    for (int64_t t0 = 0; t0 < w.tokens; t0 += input_tokens) {
+        const int64_t tokens = smaller(input_tokens, w.tokens - t0);
         const T* x = static_cast<const T*>(w.x) + t0 * w.x_stride + c;
         const T* dp = z.dp + t0 * w.r;
         gemm<T>(w.r, columns, tokens, dp, 1, w.r, x, w.x_stride, static_cast<T*>(v.da) + c, w.d, true);
