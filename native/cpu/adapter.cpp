@@ -192,11 +192,11 @@ static void shrink(const LowRank& w, int64_t first, int64_t tokens) {
             const int64_t columns = smaller(shrink_block, w.d - c);
             T part[token_group];
             gemm_nt<T, T>(count, w.r, columns, x + c, w.x_stride, static_cast<const T*>(w.a) + c, w.d, p, w.r,
-                          w.hyperbolic ? part : nullptr);
-            for (int64_t t = 0; w.hyperbolic && t < count; ++t) squares[t] += static_cast<double>(part[t]);
+                          w.hyperbolic() ? part : nullptr);
+            for (int64_t t = 0; w.hyperbolic() && t < count; ++t) squares[t] += static_cast<double>(part[t]);
         }
         constexpr double high = sizeof(T) == 4 ? 1e30 : 1e280, low = sizeof(T) == 4 ? 1e-26 : 1e-280;
-        for (int64_t t = 0; w.hyperbolic && t < count; ++t)
+        for (int64_t t = 0; w.hyperbolic() && t < count; ++t)
             w.norm[first + t0 + t] = squares[t] < high && squares[t] > low
                                          ? std::sqrt(squares[t])
                                          : norm_with_scale(x + t * w.x_stride, w.d);
@@ -211,12 +211,13 @@ static void forward(const LowRank& w, void* out, const horo_exec& exec) {
         const int64_t first = task * token_chunk;
         const int64_t tokens = smaller(token_chunk, w.tokens - first);
         shrink<T>(w, first, tokens);
-        for (int64_t t = first; w.hyperbolic && t < first + tokens; t += token_lanes) {
+        for (int64_t t = first; w.hyperbolic() && t < first + tokens; t += token_lanes) {
             const int64_t count = smaller(token_lanes, first + tokens - t);
             const Lanes square = gram_form(count, w.r, all_p + t * w.r, w.gram);
             const Lanes m = square_root(choose<Lanes>(square < 0.0, Lanes{}, square));
             store_tokens(w.m + t, m, count);
-            store_tokens(w.gain + t, gains_at<false>(load_tokens(w.norm + t, count), m, curve).g, count);
+            store_tokens(w.gain + t, gains_at<false>(load_tokens(w.norm + t, count), m, curve, w.kind).g,
+                         count);
         }
     });
     // As many columns as the transposed tile of b has room for: long pieces of rows of out.
@@ -236,7 +237,7 @@ static void forward(const LowRank& w, void* out, const horo_exec& exec) {
                 const int64_t count = smaller(4 * token_group, last - t0);
                 for (int64_t t = 0; t < count; ++t) {
                     // A token with |b a x| = 0 adds nothing, however large its gain.
-                    const double gain = !w.hyperbolic ? 1 : w.m[t0 + t] == 0 ? 0 : w.gain[t0 + t];
+                    const double gain = !w.hyperbolic() ? 1 : w.m[t0 + t] == 0 ? 0 : w.gain[t0 + t];
                     const double factor = w.scaling * gain;
                     const T* p = all_p + (t0 + t) * w.r + r0;
                     for (int64_t i = 0; i < ranks; ++i)
@@ -267,7 +268,7 @@ struct Scratch {
             piece = reinterpret_cast<std::remove_reference_t<decltype(piece)>>(at);
             at += static_cast<uintptr_t>(round_up(count * static_cast<int64_t>(sizeof *piece), 64));
         };
-        const int64_t some = w.hyperbolic ? 1 : 0;
+        const int64_t some = w.hyperbolic() ? 1 : 0;
         take(dp, w.tokens * w.r);
         take(gp, w.tokens * w.r);
         take(m, some * w.r * w.r);
@@ -285,7 +286,7 @@ static void solve_gradients(const LowRank& w, const Scratch<T>& z, int64_t chunk
     const T* p = static_cast<const T*>(w.p) + first * w.r;
     T* dp = z.dp + first * w.r;  // holds u = dout b
     T* gp = z.gp + first * w.r;
-    if (!w.hyperbolic) {
+    if (!w.hyperbolic()) {
         const T scaling = static_cast<T>(w.scaling);
         for (int64_t i = 0; i < tokens * w.r; ++i) {
             dp[i] *= scaling;
@@ -299,7 +300,7 @@ static void solve_gradients(const LowRank& w, const Scratch<T>& z, int64_t chunk
          t += token_lanes, p += token_lanes * w.r, dp += token_lanes * w.r, gp += token_lanes * w.r) {
         const int64_t row = first + t, count = smaller(token_lanes, tokens - t);
         const Gains g =
-            gains_at<true>(load_tokens(w.norm + row, count), load_tokens(w.m + row, count), curve);
+            gains_at<true>(load_tokens(w.norm + row, count), load_tokens(w.m + row, count), curve, w.kind);
         Lanes along{};  // dout . b p
         for (int64_t j0 = 0; j0 < w.r; j0 += rank_block) {
             const int64_t ranks = smaller(rank_block, w.r - j0);
@@ -428,7 +429,7 @@ static void input_gradients(const LowRank& w, const LowRankGradients& v, const S
         if (!v.dx) continue;
         T* dx = static_cast<T*>(v.dx) + t0 * v.dx_stride + c;
         const T* a = static_cast<const T*>(w.a) + c;
-        if (w.hyperbolic)
+        if (w.hyperbolic())
             hyperbolic_dx(tokens, columns, w.r, dp, a, w.d, z.along_x + t0, x, w.x_stride, dx, v.dx_stride);
         else
             gemm<T>(tokens, columns, w.r, dp, w.r, 1, a, w.d, dx, v.dx_stride, true);
@@ -448,7 +449,7 @@ static void backward(const LowRank& w, const LowRankGradients& v, const horo_exe
                 w.r, false);
         solve_gradients(w, z, chunk, first, tokens);
     });
-    if (w.hyperbolic) {
+    if (w.hyperbolic()) {
         parallel_for(exec, parts(w.r, token_group),
                      [&](int64_t task) { weighted_gram(w, z, task * token_group); });
         double total_K = 0, total_s = 0;
@@ -469,7 +470,7 @@ static void backward(const LowRank& w, const LowRankGradients& v, const horo_exe
         const int64_t rows = smaller(strip_columns, w.k - j);
         T* db = static_cast<T*>(v.db) + j * w.r;
         gemm<T>(rows, w.r, w.tokens, dout + j, 1, w.out_stride, z.gp, w.r, db, w.r, true);
-        if (w.hyperbolic) gemm<T>(rows, w.r, w.r, b + j * w.r, w.r, 1, z.m, w.r, db, w.r, true);
+        if (w.hyperbolic()) gemm<T>(rows, w.r, w.r, b + j * w.r, w.r, 1, z.m, w.r, db, w.r, true);
     });
 }
 
