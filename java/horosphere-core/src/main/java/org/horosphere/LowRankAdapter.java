@@ -67,7 +67,8 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
     public LowRankAdapter {
         Checks.requireFloating(dtype);
         if (kind == null) {
-            throw new IllegalArgumentException("kind: null, expected one of " + Arrays.toString(Kind.values()));
+            throw new IllegalArgumentException(
+                    "kind: null, expected one of " + Arrays.toString(Kind.values()));
         }
         Checks.requireAtLeast("d", d, 1);
         Checks.requireAtLeast("r", r, 1);
