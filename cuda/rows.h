@@ -9,8 +9,10 @@ namespace horo::cuda {
 // Enqueues a checked call with rows > 0.
 using RowLauncher = cudaError_t (*)(const RowCall& call, cudaStream_t stream);
 
+constexpr int32_t cuda_dtypes = 2;  // HORO_F32, HORO_F64
+
 struct RowTable {
-    RowLauncher launch[row_operations][row_dtypes];
+    RowLauncher launch[row_operations][cuda_dtypes];
 };
 
 // Operation `op` is in part op % HORO_ROW_PARTS.

@@ -1,9 +1,10 @@
-// Bandwidth of every row operation against a floor that moves the same bytes: plain loads of as many arrays
-// as the operation reads and non-temporal stores of as many as it writes, by the same thread, interleaved in
-// the same run. Usage: bench_geometry [filter] [MiB per array, default 64] [repeats, default 7]. One JSON
-// object per line.
+// Bandwidth of the row operations against a floor that moves the same bytes in the same run: plain loads of
+// as many arrays as the operation reads and non-temporal stores of as many as it writes, on as many threads,
+// taking turns. In the cache the floor is a naive C loop instead.
+#if defined(__x86_64__)
 #include <immintrin.h>
-#include <time.h>
+#endif
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,154 +12,428 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <random>
+#include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "horosphere/horo.h"
+#include "measure.h"
+#include "naive.h"
 
 namespace {
 
-// Thread CPU time: the machine may be shared.
-double now() {
-    timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec + 1e-9 * t.tv_nsec;
+const char* const usage =
+    "usage: horo bench geometry [--quick] [--op NAME] [--dim N] [--dtype T] [--threads N] [--mib N] "
+    "[--rounds N] "
+    "[--json FILE]\n"
+    "\n"
+    "Times every row operation, forward and gradient, in f32, f64 and bf16, each in turns with a "
+    "non-temporal copy\n"
+    "of the same bytes on the same threads (the floor), and in the cache against naive C loops. ratio = "
+    "speed over\n"
+    "that of the floor; best of the rounds.\n"
+    "\n"
+    "  --quick      a few operations and dimensions, less than a minute\n"
+    "  --op NAME    only operations whose name contains NAME, e.g. poincare.expmap (repeatable)\n"
+    "  --dim N      only this dimension (repeatable)\n"
+    "  --dtype T    only f32, f64, bf16 or f16 (repeatable)\n"
+    "  --threads N  default 1\n"
+    "  --mib N      size of each array, default 64\n"
+    "  --rounds N   default 7\n"
+    "  --json FILE  writes the results there too\n";
+
+[[noreturn]] void refuse(const std::string& what) {
+    std::fprintf(stderr, "horo bench geometry: %s (see --help)\n", what.c_str());
+    std::exit(2);
 }
 
+// ---- Options
+
+struct Type {
+    const char* name;
+    int32_t code;
+    int64_t bytes;
+};
+const Type types[] = {
+    {"f32", HORO_F32, 4}, {"f64", HORO_F64, 8}, {"bf16", HORO_BF16, 2}, {"f16", HORO_F16, 2}};
+
+struct Options {
+    bool quick = false;
+    std::vector<std::string> ops;
+    std::vector<int64_t> dims;
+    std::vector<Type> dtypes;
+    int threads = 1, rounds = 7;
+    int64_t mib = 64;
+    std::string json;
+};
+
+int64_t number(const std::string& flag, const char* text, int64_t most) {
+    char* end;
+    const long long n = std::strtoll(text, &end, 10);
+    if (*end || end == text || n < 1 || n > most)
+        refuse(flag + ": \"" + text + "\", expected a number from 1 to " + std::to_string(most));
+    return n;
+}
+
+Options parse(int argc, char** argv) {
+    Options o;
+    for (int i = 1; i < argc; ++i) {
+        const std::string flag = argv[i];
+        if (flag == "--help" || flag == "-h") {
+            std::fputs(usage, stdout);
+            std::exit(0);
+        }
+        if (flag == "--quick") {
+            o.quick = true;
+            continue;
+        }
+        const char* const known[] = {"--op", "--dim", "--dtype", "--threads", "--mib", "--rounds", "--json"};
+        if (std::find(std::begin(known), std::end(known), flag) == std::end(known))
+            refuse("unknown option \"" + flag + "\"");
+        if (++i == argc) refuse(flag + ": value missing");
+        const char* value = argv[i];
+        if (flag == "--op") o.ops.push_back(value);
+        if (flag == "--dim") o.dims.push_back(number(flag, value, 1 << 20));
+        if (flag == "--threads") o.threads = static_cast<int>(number(flag, value, 1024));
+        if (flag == "--mib") o.mib = number(flag, value, 4096);
+        if (flag == "--rounds") o.rounds = static_cast<int>(number(flag, value, 1000));
+        if (flag == "--json") o.json = value;
+        if (flag == "--dtype") {
+            const auto type = std::find_if(std::begin(types), std::end(types),
+                                           [&](const Type& t) { return std::strcmp(t.name, value) == 0; });
+            if (type == std::end(types)) refuse(flag + ": \"" + value + "\", expected f32, f64, bf16 or f16");
+            o.dtypes.push_back(*type);
+        }
+    }
+    if (o.dims.empty())
+        o.dims = o.quick ? std::vector<int64_t>{2, 16, 128, 1024}
+                         : std::vector<int64_t>{2, 3, 4, 8, 16, 33, 64, 128, 300, 1024, 4096};
+    if (o.dtypes.empty()) o.dtypes.assign(types, types + (o.quick ? 1 : 3));
+    return o;
+}
+
+// ---- Operations
+
 struct Operand {
-    std::string name, kind;
+    std::string kind;
     int64_t width(int64_t dim) const { return kind == "row" ? dim : kind == "ambient" ? dim + 1 : 1; }
+};
+
+struct Operation {
+    int32_t id;
+    std::string name;
+    bool vjp;
+    std::vector<Operand> in, out;
 };
 
 std::vector<Operand> operands(const std::string& text) {
     std::vector<Operand> result;
     size_t at = 0;
-    while ((at = text.find_first_not_of(" ", at)) != std::string::npos) {
+    while ((at = text.find_first_not_of(' ', at)) != std::string::npos) {
         const size_t end = std::min(text.find(' ', at), text.size());
         const std::string word = text.substr(at, end - at);
-        result.push_back({word.substr(0, word.find(':')), word.substr(word.find(':') + 1)});
+        result.push_back({word.substr(word.find(':') + 1)});
         at = end;
     }
     return result;
 }
 
-// Reads `in` bytes and writes `out` bytes of the given arrays, 64 bytes at a time.
-__attribute__((target("avx512f"))) void floor_pass(const std::vector<char*>& in,
-                                                   const std::vector<int64_t>& in_bytes,
-                                                   const std::vector<char*>& out,
-                                                   const std::vector<int64_t>& out_bytes) {
-    __m512i sum = _mm512_setzero_si512();
-    int64_t most = 0;
-    for (int64_t b : in_bytes) most = std::max(most, b);
-    for (int64_t b : out_bytes) most = std::max(most, b);
-    constexpr int64_t step = 4096;
-    for (int64_t at = 0; at < most; at += step) {
-        for (size_t i = 0; i < in.size(); ++i) {
-            const int64_t end = std::min(at + step, in_bytes[i]) & ~int64_t{63};
-            for (int64_t p = at; p < end; p += 64)
-                sum = _mm512_xor_si512(sum, _mm512_load_si512(reinterpret_cast<const void*>(in[i] + p)));
-        }
-        for (size_t i = 0; i < out.size(); ++i) {
-            const int64_t end = std::min(at + step, out_bytes[i]) & ~int64_t{63};
-            for (int64_t p = at; p < end; p += 64)
-                _mm512_stream_si512(reinterpret_cast<__m512i*>(out[i] + p), sum);
-        }
+std::vector<Operation> operations(const Options& options) {
+    std::vector<std::string> quick = {"poincare.mobius_add", "poincare.expmap", "poincare.dist",
+                                      "lorentz.dist"};
+    std::vector<Operation> all;
+    for (int32_t id = 0; id < horo_op_count(); ++id) {
+        Operation op{id, horo_op_name(id), false, {}, {}};
+        const std::string signature = horo_op_signature(id);
+        op.in = operands(signature.substr(0, signature.find(';')));
+        op.out = operands(signature.substr(signature.find("->") + 2));
+        op.vjp = op.name.size() > 4 && op.name.compare(op.name.size() - 4, 4, ".vjp") == 0;
+        if (op.vjp) op.name.resize(op.name.size() - 4);
+        const auto asked = [&](const std::string& word) {
+            return std::string(horo_op_name(id)).find(word) != std::string::npos;
+        };
+        const bool wanted = !options.ops.empty() ? std::any_of(options.ops.begin(), options.ops.end(), asked)
+                                                 : !options.quick || std::find(quick.begin(), quick.end(),
+                                                                               op.name) != quick.end();
+        if (wanted) all.push_back(op);
     }
-    _mm_sfence();
+    if (all.empty()) refuse("--op: no operation's name contains \"" + options.ops[0] + "\"");
+    return all;
 }
 
-template <class T>
-void bench(int32_t op, int64_t dim, int64_t array_bytes, int repeats) {
-    const std::string name = horo_op_name(op), signature = horo_op_signature(op);
-    const size_t semicolon = signature.find(';'), arrow = signature.find("->");
-    const auto in = operands(signature.substr(0, semicolon)), out = operands(signature.substr(arrow + 2));
-    const int64_t rows = array_bytes / (dim * sizeof(T));
-    std::vector<char*> x, y;
-    std::vector<int64_t> xb, yb;
-    const auto allocate = [&](const Operand& o, std::vector<char*>& p, std::vector<int64_t>& b) {
-        b.push_back(rows * o.width(dim) * static_cast<int64_t>(sizeof(T)));
-        p.push_back(static_cast<char*>(std::aligned_alloc(1 << 21, (b.back() + (1 << 21)) & -(1 << 21))));
-        T* v = reinterpret_cast<T*>(p.back());
-        std::minstd_rand random(7 + static_cast<unsigned>(p.size()));
-        const double scale = 0.9 / std::sqrt(static_cast<double>(dim)) / (double{random.max()});
-        for (int64_t i = 0; i < rows * o.width(dim); ++i) v[i] = static_cast<T>(scale * random());
+// ---- Memory: allocated and filled once, used for every operation and type.
+
+class Arrays {
+  public:
+    explicit Arrays(int64_t bytes) : bytes_((bytes + (1 << 21)) & -(int64_t{1} << 21)) {}
+    char* get(size_t i) {
+        while (arrays_.size() <= i) {
+            char* p = static_cast<char*>(std::aligned_alloc(1 << 21, static_cast<size_t>(bytes_)));
+            if (!p) refuse("--mib: not that much memory");
+            madvise(p, static_cast<size_t>(bytes_), MADV_HUGEPAGE);
+            std::memset(p, 0, static_cast<size_t>(bytes_));
+            arrays_.push_back(p);
+        }
+        return arrays_[i];
+    }
+    // Numbers in (-1/2, 1/2), never tiny.
+    void fill(size_t i, const Type& type) {
+        char* p = get(i);
+        uint32_t seed = 12345 + static_cast<uint32_t>(i);
+        for (int64_t n = 0; n < bytes_ / type.bytes; ++n) {
+            seed = seed * 1664525 + 1013904223;
+            const float x = (static_cast<float>(seed >> 9) + 1) * 0x1p-24f * (seed & 256 ? 1.0f : -1.0f);
+            if (type.code == HORO_F64) {
+                const double wide = x;
+                std::memcpy(p + 8 * n, &wide, 8);
+            } else if (type.code == HORO_F32) {
+                std::memcpy(p + 4 * n, &x, 4);
+            } else {
+                uint32_t bits;
+                std::memcpy(&bits, &x, 4);
+                const uint16_t half = type.code == HORO_BF16 ? bits >> 16 : (bits >> 16 & 0x8000) | 0x3400;
+                std::memcpy(p + 2 * n, &half, 2);
+            }
+        }
+    }
+
+  private:
+    int64_t bytes_;
+    std::vector<char*> arrays_;
+};
+
+// ---- The floor
+
+struct Part {
+    char* p;
+    int64_t bytes;
+};
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) uint64_t floor_512(const std::vector<Part>& in,
+                                                      const std::vector<Part>& out, int64_t from,
+                                                      int64_t to) {
+    __m512i sum = _mm512_setzero_si512();
+    for (const Part& x : in)
+        for (int64_t p = from; p < std::min(to, x.bytes & ~int64_t{63}); p += 64)
+            sum = _mm512_xor_si512(sum, _mm512_load_si512(x.p + p));
+    for (const Part& y : out)
+        for (int64_t p = from; p < std::min(to, y.bytes & ~int64_t{63}); p += 64)
+            _mm512_stream_si512(reinterpret_cast<__m512i*>(y.p + p), sum);
+    return static_cast<uint64_t>(_mm512_cvtsi512_si32(sum));
+}
+__attribute__((target("avx2"))) uint64_t floor_256(const std::vector<Part>& in, const std::vector<Part>& out,
+                                                   int64_t from, int64_t to) {
+    __m256i sum = _mm256_setzero_si256();
+    for (const Part& x : in)
+        for (int64_t p = from; p < std::min(to, x.bytes & ~int64_t{63}); p += 32)
+            sum = _mm256_xor_si256(sum, _mm256_load_si256(reinterpret_cast<const __m256i*>(x.p + p)));
+    for (const Part& y : out)
+        for (int64_t p = from; p < std::min(to, y.bytes & ~int64_t{63}); p += 32)
+            _mm256_stream_si256(reinterpret_cast<__m256i*>(y.p + p), sum);
+    return static_cast<uint64_t>(_mm256_extract_epi32(sum, 0));
+}
+#endif
+
+uint64_t floor_piece(const std::vector<Part>& in, const std::vector<Part>& out, int64_t from, int64_t to) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) return floor_512(in, out, from, to);
+    if (__builtin_cpu_supports("avx2")) return floor_256(in, out, from, to);
+#endif
+    uint64_t sum = 0;
+    for (const Part& x : in)
+        for (int64_t p = from; p < std::min(to, x.bytes & ~int64_t{7}); p += 8) {
+            uint64_t word;
+            std::memcpy(&word, x.p + p, 8);
+            sum ^= word;
+        }
+    for (const Part& y : out)
+        if (from < y.bytes) std::memset(y.p + from, 0, static_cast<size_t>(std::min(to, y.bytes) - from));
+    return sum;
+}
+
+volatile uint64_t sink;
+
+void floor_pass(const std::vector<Part>& in, const std::vector<Part>& out, int threads) {
+    int64_t most = 0;
+    for (const Part& x : in) most = std::max(most, x.bytes);
+    for (const Part& y : out) most = std::max(most, y.bytes);
+    const auto share = [&](int t) {
+        constexpr int64_t step = 4096;  // of each array in turn
+        const int64_t pages = (most + step - 1) / step;
+        uint64_t sum = 0;
+        for (int64_t page = pages * t / threads; page < pages * (t + 1) / threads; ++page)
+            sum ^= floor_piece(in, out, page * step, (page + 1) * step);
+#if defined(__x86_64__)
+        _mm_sfence();
+#endif
+        sink = sum;
     };
-    for (const Operand& o : in) allocate(o, x, xb);
-    for (const Operand& o : out) allocate(o, y, yb);
-    horo_exec* exec;
-    horo_exec_create(-1, 1, nullptr, &exec);
+    std::vector<std::thread> helpers;
+    for (int t = 1; t < threads; ++t) helpers.emplace_back(share, t);
+    share(0);
+    for (std::thread& helper : helpers) helper.join();
+}
+
+// ---- Results
+
+struct Result {
+    const char* bench;
+    std::string op;
+    const char* pass;
+    const char* dtype;
+    int64_t dim, rows;
+    double gbps, floor_gbps;
+    double ratio() const { return gbps / floor_gbps; }
+};
+
+std::string machine() {
+    std::string name = "unknown";
+    if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
+        char line[256];
+        while (std::fgets(line, sizeof line, file))
+            if (std::strncmp(line, "model name", 10) == 0) {
+                if (const char* colon = std::strchr(line, ':')) name = colon + 2;
+                break;
+            }
+        std::fclose(file);
+    }
+    std::string clean;
+    for (char c : name)
+        if (c >= ' ' && c != '"' && c != '\\') clean += c;
+    return clean;
+}
+
+void write_json(const Options& o, const std::vector<Result>& results) {
+    FILE* file = std::fopen(o.json.c_str(), "w");
+    if (!file) refuse("--json: cannot write \"" + o.json + "\"");
+    const char* commit = std::getenv("HORO_COMMIT");
+    std::fprintf(file,
+                 "{\"machine\": \"%s\", \"cores\": %u, \"isa\": \"%s\", \"threads\": %d, \"mib\": %lld, "
+                 "\"rounds\": %d, \"version\": \"%s\", \"commit\": \"%s\", \"results\": [",
+                 machine().c_str(), std::thread::hardware_concurrency(), horo_cpu_isa(), o.threads,
+                 static_cast<long long>(o.mib), o.rounds, horo_version(), commit ? commit : "unknown");
+    for (size_t i = 0; i < results.size(); ++i) {
+        const Result& r = results[i];
+        std::fprintf(
+            file,
+            "%s\n{\"bench\": \"%s\", \"op\": \"%s\", \"pass\": \"%s\", \"dtype\": \"%s\", \"dim\": %lld, "
+            "\"rows\": %lld, \"gbps\": %.3f, \"floor_gbps\": %.3f, \"ratio\": %.4f}",
+            i ? "," : "", r.bench, r.op.c_str(), r.pass, r.dtype, static_cast<long long>(r.dim),
+            static_cast<long long>(r.rows), r.gbps, r.floor_gbps, r.ratio());
+    }
+    std::fprintf(file, "\n]}\n");
+    if (std::fclose(file) != 0) refuse("--json: cannot write \"" + o.json + "\"");
+}
+
+void print(const Result& r) {
+    std::printf("%-16s %-28s %-8s %-5s %6lld %9lld %8.2f %8.2f %7.1f%%\n", r.bench, r.op.c_str(), r.pass,
+                r.dtype, static_cast<long long>(r.dim), static_cast<long long>(r.rows), r.gbps, r.floor_gbps,
+                100 * r.ratio());
+    std::fflush(stdout);
+}
+
+// ---- Measurements
+
+// The curvature at which rows of the arrays lie well inside the ball.
+double curvature(int64_t dim) { return 0.8 * 4 / static_cast<double>(dim); }
+
+Result out_of_cache(const Options& o, Arrays& arrays, const Operation& op, const Type& type, int64_t dim,
+                    horo_exec* exec) {
+    const int64_t rows = (o.mib << 20) / ((dim + 1) * type.bytes);
+    std::vector<Part> in, out;
     int64_t bytes = 0;
-    for (int64_t b : xb) bytes += b;
-    for (int64_t b : yb) bytes += b;
-    const auto ip = [&](size_t i) -> const void* { return i < x.size() ? x[i] : nullptr; };
-    const auto op_ = [&](size_t j) -> void* { return j < y.size() ? y[j] : nullptr; };
-    const auto is = [&](size_t i) { return i < in.size() ? in[i].width(dim) : 0; };
-    const auto os = [&](size_t j) { return j < out.size() ? out[j].width(dim) : 0; };
-    double best = 1e30, floor = 1e30;
-    for (int r = 0; r < repeats; ++r) {
-        double t = now();
-        const int32_t status = horo_row_op(op, sizeof(T) == 4 ? HORO_F32 : HORO_F64, rows, dim, ip(0), is(0),
-                                           ip(1), is(1), ip(2), is(2), ip(3), is(3), op_(0), os(0), op_(1),
-                                           os(1), op_(2), os(2), op_(3), os(3), 1.0, 0.1, 0, 0, 0, 0, exec);
-        best = std::min(best, now() - t);
+    for (const Operand& x : op.in) in.push_back({arrays.get(in.size()), rows * x.width(dim) * type.bytes});
+    for (const Operand& y : op.out)
+        out.push_back({arrays.get(4 + out.size()), rows * y.width(dim) * type.bytes});
+    for (const Part& x : in) bytes += x.bytes;
+    for (const Part& y : out) bytes += y.bytes;
+    const auto run = [&] {
+        const auto at = [](const std::vector<Part>& p, size_t i) { return i < p.size() ? p[i].p : nullptr; };
+        const auto stride = [&](const std::vector<Operand>& p, size_t i) {
+            return i < p.size() ? p[i].width(dim) : 0;
+        };
+        const int32_t status =
+            horo_row_op(op.id, type.code, rows, dim, at(in, 0), stride(op.in, 0), at(in, 1), stride(op.in, 1),
+                        at(in, 2), stride(op.in, 2), at(in, 3), stride(op.in, 3), at(out, 0),
+                        stride(op.out, 0), at(out, 1), stride(op.out, 1), at(out, 2), stride(op.out, 2),
+                        at(out, 3), stride(op.out, 3), curvature(dim), 0.1, 0.1, 0.1, 0.1, 0.1, exec);
         if (status != HORO_OK) {
-            std::fprintf(stderr, "%s: %s\n", name.c_str(), horo_last_error());
+            std::fprintf(stderr, "\n%s: %s\n", op.name.c_str(), horo_last_error());
             std::exit(1);
         }
-        t = now();
-        floor_pass(x, xb, y, yb);
-        floor = std::min(floor, now() - t);
-    }
-    const bool vjp = name.size() > 4 && name.compare(name.size() - 4, 4, ".vjp") == 0;
-    std::printf(
-        "{\"bench\":\"geometry\",\"op\":\"%s\",\"pass\":\"%s\",\"isa\":\"%s\",\"dtype\":\"%s\",\"dim\":%lld,"
-        "\"rows\":%lld,"
-        "\"gbps\":%.2f,\"floor_gbps\":%.2f,\"ratio\":%.3f}\n",
-        (vjp ? name.substr(0, name.size() - 4) : name).c_str(), vjp ? "backward" : "forward", horo_cpu_isa(),
-        sizeof(T) == 4 ? "f32" : "f64", static_cast<long long>(dim), static_cast<long long>(rows),
-        bytes / best * 1e-9, bytes / floor * 1e-9, floor / best);
-    std::fflush(stdout);
-    horo_exec_destroy(exec);
-    for (char* p : x) std::free(p);
-    for (char* p : y) std::free(p);
+    };
+    const auto best = measure::rounds(o.threads, o.rounds, {run, [&] { floor_pass(in, out, o.threads); }});
+    return {"geometry", op.name, op.vjp ? "vjp" : "forward", type.name,
+            dim,        rows,    1e-9 * bytes / best[0],     1e-9 * bytes / best[1]};
 }
 
-// Time of one small call.
-void latency(int32_t op) {
-    float memory[8][16 * 9] = {};
-    double best = 1e30;
-    for (int r = 0; r < 20; ++r) {
-        const double t = now();
-        for (int n = 0; n < 1000; ++n)
-            horo_row_op(op, HORO_F32, 16, 8, memory[0], 9, memory[1], 9, memory[2], 9, memory[3], 9,
-                        memory[4], 9, memory[5], 9, memory[6], 9, memory[7], 9, 1.0, 0.1, 0, 0, 0, 0,
-                        nullptr);
-        best = std::min(best, (now() - t) * 1e6);
-    }
-    std::printf(
-        "{\"bench\":\"geometry_latency\",\"op\":\"%s\",\"isa\":\"%s\",\"dtype\":\"f32\",\"rows\":16,\"dim\":"
-        "8,\"ns\":%.0f}\n",
-        horo_op_name(op), horo_cpu_isa(), best);
+struct Naive {
+    const char* name;
+    void (*run)(int64_t, int64_t, const float*, const float*, float*, float);
+};
+const Naive naive[] = {{"poincare.mobius_add", naive_mobius_add},
+                       {"poincare.expmap", naive_expmap},
+                       {"poincare.logmap", naive_logmap},
+                       {"poincare.dist", naive_dist},
+                       {"poincare.egrad2rgrad", naive_egrad2rgrad}};
+
+// Three arrays of 128 KiB.
+Result in_cache(const Options& o, Arrays& arrays, const Operation& op, const Naive& peer, int64_t dim) {
+    const int64_t rows = std::max<int64_t>(1, (128 << 10) / (dim * 4)), out_width = op.out[0].width(dim);
+    const float *x = reinterpret_cast<float*>(arrays.get(0)), *y = reinterpret_cast<float*>(arrays.get(1));
+    float* out = reinterpret_cast<float*>(arrays.get(4));
+    const double c = curvature(dim);
+    constexpr int repeats = 20;
+    const auto best = measure::rounds(1, o.rounds,
+                                      {[&] {
+                                           for (int i = 0; i < repeats; ++i)
+                                               horo_row_op(op.id, HORO_F32, rows, dim, x, dim, y, dim,
+                                                           nullptr, 0, nullptr, 0, out, out_width, nullptr, 0,
+                                                           nullptr, 0, nullptr, 0, c, 0, 0, 0, 0, 0, nullptr);
+                                       },
+                                       [&] {
+                                           for (int i = 0; i < repeats; ++i)
+                                               peer.run(rows, dim, x, y, out, static_cast<float>(c));
+                                       }});
+    const double bytes = 1e-9 * repeats * 4 * static_cast<double>(rows * (2 * dim + out_width));
+    return {"geometry/cache", op.name, "forward", "f32", dim, rows, bytes / best[0], bytes / best[1]};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    const char* filter = argc > 1 ? argv[1] : "";
-    const int64_t bytes = (argc > 2 ? std::atoll(argv[2]) : 64) << 20;
-    const int repeats = argc > 3 ? std::atoi(argv[3]) : 7;
-    if (!__builtin_cpu_supports("avx512f")) {
-        std::fprintf(stderr, "the floor is written for AVX-512\n");
-        return 1;
+    const Options o = parse(argc, argv);
+    const std::vector<Operation> ops = operations(o);
+    if (!o.json.empty()) write_json(o, {});  // a bad path shows now
+    horo_exec* exec;
+    if (horo_exec_create(-1, o.threads, nullptr, &exec) != HORO_OK) refuse(horo_last_error());
+    Arrays arrays(o.mib << 20);
+    std::vector<Result> results;
+    size_t done = 0;
+    const size_t points = ops.size() * o.dtypes.size() * o.dims.size();
+    const auto progress = [&](const Operation& op, const char* type, int64_t dim) {
+        std::fprintf(stderr, "[%zu/%zu] %s%s %s dim %lld\n", ++done, points, op.name.c_str(),
+                     op.vjp ? ".vjp" : "", type, static_cast<long long>(dim));
+    };
+    std::printf("%-16s %-28s %-8s %-5s %6s %9s %8s %8s %8s\n", "bench", "operation", "pass", "dtype", "dim",
+                "rows", "GB/s", "floor", "ratio");
+    for (const Type& type : o.dtypes) {
+        for (size_t i = 0; i < 4; ++i) arrays.fill(i, type);
+        for (const Operation& op : ops)
+            for (int64_t dim : o.dims) {
+                progress(op, type.name, dim);
+                results.push_back(out_of_cache(o, arrays, op, type, dim, exec));
+                print(results.back());
+                for (const Naive& peer : naive)
+                    if (type.code == HORO_F32 && !op.vjp && op.name == peer.name && dim <= 4096) {
+                        results.push_back(in_cache(o, arrays, op, peer, dim));
+                        print(results.back());
+                    }
+            }
     }
-    for (int32_t op = 0; op < horo_op_count(); ++op) {
-        if (!std::strstr(horo_op_name(op), filter)) continue;
-        for (int64_t dim : {2, 4, 8, 16, 64, 128, 1024}) {
-            bench<float>(op, dim, bytes, repeats);
-            if (dim == 16 || dim == 128) bench<double>(op, dim, bytes, repeats);
-        }
-        latency(op);
-    }
+    horo_exec_destroy(exec);
+    if (!o.json.empty()) write_json(o, results);
     return 0;
 }

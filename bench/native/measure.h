@@ -31,6 +31,18 @@ inline std::vector<double> interleaved(int threads, double budget,
     return best;
 }
 
+// The same for a number of rounds.
+inline std::vector<double> rounds(int threads, int count, const std::vector<std::function<void()>>& calls) {
+    std::vector<double> best(calls.size(), 1e30);
+    for (int round = 0; round < count; ++round)
+        for (size_t i = 0; i < calls.size(); ++i) {
+            const double from = now(threads);
+            calls[i]();
+            best[i] = std::min(best[i], now(threads) - from);
+        }
+    return best;
+}
+
 inline std::vector<float> random(int64_t n, float size, unsigned seed) {
     std::mt19937 engine(seed);
     std::uniform_real_distribution<float> value(-size, size);

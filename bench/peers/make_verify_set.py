@@ -169,6 +169,103 @@ def l_to_poincare(x, K):
     return scale(mp.sqrt(K) / (mp.sqrt(K) + lift(x, K)[0]), x)
 
 
+def l_sqdist(x, y, K):
+    return [-2 * K - 2 * minkowski(lift(x, K), lift(y, K))]
+
+
+def l_geodesic(t, x, y, K):
+    x, y = lift(x, K), lift(y, K)
+    w = -minkowski(x, y) / K
+    if w <= 1:
+        return x
+    d = mp.acosh(w)
+    return scale(1 / mp.sinh(d), add(scale(mp.sinh((1 - t) * d), x), scale(mp.sinh(t * d), y)))
+
+
+def l_mobius_add(x, y, K):
+    o = [mp.sqrt(K)] + [mpf(0)] * len(x)
+    x, y = lift(x, K), lift(y, K)
+    r = norm(y[1:])
+    v = [mpf(0)] + scale(mp.sqrt(K) * mp.asinh(r / mp.sqrt(K)) / r if r else 1, y[1:])
+    v = add(v, scale(minkowski(x, v) / (K - minkowski(o, x)), add(o, x)))
+    n = mp.sqrt(max(minkowski(v, v), 0) / K)
+    return add(scale(mp.cosh(n), x), scale(mp.sinh(n) / n if n else 1, v))
+
+
+# ---- Klein model: the hyperboloid seen from its centre
+
+
+def k_lift(x, c):
+    gamma = 1 / mp.sqrt(1 - c * dot(x, x))
+    return [gamma / mp.sqrt(c)] + scale(gamma, x)
+
+
+def k_drop(x, c):
+    return scale(1 / (mp.sqrt(c) * x[0]), x[1:])
+
+
+def k_dist(x, y, c):
+    return [mp.acosh(max(1, -c * minkowski(k_lift(x, c), k_lift(y, c)))) / mp.sqrt(c)]
+
+
+def k_expmap(x, v, c):
+    gamma2 = 1 / (1 - c * dot(x, x))
+    slope = c * gamma2 * dot(x, v)  # of log gamma
+    velocity = scale(mp.sqrt(gamma2), [slope / mp.sqrt(c)] + add(v, scale(slope, x)))
+    n = mp.sqrt(c * max(minkowski(velocity, velocity), 0))
+    return k_drop(add(scale(mp.cosh(n), k_lift(x, c)), scale(mp.sinh(n) / n if n else 1, velocity)), c)
+
+
+def einstein_add(x, y, c):
+    gamma, xy = 1 / mp.sqrt(1 - c * dot(x, x)), c * dot(x, y)
+    return scale(1 / (1 + xy), add(scale(1 + gamma / (1 + gamma) * xy, x), scale(1 / gamma, y)))
+
+
+# ---- kappa-stereographic model
+
+
+def curved(circular, hyperbolic, v, kappa):
+    r = mp.sqrt(abs(kappa)) * norm(v)
+    return list(v) if r == 0 else scale((circular if kappa > 0 else hyperbolic)(r) / r, v)
+
+
+def s_expmap(x, v, kappa):
+    return mobius_add(x, curved(mp.tan, mp.tanh, scale(lam(x, -kappa) / 2, v), kappa), -kappa)
+
+
+def s_logmap(x, y, kappa):
+    return scale(2 / lam(x, -kappa), curved(mp.atan, mp.atanh, mobius_add(neg(x), y, -kappa), kappa))
+
+
+# ---- Sets of points, maps by a matrix
+
+
+def minkowski_sum(vectors, w):
+    return [mp.fsum(a * v[j] for a, v in zip(w, vectors)) for j in range(len(vectors[0]))]
+
+
+def midpoint(X, w, c):
+    """(1/2) (x) [sum w lambda x / sum w (lambda - 1)]"""
+    lambdas = [lam(x, c) for x in X]
+    top = minkowski_sum(X, [a * b for a, b in zip(w, lambdas)])
+    return scalar_mul(mpf(1) / 2, scale(1 / mp.fsum(a * (b - 1) for a, b in zip(w, lambdas)), top), c)
+
+
+def centroid(X, w, K):
+    s = minkowski_sum([lift(x, K) for x in X], w)
+    return scale(mp.sqrt(K) / mp.sqrt(-minkowski(s, s)), s)
+
+
+def einstein_midpoint(X, w, c):
+    u = [a / mp.sqrt(1 - c * dot(x, x)) for a, x in zip(w, X)]
+    return scale(1 / mp.fsum(u), minkowski_sum(X, u))
+
+
+def matvec(M, x, c):
+    y = logmap0(x, c)
+    return expmap0([dot(row, y) for row in M], c)
+
+
 # ---- Adapter
 
 
@@ -215,6 +312,22 @@ OPERATIONS = {
     "lorentz.egrad2rgrad": ("x point, g ambient", "K", l_egrad2rgrad),
     "lorentz.ptransp": ("x point, y point, v tangent", "K", l_ptransp),
     "lorentz.to_poincare": ("x point", "K", l_to_poincare),
+    "poincare.mobius_coadd": (
+        "x ball, y ball", "c", lambda x, y, c: mobius_add(x, gyration(x, neg(y), y, c), c)),
+    "poincare.dist2": ("x ball, y ball", "c", lambda x, y, c: [dist(x, y, c)[0] ** 2]),
+    "lorentz.sqdist": ("x point, y point", "K", l_sqdist),
+    "lorentz.geodesic": ("t number, x point, y point", "K", l_geodesic),
+    "lorentz.mobius_add": ("x point, y point", "K", l_mobius_add),
+    "klein.dist": ("x ball, y ball", "c", k_dist),
+    "klein.expmap": ("x ball, v vector", "c", k_expmap),
+    "klein.einstein_add": ("x ball, y ball", "c", einstein_add),
+    "stereographic.mobius_add": ("x ball, y ball", "kappa", lambda x, y, k: mobius_add(x, y, -k)),
+    "stereographic.expmap": ("x ball, v vector", "kappa", s_expmap),
+    "stereographic.logmap": ("x ball, y ball", "kappa", s_logmap),
+    "poincare.midpoint": ("X balls, w weights", "c", midpoint),
+    "klein.midpoint": ("X balls, w weights", "c", einstein_midpoint),
+    "lorentz.centroid": ("X points, w weights", "K", centroid),
+    "poincare.mobius_matvec": ("M matrix, x ball", "c", matvec),
     "hyplora": ("x vector, A matrix, B matrix", "K s scaling", hyplora),
 }
 SHARED = {"matrix"}
@@ -318,7 +431,7 @@ VJP_ROWS = [2, 3, 5]
 def geometry_case(op, dtype, dim, curvature, prefix, tensors, rng):
     text, names, function = OPERATIONS[op]
     operands = [tuple(word.split()) for word in text.split(", ")]
-    params = {"c": curvature, "K": curvature, "eps": 4e-3, "s": 2.0, "scaling": 1.5}
+    params = {"c": curvature, "K": curvature, "kappa": curvature if dim == 3 else -curvature, "eps": 4e-3, "s": 2.0, "scaling": 1.5}
     params = {n: float(dtype(params[n])) for n in names.split()}
     p = [mpf(v) for v in params.values()]
     differentiated = [n for n in params if n not in ("eps", "scaling")]
@@ -334,7 +447,7 @@ def geometry_case(op, dtype, dim, curvature, prefix, tensors, rng):
             base = None
             if kind == "tangent" or name == "y" and kind in ("ball", "point"):
                 base = arrays["x"][row]
-            rows.append(draw(kind, row, dim, params[names.split()[0]], dtype, rng, base))
+            rows.append(draw(kind, row, dim, abs(params[names.split()[0]]), dtype, rng, base))
         arrays[name] = np.stack(rows)
     vjp_rows = list(range(ROWS)) if hyp else VJP_ROWS
     nondiff = [5] if op.endswith(".dist") else [4] if op.endswith(".dist0") else []

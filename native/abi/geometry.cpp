@@ -73,8 +73,9 @@ bool overlap(const void* a, int64_t a_stride, int64_t a_width, const void* b, in
 int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exec* exec) {
     HORO_REQUIRE(known(index), "op: %d, expected 0 to %d", index, row_operations - 1);
     const Operation& op = operations[index];
-    HORO_REQUIRE(dtype >= 0 && dtype < row_dtypes, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
-    const int64_t bytes = dtype == HORO_F32 ? 4 : 8;
+    HORO_REQUIRE(dtype >= 0 && dtype < row_dtypes,
+                 "dtype: %d, expected HORO_F32, HORO_F64, HORO_BF16 or HORO_F16", dtype);
+    const int64_t bytes = dtype == HORO_F32 ? 4 : dtype == HORO_F64 ? 8 : 2;
     constexpr int64_t most = int64_t{1} << 48;  // elements: keeps every address computation inside 64 bits
     HORO_REQUIRE(call.rows >= 0 && call.rows <= most, "rows: %lld, expected 0 to 2^48", (long long)call.rows);
     HORO_REQUIRE(call.dim >= 1 && call.dim <= most, "dim: %lld, expected 1 to 2^48", (long long)call.dim);

@@ -90,4 +90,37 @@ struct Float16 {
     }
 };
 
+// ---- Arrays; narrowing rounds to nearest even and keeps NaN
+
+HORO_INLINE void bf16_to_f32(const void* src, float* __restrict dst, int64_t n) {
+    const uint16_t* x = static_cast<const uint16_t*>(src);
+    for (int64_t i = 0; i < n; ++i) dst[i] = bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
+}
+
+HORO_INLINE void f16_to_f32(const void* src, float* __restrict dst, int64_t n) {
+    const uint16_t* x = static_cast<const uint16_t*>(src);
+    int64_t i = 0;
+#if defined(__F16C__)
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i))));
+#endif
+    for (; i < n; ++i) dst[i] = f32_of_f16(x[i]);
+}
+
+HORO_INLINE void bf16_from_f32(const float* __restrict src, void* dst, int64_t n) {
+    uint16_t* out = static_cast<uint16_t*>(dst);
+    for (int64_t i = 0; i < n; ++i) out[i] = bf16_of(src[i]);
+}
+
+HORO_INLINE void f16_from_f32(const float* __restrict src, void* dst, int64_t n) {
+    uint16_t* out = static_cast<uint16_t*>(dst);
+    int64_t i = 0;
+#if defined(__F16C__)
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    for (; i < n; ++i) out[i] = f16_of(src[i]);
+}
+
 }  // namespace horo::HORO_ISA_NAMESPACE

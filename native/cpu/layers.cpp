@@ -253,21 +253,6 @@ void f64_to_f32(const void* src, float* __restrict dst, int64_t n) {
     for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<float>(x[i]);
 }
 
-void bf16_to_f32(const void* src, float* __restrict dst, int64_t n) {
-    const uint16_t* x = static_cast<const uint16_t*>(src);
-    for (int64_t i = 0; i < n; ++i) dst[i] = bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
-}
-
-void f16_to_f32(const void* src, float* __restrict dst, int64_t n) {
-    const uint16_t* x = static_cast<const uint16_t*>(src);
-    int64_t i = 0;
-#if defined(__F16C__)
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i))));
-#endif
-    for (; i < n; ++i) dst[i] = f32_of_f16(x[i]);
-}
-
 void f32_from_f32(const float* src, void* dst, int64_t n) {
     std::memmove(dst, src, static_cast<size_t>(n) * sizeof(float));
 }
@@ -275,22 +260,6 @@ void f32_from_f32(const float* src, void* dst, int64_t n) {
 void f64_from_f32(const float* __restrict src, void* dst, int64_t n) {
     double* out = static_cast<double*>(dst);
     for (int64_t i = 0; i < n; ++i) out[i] = src[i];
-}
-
-void bf16_from_f32(const float* __restrict src, void* dst, int64_t n) {
-    uint16_t* out = static_cast<uint16_t*>(dst);
-    for (int64_t i = 0; i < n; ++i) out[i] = bf16_of(src[i]);
-}
-
-void f16_from_f32(const float* __restrict src, void* dst, int64_t n) {
-    uint16_t* out = static_cast<uint16_t*>(dst);
-    int64_t i = 0;
-#if defined(__F16C__)
-    for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
-#endif
-    for (; i < n; ++i) out[i] = f16_of(src[i]);
 }
 
 }  // namespace

@@ -12,18 +12,32 @@ extern const RowEngine row_engine;
 namespace avx512 {
 extern const RowEngine row_engine;
 }
+namespace {
+
+// Beyond this working set the outputs are written past the cache; measured, see bench/RESULTS.md.
+constexpr int64_t cached_bytes = 4 << 20;
+
+int64_t working_set(const RowCall& call, int32_t dtype) {
+    int64_t operands = 0;
+    for (int i = 0; i < Signature::max_operands; ++i)
+        operands += (call.in[i] && call.in_stride[i]) + (call.out[i] != nullptr);
+    const int64_t bytes = dtype == 0 ? 4 : dtype == 1 ? 8 : 2;
+    return operands * call.rows * call.dim * bytes;
+}
+
+}  // namespace
 
 void run_rows(int32_t op, int32_t dtype, const RowCall& call, const horo_exec& exec) {
     static const RowEngine& engine = select(scalar::row_engine, avx2::row_engine, avx512::row_engine);
-    const RowKernel kernel = engine.kernel[op][dtype];
+    const bool stream = working_set(call, dtype) > cached_bytes;
     // A chunk is worth some tens of microseconds; a multiple of every block size, so rows fall into the same
     // blocks whatever the chunks.
     constexpr int64_t chunk_elements = 32768;
-    const int64_t chunk = (chunk_elements / call.dim + 15) & ~int64_t{15};
-    if (call.rows <= 2 * chunk) return kernel(call, 0, call.rows);
+    const int64_t chunk = (chunk_elements / call.dim + 16) & ~int64_t{15};
+    if (call.rows <= 2 * chunk) return engine.run(op, dtype, call, 0, call.rows, stream);
     parallel_for(exec, (call.rows + chunk - 1) / chunk, [&](int64_t c) {
         const int64_t end = (c + 1) * chunk;
-        kernel(call, c * chunk, end < call.rows ? end : call.rows);
+        engine.run(op, dtype, call, c * chunk, end < call.rows ? end : call.rows, stream);
     });
 }
 

@@ -1,394 +1,581 @@
-// Compiled once per instruction set. A block is as many rows as a vector has lanes: their sums are gathered
-// so that one `solve` works on all of them at once. Narrow rows are transposed and never leave that layout;
-// wide rows are reduced and combined along the row.
+// Compiled once per instruction set. Cuts a batch of rows into tiles that stay in the L1 cache, brings them
+// into the form the operations want (rows.cpp) and takes the results out again: transposing narrow rows,
+// converting 16-bit storage, writing past the cache. Knows nothing of any operation.
 #include "cpu/row_engine.h"
 
-#include <cstring>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
-namespace horo {
-namespace HORO_ISA_NAMESPACE {
+#include <cstring>
+#include <type_traits>
+
+#include "cpu/half.h"
+#include "cpu/row_tile.h"
+#include "horosphere/horo.h"
+
+namespace horo::HORO_ISA_NAMESPACE {
 
 extern const RowEngine row_engine;
 
+namespace rows {
+
+#define HORO_DECLARE_FAMILY(family) extern const RowFamily family_##family;
+HORO_ROW_FAMILIES(HORO_DECLARE_FAMILY)
+#undef HORO_DECLARE_FAMILY
+
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int lanes = 8;
-#elif defined(__AVX2__)
-constexpr int lanes = 4;
-#else
-constexpr int lanes = 2;
-#endif
-typedef double Vector __attribute__((vector_size(8 * lanes)));
-typedef float Floats __attribute__((vector_size(4 * lanes)));
-typedef int64_t Indices __attribute__((vector_size(8 * lanes)));
-
-constexpr int operands = Signature::max_operands;
 constexpr int64_t narrow = 8;  // widest row that is transposed
+constexpr int64_t scratch_bytes = 40 << 10;
+constexpr int64_t tile_bytes = 24 << 10;    // of operands of wide rows, so that they stay in the L1 cache
+constexpr int64_t narrow_bytes = 12 << 10;  // of a tile of narrow rows with its sums and coefficients
+constexpr int64_t wide_blocks = 16;         // most per tile
 
-// ---- Loads and stores: the only place that knows a storage type.
-
-inline Vector load(const double* p) {
-    Vector v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
-inline Vector load(const float* p) {
-    Floats f;
-    std::memcpy(&f, p, sizeof f);
-    return __builtin_convertvector(f, Vector);
-}
-
-inline void store(double* p, Vector v) { std::memcpy(p, &v, sizeof v); }
-
-inline void store(float* p, Vector v) {
-    const Floats f = __builtin_convertvector(v, Floats);
-    std::memcpy(p, &f, sizeof f);
-}
-
-// The first n of a vector's elements, the rest zero.
-template <class T>
-inline Vector load_part(const T* p, int64_t n) {
-    alignas(64) T part[lanes] = {};
-    for (int64_t i = 0; i < n; ++i) part[i] = p[i];
-    return load(part);
-}
+// ---- Storage types: how numbers lie in memory, and as what they are worked on.
 
 template <class T>
-inline void store_part(T* p, Vector v, int64_t n) {
-    alignas(64) T part[lanes];
-    store(part, v);
-    for (int64_t i = 0; i < n; ++i) p[i] = part[i];
-}
-
-// Column j of up to `lanes` rows; missing rows repeat the last.
-template <class T>
-inline Vector load_column(const T* p, int64_t stride, int64_t rows) {
-    Vector v;
-    if (rows == lanes) {
-        for (int l = 0; l < lanes; ++l) v[l] = static_cast<double>(p[l * stride]);
-    } else {
-        for (int l = 0; l < lanes; ++l) v[l] = static_cast<double>(p[(l < rows ? l : rows - 1) * stride]);
-    }
-    return v;
-}
-
-template <class T>
-inline void store_column(T* p, int64_t stride, Vector v, int64_t rows) {
-    for (int64_t l = 0; l < rows; ++l) p[l * stride] = static_cast<T>(v[l]);
-}
-
-// ---- Transposition: rows to one row per lane and back
-
-#if defined(__AVX512F__)
-// Rows to columns of an 8 x 8 block, in place.
-inline void transpose(Vector (&r)[lanes]) {
-    Vector a[lanes], b[lanes];
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = __builtin_shuffle(r[i], r[i + 1], Indices{0, 8, 2, 10, 4, 12, 6, 14});
-        a[i + 1] = __builtin_shuffle(r[i], r[i + 1], Indices{1, 9, 3, 11, 5, 13, 7, 15});
-    }
-    for (int i = 0; i < 8; i += 4) {
-        for (int j = 0; j < 2; ++j) {
-            b[i + j] = __builtin_shuffle(a[i + j], a[i + j + 2], Indices{0, 1, 8, 9, 4, 5, 12, 13});
-            b[i + j + 2] = __builtin_shuffle(a[i + j], a[i + j + 2], Indices{2, 3, 10, 11, 6, 7, 14, 15});
-        }
-    }
-    for (int i = 0; i < 4; ++i) {
-        r[i] = __builtin_shuffle(b[i], b[i + 4], Indices{0, 1, 2, 3, 8, 9, 10, 11});
-        r[i + 4] = __builtin_shuffle(b[i], b[i + 4], Indices{4, 5, 6, 7, 12, 13, 14, 15});
-    }
-}
-
-inline Vector load_masked(const float* p, __mmask8 mask) {
-    return (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_maskz_loadu_ps(mask, p));
-}
-inline Vector load_masked(const double* p, __mmask8 mask) { return (Vector)_mm512_maskz_loadu_pd(mask, p); }
-// Masked stores are slow on some CPUs: a whole vector is stored plainly, a part of one by elements.
-template <class T>
-inline void store_first(T* p, int64_t n, Vector v) {
-    if (n == lanes)
-        store(p, v);
-    else
-        store_part(p, v, n);
-}
-
-// Where float f of eight packed rows of dimension 1 to 4 lies among the columns, and where column j's lanes
-// lie.
-struct PackedIndices {
-    alignas(64) int32_t column[5][4][16], packed[5][2][16];
-    constexpr PackedIndices() : column(), packed() {
-        for (int dim = 1; dim <= 4; ++dim) {
-            for (int j = 0; j < dim; ++j)
-                for (int l = 0; l < 16; ++l) column[dim][j][l] = (l & 7) * dim + j;
-            for (int f = 0; f < 32; ++f) packed[dim][f / 16][f % 16] = (f % dim) * 8 + (f / dim & 7);
-        }
-    }
-};
-constexpr PackedIndices packed_indices;
-
-// Eight packed rows of at most four floats: one or two loads and a permutation per column.
-inline void load_packed(const float* p, int64_t dim, Vector* x) {
-    const uint32_t mask = static_cast<uint32_t>((uint64_t{1} << (8 * dim)) - 1);
-    const __m512 a = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p);
-    const __m512 b = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), p + 16);
-    for (int64_t j = 0; j < dim; ++j) {
-        const __m512i index = _mm512_load_si512(packed_indices.column[dim][j]);
-        x[j * operands] =
-            (Vector)_mm512_maskz_cvtps_pd(0xff, _mm512_castps512_ps256(_mm512_permutex2var_ps(a, index, b)));
-    }
-}
-
-inline void store_packed(float* p, int64_t dim, const Vector* y) {
-    alignas(64) float columns[32] = {};
-    for (int64_t j = 0; j < dim; ++j)
-        _mm256_store_ps(columns + 8 * j, _mm512_maskz_cvtpd_ps(0xff, (__m512d)y[j * operands]));
-    const __m512 a = _mm512_load_ps(columns), b = _mm512_load_ps(columns + 16);
-    alignas(64) float rows[32];
-    for (int half = 0; half < 2; ++half)
-        _mm512_store_ps(rows + 16 * half,
-                        _mm512_permutex2var_ps(a, _mm512_load_si512(packed_indices.packed[dim][half]), b));
-    for (int64_t j = 0; j < dim; ++j) std::memcpy(p + 8 * j, rows + 8 * j, 32);
-}
-inline void load_packed(const double*, int64_t, Vector*) {}
-inline void store_packed(double*, int64_t, const Vector*) {}
-#endif
-
-// Up to `lanes` rows of a narrow operand to one vector per coordinate; x and y step by `operands` vectors.
-template <class T>
-inline void load_rows(const T* p, int64_t stride, int64_t rows, int64_t dim, Vector* x) {
-#if defined(__AVX512F__)
-    if (rows == lanes) {
-        if (sizeof(T) == 4 && dim <= 4 && stride == dim) return load_packed(p, dim, x);
-        for (int64_t j = 0; j < dim; j += 8) {
-            const int64_t n = dim - j < 8 ? dim - j : 8;
-            const __mmask8 mask = static_cast<__mmask8>((1 << n) - 1);
-            Vector block[lanes];
-            for (int l = 0; l < lanes; ++l) block[l] = load_masked(p + l * stride + j, mask);
-            transpose(block);
-            for (int64_t k = 0; k < n; ++k) x[(j + k) * operands] = block[k];
-        }
-        return;
-    }
-#endif
-    for (int64_t j = 0; j < dim; ++j) x[j * operands] = load_column(p + j, stride, rows);
-}
-
-template <class T>
-inline void store_rows(T* p, int64_t stride, int64_t rows, int64_t dim, const Vector* y) {
-#if defined(__AVX512F__)
-    if (rows == lanes) {
-        if (sizeof(T) == 4 && dim <= 4 && stride == dim) return store_packed(p, dim, y);
-        for (int64_t j = 0; j < dim; j += 8) {
-            const int64_t n = dim - j < 8 ? dim - j : 8;
-            Vector block[lanes] = {};
-            for (int64_t k = 0; k < n; ++k) block[k] = y[(j + k) * operands];
-            transpose(block);
-            for (int l = 0; l < lanes; ++l) store_first(p + l * stride + j, n, block[l]);
-        }
-        return;
-    }
-#endif
-    for (int64_t j = 0; j < dim; ++j) store_column(p + j, stride, y[j * operands], rows);
-}
-
-// ---- Sums
-
-// What an operation's `reduce` adds to. Exact: dot products carry their rounding errors along (Ogita, Rump,
-// Oishi 2005); needed for float64 storage only, since products of float32 numbers are exact in double.
-template <class Op, bool exact>
-struct Accumulator {
-    Vector hi[Op::sums];
-    Vector lo[Op::sums];
-
-    HORO_HD Accumulator() : hi{}, lo{} {}
-    HORO_HD void dot(int k, Vector a, Vector b) {
-        if constexpr (exact) {
-            const Sum<Vector> p = two_product(a, b), s = two_sum(hi[k], p.hi);
-            hi[k] = s.hi;
-            lo[k] += s.lo + p.lo;
-        } else {
-            hi[k] += a * b;
-        }
-    }
-    HORO_HD void add(int k, Vector v) { hi[k] += v; }
+struct Plain {
+    using Stored = T;
+    using Number = T;
+    static constexpr bool converted = false;
+    static constexpr double rounding = sizeof(T) == 8 ? 0x1p-53 : 0x1p-24;
+    static void get(const T* p, T* x, int64_t n) { std::memcpy(x, p, static_cast<size_t>(n) * sizeof(T)); }
+    static void put(const T* x, T* p, int64_t n) { std::memcpy(p, x, static_cast<size_t>(n) * sizeof(T)); }
 };
 
-// Vector l of `parts` holds the partial sums of row l; the result has one per lane, in its place.
-inline void to_lanes(Vector (&parts)[lanes]) {
+struct Bf16 {
+    using Stored = uint16_t;
+    using Number = float;
+    static constexpr bool converted = true;
+    static constexpr double rounding = 0x1p-8;
+    static void get(const uint16_t* p, float* x, int64_t n) { bf16_to_f32(p, x, n); }
+    static void put(const float* x, uint16_t* p, int64_t n) { bf16_from_f32(x, p, n); }
+};
+
+struct F16 {
+    using Stored = uint16_t;
+    using Number = float;
+    static constexpr bool converted = true;
+    static constexpr double rounding = 0x1p-11;
+    static void get(const uint16_t* p, float* x, int64_t n) { f16_to_f32(p, x, n); }
+    static void put(const float* x, uint16_t* p, int64_t n) { f16_from_f32(x, p, n); }
+};
+
+// ---- Writing past the cache
+
+#if defined(__SSE2__)
+// Whole lines; what is left at both ends goes through the cache.
+void stream_copy(void* to, const void* from, int64_t bytes) {
+    char* q = static_cast<char*>(to);
+    const char* p = static_cast<const char*>(from);
+    int64_t head = -reinterpret_cast<intptr_t>(q) & 63;
+    if (head > bytes) head = bytes;
+    std::memcpy(q, p, static_cast<size_t>(head));
+    for (q += head, p += head, bytes -= head; bytes >= 64; q += 64, p += 64, bytes -= 64) {
 #if defined(__AVX512F__)
-    transpose(parts);
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(q), _mm512_loadu_si512(p));
 #else
-    Vector columns[lanes];
-    for (int j = 0; j < lanes; ++j)
-        columns[j] = load_column(reinterpret_cast<const double*>(&parts[0]) + j, lanes, lanes);
-    for (int j = 0; j < lanes; ++j) parts[j] = columns[j];
+        for (int i = 0; i < 64; i += 16)
+            _mm_stream_si128(reinterpret_cast<__m128i*>(q + i),
+                             _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)));
 #endif
-}
-
-// The sum of each row, one row per lane.
-template <bool exact>
-inline Sum<Vector> across(Vector (&hi)[lanes], Vector (&lo)[lanes]) {
-    to_lanes(hi);
-    Sum<Vector> sum{hi[0], Vector{}};
-    for (int j = 1; j < lanes; ++j) {
-        if constexpr (exact) {
-            const Sum<Vector> s = two_sum(sum.hi, hi[j]);
-            sum.hi = s.hi;
-            sum.lo += s.lo;
-        } else {
-            sum.hi += hi[j];
-        }
     }
-    if constexpr (exact) {
-        to_lanes(lo);
-        for (int j = 0; j < lanes; ++j) sum.lo += lo[j];
-    }
-    return sum;
+    std::memcpy(q, p, static_cast<size_t>(bytes));
 }
-
-template <class Op, class T>
-__attribute__((noinline)) void solve(const Sum<Vector>* sum, const Vector* scalar, const double* param,
-                                     Vector* k, Vector* result) {
-    Op::template solve<Vector>({sum, scalar, param, k, result, sizeof(T) == 8 ? 0x1p-53 : 0x1p-24});
+inline void stream_end() { _mm_sfence(); }
+#else
+inline void stream_copy(void* to, const void* from, int64_t bytes) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
 }
+inline void stream_end() {}
+#endif
 
-// ---- One block
+// ---- Transposition of blocks of `lanes` rows of `width` numbers: coordinate j of row l is number l * width
+// + j of the block as rows, j * lanes + l as columns.
 
-// The operands of a block with time coordinates taken off. An output that is not wanted goes to a scrap of
-// memory: it steps by 0 along and between rows, so that the others come from the same instructions as ever.
+#if defined(__AVX512F__)
 template <class T>
-struct Block {
-    int64_t rows, dim;
-    const T* in[operands];
-    T* out[operands];
-    int64_t in_stride[operands], out_stride[operands], out_step[operands];
-    Vector scalar[operands], result[operands];
-    bool combines;
+struct Zmm;
+template <>
+struct Zmm<float> {
+    using V = __m512;
+    using M = __mmask16;
+    static V load(const float* p) { return _mm512_loadu_ps(p); }
+    static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+    static void stream(float* p, V v) { _mm512_stream_ps(p, v); }
+    static V pick(V a, const int32_t* index, V b) {
+        return _mm512_permutex2var_ps(a, _mm512_load_si512(index), b);
+    }
+    static V merge(V a, M m, V b) { return _mm512_mask_mov_ps(a, m, b); }
+};
+template <>
+struct Zmm<double> {
+    using V = __m512d;
+    using M = __mmask8;
+    static V load(const double* p) { return _mm512_loadu_pd(p); }
+    static void store(double* p, V v) { _mm512_storeu_pd(p, v); }
+    static void stream(double* p, V v) { _mm512_stream_pd(p, v); }
+    static V pick(V a, const int64_t* index, V b) {
+        return _mm512_permutex2var_pd(a, _mm512_load_si512(index), b);
+    }
+    static V merge(V a, M m, V b) { return _mm512_mask_mov_pd(a, m, b); }
 };
 
-template <class Op, class T>
-inline void narrow_block(Block<T>& b, const double* param) {
-    constexpr bool exact = sizeof(T) == 8 || Op::precise;
-    constexpr Signature signature(Op::signature);
-    Vector x[narrow][operands];
-    for (int i = 0; i < signature.inputs; ++i)
-        if (signature.input[i] != Kind::scalar) load_rows(b.in[i], b.in_stride[i], b.rows, b.dim, &x[0][i]);
-    Accumulator<Op, exact> acc;
-    for (int64_t j = 0; j < b.dim; ++j) Op::reduce(x[j], acc);
-    Sum<Vector> sum[Op::sums];
-    for (int k = 0; k < Op::sums; ++k) sum[k] = {acc.hi[k], acc.lo[k]};
-    Vector coefficient[Op::coefficients];
-    solve<Op, T>(sum, b.scalar, param, coefficient, b.result);
-    if (!b.combines) return;
-    Vector y[narrow][operands];
-    for (int64_t j = 0; j < b.dim; ++j) Op::combine(x[j], coefficient, y[j]);
-    for (int i = 0; i < signature.outputs; ++i)
-        if (signature.output[i] != Kind::scalar && b.out_step[i])
-            store_rows(b.out[i], b.out_stride[i], b.rows, b.dim, &y[0][i]);
-}
+// Blocks that are whole vectors, whatever the width.
+template <class T>
+constexpr int unit = 8 / int{sizeof(T)};
 
-template <class Op, class T>
-inline void wide_block(Block<T>& b, const double* param) {
-    constexpr bool exact = sizeof(T) == 8 || Op::precise;
-    constexpr Signature signature(Op::signature);
-    const int64_t whole = b.dim / lanes * lanes, rest = b.dim - whole;
-    Vector hi[Op::sums][lanes] = {}, lo[Op::sums][lanes] = {};
-    for (int64_t row = 0; row < b.rows; ++row) {
-        const T* p[operands];
-        for (int i = 0; i < signature.inputs; ++i) p[i] = b.in[i] + row * b.in_stride[i];
-        Accumulator<Op, exact> acc;
-        Vector x[operands] = {};
-        for (int64_t j = 0; j < whole; j += lanes) {
-            for (int i = 0; i < signature.inputs; ++i)
-                if (signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
-            Op::reduce(x, acc);
-        }
-        if (rest) {
-            for (int i = 0; i < signature.inputs; ++i)
-                if (signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
-            Op::reduce(x, acc);
-        }
-        for (int k = 0; k < Op::sums; ++k) {
-            hi[k][row] = acc.hi[k];
-            if constexpr (exact) lo[k][row] = acc.lo[k];
+// Which of a unit's vectors each vector of the result takes its numbers from, two at a time.
+template <class T, int width, bool to_columns>
+struct Shuffle {
+    using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+    static constexpr int size = 64 / sizeof(T), pairs = (width + 1) / 2;
+    alignas(64) Index index[width][pairs][size];
+    uint32_t mask[width][pairs];
+    constexpr Shuffle() : index(), mask() {
+        for (int f = 0; f < width * size; ++f) {
+            const int block = f / (lanes * width), g = f % (lanes * width);
+            const int source = block * lanes * width +
+                               (to_columns ? g % lanes * width + g / lanes : g % width * lanes + g / width);
+            const int pair = source / (2 * size);
+            index[f / size][pair][f % size] = source % (2 * size);
+            mask[f / size][pair] |= 1u << (f % size);
         }
     }
-    Sum<Vector> sum[Op::sums];
-    for (int k = 0; k < Op::sums; ++k)
-        sum[k] = exact && k < Op::dots ? across<true>(hi[k], lo[k]) : across<false>(hi[k], lo[k]);
-    Vector coefficient[Op::coefficients];
-    solve<Op, T>(sum, b.scalar, param, coefficient, b.result);
-    if (!b.combines) return;
-    for (int64_t row = 0; row < b.rows; ++row) {
-        const T* p[operands];
-        T* q[operands];
-        for (int i = 0; i < signature.inputs; ++i) p[i] = b.in[i] + row * b.in_stride[i];
-        for (int i = 0; i < signature.outputs; ++i) q[i] = b.out[i] + row * b.out_stride[i];
-        Vector k[Op::coefficients], x[operands], y[operands] = {};
-        for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficient[c][row];
-        for (int64_t j = 0; j < whole; j += lanes) {
-            for (int i = 0; i < signature.inputs; ++i)
-                if (signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
-            Op::combine(x, k, y);
-            for (int i = 0; i < signature.outputs; ++i)
-                if (signature.output[i] != Kind::scalar) store(q[i] + j * b.out_step[i], y[i]);
+};
+
+// `to` may be `from`. stream: `to` is aligned to a cache line and written past the cache.
+template <class T, int width, bool to_columns, bool stream>
+void transpose(const T* from, T* to, int64_t units) {
+    using S = Shuffle<T, width, to_columns>;
+    using Z = Zmm<T>;
+    static constexpr S shuffle;
+    for (int64_t u = 0; u < units; ++u, from += width * S::size, to += width * S::size) {
+        typename Z::V x[width + 1], y[width] = {};
+#pragma GCC unroll 16
+        for (int v = 0; v < width; ++v) x[v] = Z::load(from + v * S::size);
+        x[width] = x[0];
+#pragma GCC unroll 16
+        for (int v = 0; v < width; ++v) {
+            bool any = false;
+#pragma GCC unroll 16
+            for (int p = 0; p < S::pairs; ++p) {
+                if (!shuffle.mask[v][p]) continue;
+                const typename Z::V part = Z::pick(x[2 * p], shuffle.index[v][p], x[2 * p + 1]);
+                y[v] = any ? Z::merge(y[v], static_cast<typename Z::M>(shuffle.mask[v][p]), part) : part;
+                any = true;
+            }
         }
-        if (rest) {
-            for (int i = 0; i < signature.inputs; ++i)
-                if (signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
-            Op::combine(x, k, y);
-            for (int i = 0; i < signature.outputs; ++i)
-                if (signature.output[i] != Kind::scalar) store_part(q[i] + whole * b.out_step[i], y[i], rest);
+#pragma GCC unroll 16
+        for (int v = 0; v < width; ++v) {
+            if (stream)
+                Z::stream(to + v * S::size, y[v]);
+            else
+                Z::store(to + v * S::size, y[v]);
         }
     }
 }
+#else
+template <class T>
+constexpr int unit = 1;
 
-template <class Op, class T>
-void kernel(const RowCall& call, int64_t begin, int64_t end) {
-    constexpr Signature signature(Op::signature);
-    Block<T> b{};
-    T scrap[operands][lanes + 1];
-    b.dim = call.dim;
-    b.combines = false;
-    for (int i = 0; i < signature.outputs; ++i) {
-        b.out_stride[i] = call.out[i] ? call.out_stride[i] : 0;
-        b.out_step[i] = call.out[i] ? 1 : 0;
-        b.combines |= signature.output[i] != Kind::scalar && call.out[i];
+template <class T, int width, bool to_columns, bool>
+void transpose(const T* from, T* to, int64_t units) {
+    constexpr int outer = to_columns ? lanes : width, inner = to_columns ? width : lanes;
+    for (int64_t u = 0; u < units; ++u, from += lanes * width, to += lanes * width) {
+        T block[lanes * width];  // `to` may be `from`
+        for (int i = 0; i < outer; ++i)
+            for (int j = 0; j < inner; ++j) block[j * outer + i] = from[i * inner + j];
+        std::memcpy(to, block, sizeof block);
     }
-    for (int i = 0; i < signature.inputs; ++i) b.in_stride[i] = call.in_stride[i];
-    // Wide rows must stay in the cache between reduce and combine.
-    constexpr int64_t block_bytes = 1 << 17;
-    const int64_t fitting =
-        block_bytes / (call.dim * int64_t{sizeof(T)} * (signature.inputs + signature.outputs));
-    const int64_t block = fitting < 1 ? 1 : fitting < lanes ? fitting : lanes;
-    for (int64_t row = begin; row < end; row += block) {
-        b.rows = end - row < block ? end - row : block;
-        for (int i = 0; i < signature.inputs; ++i) {
-            b.in[i] = static_cast<const T*>(call.in[i]) + row * call.in_stride[i];
-            if (signature.input[i] != Kind::row) b.scalar[i] = load_column(b.in[i], b.in_stride[i], b.rows);
-            if (signature.input[i] == Kind::ambient) ++b.in[i];
-        }
-        T* first[operands];
-        for (int i = 0; i < signature.outputs; ++i) {
-            first[i] = call.out[i] ? static_cast<T*>(call.out[i]) + row * call.out_stride[i] : scrap[i];
-            b.out[i] = signature.output[i] == Kind::ambient ? first[i] + 1 : first[i];
-        }
-        if (call.dim <= narrow)
-            narrow_block<Op>(b, call.param);
-        else
-            wide_block<Op>(b, call.param);
+}
+#endif
+
+template <class T, bool to_columns, bool stream = false>
+void transpose(int64_t width, const T* from, T* to, int64_t units) {
+    switch (width) {
+        case 2:
+            return transpose<T, 2, to_columns, stream>(from, to, units);
+        case 3:
+            return transpose<T, 3, to_columns, stream>(from, to, units);
+        case 4:
+            return transpose<T, 4, to_columns, stream>(from, to, units);
+        case 5:
+            return transpose<T, 5, to_columns, stream>(from, to, units);
+        case 6:
+            return transpose<T, 6, to_columns, stream>(from, to, units);
+        case 7:
+            return transpose<T, 7, to_columns, stream>(from, to, units);
+        case 8:
+            return transpose<T, 8, to_columns, stream>(from, to, units);
+        default:
+            return transpose<T, 9, to_columns, stream>(from, to, units);
+    }
+}
+
+// ---- Tiles
+
+// A piece of the scratch memory.
+class Scratch {
+  public:
+    explicit Scratch(char* memory) : at_(memory) {}
+    template <class T>
+    T* take(int64_t count) {
+        T* const p = reinterpret_cast<T*>(at_);
+        at_ += bytes(count * int64_t{sizeof(T)});
+        return p;
+    }
+    static constexpr int64_t bytes(int64_t n) { return (n + 63) & ~int64_t{63}; }
+
+  private:
+    char* at_;
+};
+
+int64_t width_of(Kind kind, int64_t dim) { return kind == Kind::scalar ? 1 : dim + (kind == Kind::ambient); }
+
+// The rows of an operand of a call.
+template <class S>
+struct Rows {
+    typename S::Stored* data;  // of row 0; null for an output that is not wanted
+    int64_t stride, width;
+    bool contiguous() const { return stride == width; }
+    typename S::Stored* row(int64_t r) const { return data + r * stride; }
+};
+
+template <class S>
+struct Operands {
+    Rows<S> in[operands], out[operands];
+    Operands(const Signature& signature, const RowCall& call) {
+        using Stored = typename S::Stored;
+        for (int i = 0; i < signature.inputs; ++i)
+            in[i] = {const_cast<Stored*>(static_cast<const Stored*>(call.in[i])), call.in_stride[i],
+                     width_of(signature.input[i], call.dim)};
         for (int i = 0; i < signature.outputs; ++i)
-            if (signature.output[i] != Kind::row)
-                store_column(first[i], b.out_stride[i], b.result[i], b.rows);
+            out[i] = {static_cast<Stored*>(call.out[i]), call.out_stride[i],
+                      width_of(signature.output[i], call.dim)};
+    }
+};
+
+// Contiguous numbers to where they belong, as rows [row, row + count) of an output.
+template <class S>
+void put_rows(const typename S::Number* x, const Rows<S>& out, int64_t row, int64_t count, bool stream) {
+    if (out.contiguous()) {
+        if (!stream) return S::put(x, out.row(row), count * out.width);
+        if constexpr (!S::converted) {
+            return stream_copy(out.row(row), x, count * out.width * int64_t{sizeof *x});
+        } else {
+            alignas(64) typename S::Stored line[1024];
+            for (int64_t n = count * out.width, at = 0; at < n; at += 1024) {
+                const int64_t part = n - at < 1024 ? n - at : 1024;
+                S::put(x + at, line, part);
+                stream_copy(out.row(row) + at, line, part * int64_t{sizeof *line});
+            }
+            return;
+        }
+    }
+    for (int64_t r = 0; r < count; ++r) S::put(x + r * out.width, out.row(row + r), out.width);
+}
+
+template <class S>
+void run_narrow(const TileKernels<typename S::Number>& op, const Signature& signature, const RowCall& call,
+                int64_t begin, int64_t end, bool stream) {
+    using T = typename S::Number;
+    const Operands<S> all(signature, call);
+    alignas(64) char memory[scratch_bytes];
+    int64_t columns = 0;
+    for (int i = 0; i < signature.inputs; ++i) columns += all.in[i].width;
+    for (int i = 0; i < signature.outputs; ++i) columns += all.out[i].width;
+    const int64_t block_bytes =
+        columns * lanes * int64_t{sizeof(T)} + (op.sums + op.coefficients) * int64_t{sizeof(Vector)};
+    constexpr int64_t unit_rows = lanes * unit<T>;
+    const int64_t most = narrow_bytes / block_bytes / unit<T> * unit<T>;
+    const int64_t needed = (end - begin + unit_rows - 1) / unit_rows * unit<T>;
+    const int64_t fitting = most < unit<T> ? unit<T> : most < needed ? most : needed;
+    Scratch scratch(memory);
+    Tile<T> t{};
+    t.dim = call.dim;
+    t.param = call.param;
+    t.rounding = S::rounding;
+    t.sums = scratch.take<Vector>(fitting * op.sums);
+    t.coefficients = scratch.take<Vector>(fitting * op.coefficients);
+    T *in[operands], *out[operands];
+    for (int i = 0; i < signature.inputs; ++i) {
+        const int64_t w = all.in[i].width;
+        in[i] = scratch.take<T>(fitting * w * lanes);
+        t.in[i] = in[i] + (signature.input[i] == Kind::ambient) * lanes;
+        t.scalar[i] = in[i];
+        t.in_stride[i] = t.scalar_stride[i] = w * lanes;
+        t.next_bytes[i] =
+            all.in[i].stride <= 2 * w ? lanes * all.in[i].stride * int64_t{sizeof(*all.in[i].data)} : 0;
+    }
+    for (int i = 0; i < signature.outputs; ++i) {
+        const int64_t w = all.out[i].width;
+        out[i] = scratch.take<T>(fitting * w * lanes);
+        t.out[i] = out[i] + (signature.output[i] == Kind::ambient) * lanes;
+        t.result[i] = out[i];
+        t.out_stride[i] = t.result_stride[i] = w * lanes;
+    }
+    for (int64_t row = begin; row < end; row += fitting * lanes) {
+        t.rows = end - row < fitting * lanes ? end - row : fitting * lanes;
+        t.blocks = (t.rows + lanes - 1) / lanes;
+        const int64_t whole = t.rows / unit_rows, units = (t.rows + unit_rows - 1) / unit_rows;
+        for (int i = 0; i < signature.inputs; ++i) {
+            const Rows<S>& x = all.in[i];
+            t.next[i] = reinterpret_cast<const char*>(x.row(row + t.rows));
+            int64_t done = 0;
+            if (x.contiguous() && whole) {
+                done = whole;
+                const T* from = in[i];
+                if constexpr (S::converted)
+                    S::get(x.row(row), in[i], whole * unit_rows * x.width);
+                else
+                    from = x.row(row);
+                if (x.width > 1)
+                    transpose<T, true>(x.width, from, in[i], whole);
+                else if (from != in[i])
+                    std::memcpy(in[i], from, static_cast<size_t>(whole * unit_rows) * sizeof(T));
+            }
+            for (int64_t u = done; u < units; ++u) {  // missing rows repeat the last
+                T* const block = in[i] + u * unit_rows * x.width;
+                for (int64_t l = 0; l < unit_rows; ++l) {
+                    const int64_t r = u * unit_rows + l;
+                    S::get(x.row(row + (r < t.rows ? r : t.rows - 1)), block + l * x.width, x.width);
+                }
+                if (x.width > 1) transpose<T, true>(x.width, block, block, 1);
+            }
+        }
+        op.reduce_narrow(t);
+        op.solve(t);
+        if (op.combine_narrow) op.combine_narrow(t);
+        for (int i = 0; i < signature.outputs; ++i) {
+            const Rows<S>& y = all.out[i];
+            if (!y.data) continue;
+            if constexpr (!S::converted) {
+                if (y.contiguous() && whole == units && y.width > 1 &&
+                    (!stream || reinterpret_cast<uintptr_t>(y.row(row)) % 64 == 0)) {
+                    if (stream)
+                        transpose<T, false, true>(y.width, out[i], y.row(row), whole);
+                    else
+                        transpose<T, false>(y.width, out[i], y.row(row), whole);
+                    continue;
+                }
+            }
+            if (y.width > 1) transpose<T, false>(y.width, out[i], out[i], units);
+            put_rows<S>(out[i], y, row, t.rows, stream);
+        }
+    }
+}
+
+template <class S>
+void run_wide(const TileKernels<typename S::Number>& op, const Signature& signature, const RowCall& call,
+              int64_t begin, int64_t end, bool stream) {
+    using T = typename S::Number;
+    const Operands<S> all(signature, call);
+    alignas(64) char memory[scratch_bytes + (18 << 10)];
+    bool stages_in[operands] = {}, stages_out[operands] = {};
+    int staged = 0, staged_out = 0, streams = 0;
+    bool direct = stream && !S::converted && call.dim * int64_t{sizeof(T)} % 64 == 0;
+    for (int i = 0; i < signature.outputs; ++i)
+        if (all.out[i].data && signature.output[i] != Kind::scalar)
+            direct = direct && signature.output[i] == Kind::row &&
+                     all.out[i].stride * int64_t{sizeof(T)} % 64 == 0 &&
+                     reinterpret_cast<uintptr_t>(all.out[i].data) % 64 == 0;
+    for (int i = 0; i < signature.inputs; ++i) {
+        streams += signature.input[i] != Kind::scalar;
+        staged += stages_in[i] = S::converted && signature.input[i] != Kind::scalar;
+    }
+    for (int i = 0; i < signature.outputs; ++i) {
+        const bool wanted = all.out[i].data && signature.output[i] != Kind::scalar;
+        streams += wanted;
+        staged_out += stages_out[i] =
+            wanted && (S::converted || (stream && !direct && all.out[i].contiguous()));
+    }
+    staged += S::converted ? 2 * staged_out : staged_out;  // as numbers and as they are stored
+    // Rows that do not fit as a whole are staged in segments.
+    const int64_t stage = scratch_bytes - (8 << 10);
+    const int64_t row_bytes = (call.dim + 1) * int64_t{sizeof(T)};
+    int64_t segment = call.dim, rows = lanes * wide_blocks;
+    const auto at_most = [](int64_t& n, int64_t limit) { n = n < limit ? n : limit < 1 ? 1 : limit; };
+    at_most(rows, end - begin);
+    at_most(rows, tile_bytes / (row_bytes * (streams ? streams : 1)));
+    if (staged) {
+        const int64_t one = stage / staged - 64;
+        if (row_bytes > one) {
+            segment = (one / int64_t{sizeof(T)} - 1) & ~int64_t{63};
+            rows = 1;
+        }
+        at_most(rows, one / row_bytes);
+    }
+    at_most(rows,
+            (8 << 10) /
+                ((op.sums + op.coefficients) * int64_t{sizeof(Vector)} + 8 * lanes * int64_t{sizeof(T)}) *
+                lanes);
+    if (rows > lanes) rows = rows / lanes * lanes;
+    const int64_t blocks = (rows + lanes - 1) / lanes;
+    const int64_t group_rows = (2 << 10) / (row_bytes * (staged_out ? staged_out : 1)) + 1;
+
+    Scratch scratch(memory);
+    Tile<T> t{};
+    t.param = call.param;
+    t.rounding = S::rounding;
+    t.stream = direct;
+    t.parts = scratch.take<Vector>(op.parts * lanes);
+    t.sums = scratch.take<Vector>(blocks * op.sums);
+    t.coefficients = scratch.take<Vector>(blocks * op.coefficients);
+    T scrap[lanes];
+    T *numbers[operands], *in[operands], *out[operands];
+    typename S::Stored* stored[operands];
+    for (int i = 0; i < signature.inputs; ++i) {
+        if (signature.input[i] != Kind::row) t.scalar[i] = numbers[i] = scratch.take<T>(blocks * lanes);
+        t.scalar_stride[i] = lanes;
+        if (stages_in[i]) in[i] = scratch.take<T>(rows * (segment + 1));
+    }
+    for (int i = 0; i < signature.outputs; ++i) {
+        if (signature.output[i] != Kind::row) t.result[i] = scratch.take<T>(blocks * lanes);
+        t.result_stride[i] = lanes;
+        if (stages_out[i]) out[i] = scratch.take<T>(rows * (segment + 1));
+        if (stages_out[i] && S::converted) stored[i] = scratch.take<typename S::Stored>(rows * (segment + 1));
+    }
+    for (int64_t row = begin; row < end; row += rows) {
+        t.rows = end - row < rows ? end - row : rows;
+        t.blocks = (t.rows + lanes - 1) / lanes;
+        for (int i = 0; i < signature.inputs; ++i) {
+            if (signature.input[i] == Kind::row) continue;
+            for (int64_t r = 0; r < t.blocks * lanes; ++r)
+                S::get(all.in[i].row(row + (r < t.rows ? r : t.rows - 1)), numbers[i] + r, 1);
+        }
+        // Where the operands of a segment lie, with time taken off.
+        const auto enter = [&](int64_t first) {
+            t.first = first == 0;
+            t.dim = call.dim - first < segment ? call.dim - first : segment;
+            t.last = first + t.dim == call.dim;
+            for (int i = 0; i < signature.inputs; ++i) {
+                if (signature.input[i] == Kind::scalar) continue;
+                const Rows<S>& x = all.in[i];
+                const int64_t at = first + (signature.input[i] == Kind::ambient);
+                if constexpr (S::converted) {
+                    if (x.contiguous() && x.width == t.dim) {
+                        S::get(x.row(row), in[i], t.rows * t.dim);
+                    } else {
+                        for (int64_t r = 0; r < t.rows; ++r)
+                            S::get(x.row(row + r) + at, in[i] + r * t.dim, t.dim);
+                    }
+                    t.in[i] = in[i];
+                    t.in_stride[i] = t.dim;
+                } else {
+                    t.in[i] = x.row(row) + at;
+                    t.in_stride[i] = x.stride;
+                    t.ahead[i] = t.rows * x.stride;
+                }
+            }
+            for (int i = 0; i < signature.outputs; ++i) {
+                if (signature.output[i] == Kind::scalar) continue;
+                const Rows<S>& y = all.out[i];
+                const int64_t time = signature.output[i] == Kind::ambient;
+                t.out_step[i] = y.data ? 1 : 0;
+                if (!y.data) {
+                    t.out[i] = scrap;
+                    t.out_stride[i] = 0;
+                } else if (stages_out[i]) {
+                    t.out[i] = out[i] + time;
+                    t.out_stride[i] = t.dim + time;
+                } else {
+                    if constexpr (!S::converted) t.out[i] = y.row(row) + first + time;
+                    t.out_stride[i] = y.stride;
+                }
+            }
+        };
+        int64_t first = 0;
+        for (; first < call.dim; first += segment) {
+            enter(first);
+            op.reduce_wide(t);
+        }
+        op.solve(t);
+        for (first = 0; first < call.dim && op.combine_wide; first += segment) {
+            if (segment < call.dim) enter(first);
+            // What is staged leaves in small groups of rows, so that stores alternate with other work.
+            int64_t done[operands] = {};
+            const int64_t group = staged_out ? group_rows : t.rows;
+            for (t.combine_from = 0; t.combine_from < t.rows; t.combine_from = t.combine_to) {
+                t.combine_to = t.rows - t.combine_from < group ? t.rows : t.combine_from + group;
+                op.combine_wide(t);
+                for (int i = 0; i < signature.outputs; ++i) {
+                    if (!stages_out[i]) continue;
+                    const Rows<S>& y = all.out[i];
+                    const int64_t time = signature.output[i] == Kind::ambient;
+                    if (segment < call.dim) {
+                        const Rows<S> part{y.row(row) + first + time, t.dim, t.dim};
+                        put_rows<S>(out[i] + time, part, 0, 1, stream);
+                        continue;
+                    }
+                    for (int64_t r = t.combine_from; time && r < t.combine_to; ++r)
+                        out[i][r * (t.dim + 1)] = t.result[i][r];
+                    if (stream && y.contiguous()) {  // whole lines; the rest with the next group
+                        const char* from = reinterpret_cast<const char*>(out[i]);
+                        if constexpr (S::converted) {
+                            const int64_t at = t.combine_from * y.width;
+                            S::put(out[i] + at, stored[i] + at, t.combine_to * y.width - at);
+                            from = reinterpret_cast<const char*>(stored[i]);
+                        }
+                        char* const to = reinterpret_cast<char*>(y.row(row));
+                        int64_t upto = t.combine_to * y.width * int64_t{sizeof(typename S::Stored)};
+                        if (t.combine_to < t.rows) upto -= reinterpret_cast<intptr_t>(to + upto) & 63;
+                        if (upto > done[i]) {
+                            stream_copy(to + done[i], from + done[i], upto - done[i]);
+                            done[i] = upto;
+                        }
+                        continue;
+                    }
+                    put_rows<S>(out[i] + t.combine_from * y.width, y, row + t.combine_from,
+                                t.combine_to - t.combine_from, stream);
+                }
+            }
+        }
+        for (int i = 0; i < signature.outputs; ++i)
+            if (signature.output[i] != Kind::row && all.out[i].data &&
+                !(stages_out[i] && segment == call.dim))
+                for (int64_t r = 0; r < t.rows; ++r) S::put(t.result[i] + r, all.out[i].row(row + r), 1);
+    }
+}
+
+template <class S>
+void run_stored(const TileKernels<typename S::Number>& op, const Signature& signature, const RowCall& call,
+                int64_t begin, int64_t end, bool stream) {
+    if (call.dim <= narrow)
+        run_narrow<S>(op, signature, call, begin, end, stream);
+    else
+        run_wide<S>(op, signature, call, begin, end, stream);
+    if (stream) stream_end();
+}
+
+const RowKernels& find(int32_t op) {
+    const RowKernels* found = nullptr;
+#define HORO_FIND_IN(family)                                                        \
+    if (!found && op < family_##family.count) found = family_##family.kernels + op; \
+    op -= family_##family.count;
+    HORO_ROW_FAMILIES(HORO_FIND_IN)
+#undef HORO_FIND_IN
+    return *found;
+}
+
+void run(int32_t op, int32_t dtype, const RowCall& call, int64_t begin, int64_t end, bool stream) {
+    const RowKernels& k = find(op);
+    switch (dtype) {
+        case HORO_F32:
+            return run_stored<Plain<float>>(k.f32, k.signature, call, begin, end, stream);
+        case HORO_F64:
+            return run_stored<Plain<double>>(k.f64, k.signature, call, begin, end, stream);
+        case HORO_BF16:
+            return run_stored<Bf16>(k.f32, k.signature, call, begin, end, stream);
+        default:
+            return run_stored<F16>(k.f32, k.signature, call, begin, end, stream);
     }
 }
 
 }  // namespace
+}  // namespace rows
 
-#define HORO_ROW_KERNELS(Op) {kernel<Op, float>, kernel<Op, double>},
-const RowEngine row_engine = {{HORO_ROW_OPERATIONS(HORO_ROW_KERNELS)}};
+const RowEngine row_engine = {rows::run};
 
-}  // namespace HORO_ISA_NAMESPACE
-}  // namespace horo
+}  // namespace horo::HORO_ISA_NAMESPACE

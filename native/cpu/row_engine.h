@@ -7,11 +7,10 @@
 
 namespace horo {
 
-// Rows [begin, end) of a call.
-using RowKernel = void (*)(const RowCall&, int64_t begin, int64_t end);
-
 struct RowEngine {
-    RowKernel kernel[row_operations][row_dtypes];
+    // Rows [begin, end) of a call. stream: outputs are larger than the cache and written past it. Of double
+    // rounding and layout nothing depends on where a call is cut, as long as it is at a multiple of 16 rows.
+    void (*run)(int32_t op, int32_t dtype, const RowCall& call, int64_t begin, int64_t end, bool stream);
 };
 
 void run_rows(int32_t op, int32_t dtype, const RowCall& call, const horo_exec& exec);

@@ -71,13 +71,17 @@ HORO_HD V rounded_product(V a, V b) {
 #if defined(__CUDA_ARCH__)
     return __dmul_rn(a, b);
 #else
-    return a * b;
+    V p = a * b;
+#if defined(__FMA__)
+    asm("" : "+v"(p));  // opaque from here on
+#endif
+    return p;
 #endif
 }
 
 #if defined(__FMA__) || defined(__CUDA_ARCH__)
 #define HORO_HAS_FMA 1
-// a b - c with one rounding; spelled out where its exactness is the point.
+// a b - c and c - a b with one rounding; spelled out where its exactness is the point.
 template <class V>
 HORO_HD V fused_subtract(V a, V b, V c) {
 #if defined(__CUDA_ARCH__)
@@ -95,6 +99,21 @@ HORO_HD V fused_subtract(V a, V b, V c) {
         for (unsigned i = 0; i < sizeof(V) / sizeof(double); ++i) a[i] = __builtin_fma(a[i], b[i], -c[i]);
         return a;
     }
+#endif
+}
+
+template <class V>
+HORO_HD V fused_subtract_from(V c, V a, V b) {
+#if defined(__CUDA_ARCH__)
+    return __fma_rn(-a, b, c);
+#else
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 64) return (V)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#endif
+#if defined(__AVX2__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 32) return (V)_mm256_fnmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#endif
+    return -fused_subtract(a, b, c);
 #endif
 }
 #endif

@@ -21,14 +21,6 @@ HORO_HD V time_of(double k, const Sum<V>& xx) {
     return square_root<V>(k + xx.hi);
 }
 
-// |x|^2 |y|^2 - <x,y>^2 >= 0 from compensated sums
-template <class V>
-HORO_HD V gram(const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy) {
-    const Sum<V> p = two_product<V>(xx.hi, yy.hi), q = two_product<V>(xy.hi, xy.hi);
-    const V d = (p.hi - q.hi) + (p.lo - q.lo) + (xx.hi * yy.lo + xx.lo * yy.hi - 2.0 * xy.hi * xy.lo);
-    return choose<V>(d < 0.0, V{}, d);
-}
-
 // A pair of points, from the sums of `reduce_pair`: |xs|^2, |ys|^2, |ys - xs|^2, <xs, ys - xs>, <xs,ys>.
 template <class V>
 struct Pair {

@@ -170,4 +170,72 @@ HORO_HD SinhParts<V> sinh_parts(V w) {
             choose<V>(far, far_difference, near_difference)};
 }
 
+// What the sine needs at w = y^2 >= 0.
+template <class V>
+struct SineParts {
+    V cos;         // cos(y)
+    V ratio;       // sin(y) / y, 1 at zero: d cos/dw = -ratio/2
+    V difference;  // (ratio - cos) / w, 1/3 at zero: d ratio/dw = -difference/2
+};
+
+// For w <= 1 relative error <= 2 ulp; beyond, to y = 1e6, error <= 2 ulp of 1 in cos and of 1/y in ratio,
+// plus what a relative error of 1 ulp in y does, and <= 4 ulp of 1/w in difference, alike.
+template <class V>
+HORO_HD SineParts<V> sine_parts(V w) {
+    const auto far = w > 1.0;
+    const V y = square_root(choose<V>(far, w, V{} + 1.0));
+    // y = n pi/2 + r, pi/2 in three parts of 33 bits
+    const double shifter = 6755399441055744.0;
+    const V shifted = y * 0.6366197723675814 + shifter;
+    const V n = shifted - shifter;
+    const V r = ((y - n * 0x1.921fb54400000p0) - n * 0x1.0b4611a600000p-34) - n * 0x1.3198a2e037073p-69;
+    const V q = choose<V>(far, r * r, w);
+    const V s = polynomial(q, 1.0, -0x1.5555555555555p-3, 0x1.1111111111111p-7, -0x1.a01a01a01a01ap-13,
+                           0x1.71de3a556c734p-19, -0x1.ae64567f544e4p-26, 0x1.6124613a86d09p-33,
+                           -0x1.ae7f3e733b81fp-41, 0x1.952c77030ad4ap-49);
+    const V c = polynomial(q, 1.0, -0.5, 0x1.5555555555555p-5, -0x1.6c16c16c16c17p-10, 0x1.a01a01a01a01ap-16,
+                           -0x1.27e4fb7789f5cp-22, 0x1.1eed8eff8d898p-29, -0x1.93974a8c07c9dp-37,
+                           0x1.ae7f3e733b81fp-45, -0x1.6827863b97d97p-53);
+    const V d = polynomial(q, 0x1.5555555555555p-2, -0x1.1111111111111p-5, 0x1.3813813813814p-10,
+                           -0x1.71de3a556c734p-16, 0x1.0cfeb60f94b0ep-22, -0x1.08db48ebe51c7p-29,
+                           0x1.78af56a4d411bp-37, -0x1.952c77030ad4ap-45, 0x1.5532eaf516982p-53);
+    const auto i = bits(shifted);
+    const auto odd = (i & 1) != 0;
+    const V sin_r = r * s;
+    const V sin_y = choose<V>(odd, c, sin_r), cos_y = choose<V>(odd, sin_r, c);
+    const V far_sin = choose<V>((i & 2) != 0, -sin_y, sin_y);
+    const V far_cos = choose<V>(((i + 1) & 2) != 0, -cos_y, cos_y);
+    const V far_ratio = far_sin / y;
+    return {choose<V>(far, far_cos, c), choose<V>(far, far_ratio, s),
+            choose<V>(far, (far_ratio - far_cos) / choose<V>(far, w, V{} + 1.0), d)};
+}
+
+// What the arctangent needs at w = z^2 >= 0.
+template <class V>
+struct AtanParts {
+    V ratio;       // atan(z) / z, 1 at zero
+    V difference;  // (ratio - 1/(1+w)) / w, 2/3 at zero: d ratio/dw = -difference/2
+};
+
+// Relative error <= 4 ulp in ratio, <= 16 ulp in difference.
+// With u = z/(1+sqrt(1+w)), q = u^2: atan z = 2 atan u, atan(u)/u = 1 - q P(q); beyond z = 1 from 1/z.
+template <class V>
+HORO_HD AtanParts<V> atan_parts(V w) {
+    const auto far = w > 1.0;
+    const V large = choose<V>(far, w, V{} + 1.0);
+    const V v = choose<V>(far, 1.0 / large, w);
+    const V h = 1.0 / (1.0 + square_root(1.0 + v));
+    const V q = v * h * h, g = 2.0 * h;  // g = 1 - q
+    const V p = polynomial(q, 0x1.5555555555555p-2, -0x1.9999999999953p-3, 0x1.249249248d7dcp-3,
+                           -0x1.c71c71c303dbbp-4, 0x1.745d165dc9713p-4, -0x1.3b1392d519db1p-4,
+                           0x1.110e87b4357d2p-4, -0x1.e19a0bfa3eef9p-5, 0x1.ac7a5a79b3f26p-5,
+                           -0x1.74dccfb93fff0p-5, 0x1.1b311bb48c215p-5, -0x1.0acd9e91a5a35p-6);
+    const V near_ratio = g * (1.0 - q * p);
+    const V near_difference = 0.25 * g * g * g * ((3.0 + q) / ((1.0 + q) * (1.0 + q)) - p);
+    const V z = square_root(large);
+    const V far_ratio = (1.5707963267948966 - near_ratio / z) / z;
+    const V far_difference = (far_ratio - 1.0 / (1.0 + large)) / large;
+    return {choose<V>(far, far_ratio, near_ratio), choose<V>(far, far_difference, near_difference)};
+}
+
 }  // namespace horo

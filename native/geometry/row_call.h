@@ -20,6 +20,6 @@ struct RowCall {
 #define HORO_COUNT_OPERATION(Op) +1
 constexpr int32_t row_operations = 0 HORO_ROW_OPERATIONS(HORO_COUNT_OPERATION);
 #undef HORO_COUNT_OPERATION
-constexpr int32_t row_dtypes = 2;  // HORO_F32, HORO_F64
+constexpr int32_t row_dtypes = 4;  // HORO_F32, HORO_F64, HORO_BF16, HORO_F16
 
 }  // namespace horo

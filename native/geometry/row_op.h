@@ -70,8 +70,20 @@ struct Solve {
 // 1 - c s to the last bits, however close to zero: s is a compensated |x|^2.
 template <class V>
 HORO_HD V gap(double c, const Sum<V>& s) {
+#if defined(HORO_HAS_FMA)
+    return fused_subtract_from<V>(fused_subtract_from<V>(V{} + 1.0, V{} + c, s.hi), V{} + c, s.lo);
+#else
     const Sum<V> p = two_product<V>(s.hi, V{} + c);
     return ((1.0 - p.hi) - p.lo) - c * s.lo;
+#endif
+}
+
+// |x|^2 |y|^2 - <x,y>^2 >= 0 from compensated sums
+template <class V>
+HORO_HD V gram(const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy) {
+    const Sum<V> p = two_product<V>(xx.hi, yy.hi), q = two_product<V>(xy.hi, xy.hi);
+    const V d = (p.hi - q.hi) + (p.lo - q.lo) + (xx.hi * yy.lo + xx.lo * yy.hi - 2.0 * xy.hi * xy.lo);
+    return choose<V>(d < 0.0, V{}, d);
 }
 
 }  // namespace horo

@@ -169,10 +169,12 @@ void owners() {
 
 int main() {
     owners();
-    both<poincare::MobiusAdd>();    // two inputs
-    both<poincare::ExpmapVjp>();    // three inputs, optional outputs, a scalar output
-    both<poincare::DistVjp>();      // a scalar input
-    both<poincare::Dist>();         // nothing to combine
-    both<lorentz::RsgdMomentum>();  // time coordinates
+    both<poincare::MobiusAdd>();               // two inputs
+    both<poincare::ExpmapVjp>();               // three inputs, optional outputs, a scalar output
+    both<poincare::DistVjp>();                 // a scalar input
+    both<poincare::Dist>();                    // nothing to combine
+    both<lorentz::RsgdMomentum>();             // time coordinates
+    both<Gradient<poincare::GeodesicUnit>>();  // a derived gradient, by a number too
+    both<Apply<stereographic::Expmap>>();
     return check_result();
 }

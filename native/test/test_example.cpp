@@ -11,12 +11,12 @@
 namespace {
 
 template <class T>
-struct Norms {
+struct Energies {
     std::vector<T> x, v;
     int64_t rows, dim;
     double c;
 
-    Norms(int64_t rows_, int64_t dim_, double c_)
+    Energies(int64_t rows_, int64_t dim_, double c_)
         : x(rows_ * dim_), v(rows_ * dim_), rows(rows_), dim(dim_), c(c_) {
         for (int64_t i = 0; i < rows * dim; ++i) {
             x[i] = static_cast<T>(0.9 * std::sin(1.0 + i) / std::sqrt(c * dim));
@@ -31,17 +31,17 @@ struct Norms {
             xx += a * a;
             vv += b * b;
         }
-        return static_cast<double>(2 * std::sqrt(vv) / (1 - at_c * xx));
+        return static_cast<double>(2 * vv / ((1 - at_c * xx) * (1 - at_c * xx)));
     }
 };
 
 template <class T>
 void run(int32_t dtype, int64_t rows, int64_t dim) {
     const double c = 0.75, eps = sizeof(T) == 8 ? 1e-14 : 1e-6, h = 1e-5;
-    const Norms<T> data(rows, dim, c);
+    const Energies<T> data(rows, dim, c);
     int32_t op = -1, vjp = -1;
-    CHECK(horo_op_find("poincare.norm", &op) == HORO_OK &&
-          horo_op_find("poincare.norm.vjp", &vjp) == HORO_OK);
+    CHECK(horo_op_find("poincare.kinetic_energy", &op) == HORO_OK &&
+          horo_op_find("poincare.kinetic_energy.vjp", &vjp) == HORO_OK);
     std::vector<T> out(rows), g(rows, T(1.5)), gx(rows * dim), gv(rows * dim), gc(rows);
     CHECK(
         horo_row_op(op, dtype, rows, dim, data.x.data(), dim, data.v.data(), dim, nullptr, 0, nullptr, 0,
@@ -80,6 +80,7 @@ std::string text(const char* path) {
 
 int main() {
     CHECK(horo_op_count() == 2);
+    CHECK(std::string(horo_op_signature(1)) == "x:row v:row g:scalar; c -> g_x:row g_v:row g_c:scalar");
     for (int64_t dim : {1, 3, 16, 17, 100})
         for (int64_t rows : {1, 7, 33}) {
             run<float>(HORO_F32, rows, dim);

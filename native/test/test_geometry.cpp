@@ -3,6 +3,7 @@
 // operation is tested for those by being there.
 #include <quadmath.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -10,12 +11,58 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "check.h"
 #include "horosphere/horo.h"
 
 namespace {
+
+// ---- 16-bit storage, independent of the library's conversions: by the definition of the formats.
+
+template <int digits, int least>  // bits of the significand; exponent of the last bit of subnormal numbers
+struct Small {
+    uint16_t bits;
+    static constexpr int fraction = digits - 1, top = 15 - fraction;  // top: bits of the exponent
+    static constexpr int bias = (1 << (top - 1)) - 1;
+
+    Small() = default;
+    explicit Small(double x) {
+        const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+        const int infinity = ((1 << top) - 1) << fraction;
+        if (std::isnan(x)) {
+            bits = static_cast<uint16_t>(sign | infinity | (1 << (fraction - 1)));
+            return;
+        }
+        int e = x == 0 || std::isinf(x) ? 0 : std::ilogb(x) - fraction;
+        if (e < least) e = least;
+        const double n = std::nearbyint(std::ldexp(std::fabs(x), -e));  // times 2^e, to nearest even
+        const double value = std::isinf(x) ? infinity : n + std::ldexp(e - least, fraction);
+        bits = static_cast<uint16_t>(sign | static_cast<int>(std::fmin(value, infinity)));
+    }
+    operator double() const {
+        const int e = (bits >> fraction) & ((1 << top) - 1), f = bits & ((1 << fraction) - 1);
+        const double size = e == (1 << top) - 1 ? (f ? NAN : INFINITY)
+                            : e == 0            ? std::ldexp(f, least)
+                                                : std::ldexp(f + (1 << fraction), e - 1 + least);
+        return bits & 0x8000 ? -size : size;
+    }
+    bool operator!=(const Small& other) const { return bits != other.bits; }
+    static double ulp(double x) {
+        return std::ldexp(1.0, std::max(x == 0 ? least : std::ilogb(x) - fraction, least));
+    }
+};
+using Bf16 = Small<8, -133>;
+using F16 = Small<11, -24>;
+
+template <class T>
+constexpr int32_t code() {
+    return std::is_same_v<T, float>    ? HORO_F32
+           : std::is_same_v<T, double> ? HORO_F64
+           : std::is_same_v<T, Bf16>   ? HORO_BF16
+                                       : HORO_F16;
+}
 
 using Quad = __float128;
 using Row = std::vector<Quad>;
@@ -68,6 +115,8 @@ Operation describe(int32_t id) {
 
 // What the second parameter is, where there is one (the eps of projx).
 constexpr double second = 0.25;
+// And the third (the n of rmsnorm).
+constexpr double third = 4;
 
 // ---- Textbook definitions
 
@@ -171,6 +220,86 @@ Row with_time(const Row& v) {
     return w;
 }
 
+// signed, scaled by nothing
+Quad dist2plane(Quad c, const Row& x, const Row& p, const Row& a) {
+    const Row w = mobius_add(c, times(-1, p), x);
+    const Quad size = sqrtq(dot(a, a));
+    return size == 0 ? 0 : asinhq(2 * sqrtq(c) * dot(w, a) / ((1 - c * dot(w, w)) * size)) / sqrtq(c);
+}
+
+Row coadd(Quad c, const Row& x, const Row& y) { return mobius_add(c, x, gyration(c, x, times(-1, y), y)); }
+
+// Parallel transport of v from x to y.
+Row lorentz_ptransp(Quad k, const Row& x, const Row& y, const Row& v) {
+    return plus(v, inner(y, v) / (k - inner(x, y)), plus(x, 1, y));
+}
+
+Row space(const Row& x) { return Row(x.begin() + 1, x.end()); }
+
+// Between two vectors, from the squares of the difference and the sum of their unit vectors.
+Quad angle(Quad difference, Quad sum) {
+    return 2 * atan2q(sqrtq(fmaxq(0, difference)), sqrtq(fmaxq(0, sum)));
+}
+
+Quad asin_to_one(Quad u) { return asinq(fminq(1, u)); }
+
+// Klein points by way of the hyperboloid, K = 1/c.
+Row klein_lift(Quad c, const Row& x) {
+    const Quad gamma = 1 / sqrtq(1 - c * dot(x, x));
+    Row out = with_time(times(gamma, x));
+    out[0] = gamma / sqrtq(c);
+    return out;
+}
+
+Row klein_drop(Quad c, const Row& x) { return times(1 / (sqrtq(c) * x[0]), space(x)); }
+
+// The hyperboloid's velocity of a point that moves from x with velocity v, and back.
+Row klein_lift(Quad c, const Row& x, const Row& v) {
+    const Quad gamma = 1 / sqrtq(1 - c * dot(x, x)), slope = c * gamma * gamma * gamma * dot(x, v);
+    Row out = with_time(plus(times(gamma, v), slope, x));
+    out[0] = slope / sqrtq(c);
+    return out;
+}
+
+Row klein_drop(Quad c, const Row& x, const Row& v) {
+    return times(1 / (sqrtq(c) * x[0]), plus(space(v), -v[0] / x[0], space(x)));
+}
+
+// kappa-stereographic: the ball's definitions with c = -kappa, and tan_kappa
+Quad tan_kappa(Quad k, Quad r) {
+    return k == 0 ? r : k < 0 ? tanhq(sqrtq(-k) * r) / sqrtq(-k) : tanq(sqrtq(k) * r) / sqrtq(k);
+}
+
+Quad arctan_kappa(Quad k, Quad r) {
+    return k == 0 ? r : k < 0 ? atanhq(sqrtq(-k) * r) / sqrtq(-k) : atanq(sqrtq(k) * r) / sqrtq(k);
+}
+
+Row radial(Quad (*f)(Quad, Quad), Quad k, const Row& v, Quad factor = 1) {
+    const Quad n = sqrtq(dot(v, v));
+    return n == 0 ? times(factor, v) : times(f(k, factor * n) / n, v);
+}
+
+Row stereo_logmap(Quad k, const Row& x, const Row& y) {
+    return times(2 / lambda(-k, x), radial(arctan_kappa, k, mobius_add(-k, times(-1, x), y)));
+}
+
+Row stereo_scale(Quad k, Quad r, const Row& x) {
+    return radial(tan_kappa, k, times(r, radial(arctan_kappa, k, x)));
+}
+
+// The closed form, as a composition of additions may meet infinity.
+Row stereo_gyration(Quad k, const Row& u, const Row& v, const Row& w) {
+    const Quad uw = dot(u, w), vw = dot(v, w), uv = dot(u, v), uu = dot(u, u), vv = dot(v, v);
+    const Quad a = -k * k * uw * vv - k * vw + 2 * k * k * uv * vw, b = -k * k * vw * uu + k * uw;
+    const Quad d = 1 - 2 * k * uv + k * k * uu * vv;
+    return plus(plus(w, 2 * a / d, u), 2 * b / d, v);
+}
+
+// A point with its gap: from 1/2 down, at the distance the gap says.
+Row gap_point(Quad c, const Row& x, Quad a) {
+    return a < Quad(0.5) ? times(sqrtq((1 - a) / (c * dot(x, x))), x) : x;
+}
+
 using Reference = std::function<Row(const std::vector<Row>& in, const std::vector<Quad>& param)>;
 
 const std::map<std::string, Reference>& references() {
@@ -217,6 +346,299 @@ const std::map<std::string, Reference>& references() {
              out[0] = (1 + s) / (1 - s) / sqrtq(p[0]);
              return out;
          }},
+        {"poincare.mobius_sub", [](auto& in, auto& p) { return mobius_add(p[0], in[0], times(-1, in[1])); }},
+        {"poincare.mobius_coadd", [](auto& in, auto& p) { return coadd(p[0], in[0], in[1]); }},
+        {"poincare.mobius_cosub", [](auto& in, auto& p) { return coadd(p[0], in[0], times(-1, in[1])); }},
+        {"poincare.mobius_pointwise_mul",
+         [](auto& in, auto& p) {
+             Row v = logmap0(p[0], in[1]);
+             for (size_t i = 0; i < v.size(); ++i) v[i] *= in[0][i];
+             return expmap0(p[0], v);
+         }},
+        {"poincare.dist2",
+         [](auto& in, auto& p) {
+             const Row w = mobius_add(p[0], times(-1, in[0]), in[1]);
+             const Quad d = 2 / sqrtq(p[0]) * atanhq(sqrtq(p[0] * dot(w, w)));
+             return Row{d * d};
+         }},
+        {"poincare.dist2plane",
+         [](auto& in, auto& p) { return Row{fabsq(dist2plane(p[0], in[0], in[1], in[2]))}; }},
+        {"poincare.dist2plane_signed",
+         [](auto& in, auto& p) { return Row{dist2plane(p[0], in[0], in[1], in[2])}; }},
+        {"poincare.dist2plane_scaled",
+         [](auto& in, auto& p) {
+             return Row{sqrtq(dot(in[2], in[2])) * dist2plane(p[0], in[0], in[1], in[2])};
+         }},
+        {"poincare.lambda_x", [](auto& in, auto& p) { return Row{lambda(p[0], in[0])}; }},
+        {"poincare.inner",
+         [](auto& in, auto& p) {
+             const Quad l = lambda(p[0], in[0]);
+             return Row{l * l * dot(in[1], in[2])};
+         }},
+        {"poincare.norm",
+         [](auto& in, auto& p) { return Row{lambda(p[0], in[0]) * sqrtq(dot(in[1], in[1]))}; }},
+        {"poincare.transp0", [](auto& in, auto& p) { return times(2 / lambda(p[0], in[0]), in[1]); }},
+        {"poincare.transp0back", [](auto& in, auto& p) { return times(lambda(p[0], in[0]) / 2, in[1]); }},
+        {"poincare.logmap0back", [](auto& in, auto& p) { return logmap(p[0], in[0], times(0, in[0])); }},
+        {"poincare.geodesic_unit",
+         [](auto& in, auto& p) {
+             const Quad size = sqrtq(dot(in[2], in[2]));
+             const Row v = size == 0 ? in[2] : times(in[0][0] / (size * lambda(p[0], in[1])), in[2]);
+             return mobius_add(p[0], in[1], expmap0(p[0], times(lambda(p[0], in[1]) / 2, v)));
+         }},
+        {"poincare.half_aperture",
+         [](auto& in, auto& p) {
+             const Quad r = sqrtq(p[0] * dot(in[0], in[0]));
+             return Row{asin_to_one(p[1] * (1 - r * r) / r)};
+         }},
+        {"poincare.oxy_angle",  // between the velocity and the ray: the ball is conformal
+         [](auto& in, auto& p) {
+             const Row v = mobius_add(p[0], times(-1, in[0]), in[1]);
+             const Quad n = sqrtq(dot(v, v)), r = sqrtq(dot(in[0], in[0]));
+             if (n == 0 || r == 0) return Row{0};
+             const Row u = times(1 / r, in[0]), d = plus(u, -1 / n, v), s = plus(u, 1 / n, v);
+             return Row{angle(dot(d, d), dot(s, s))};
+         }},
+        {"lorentz.sqdist",
+         [](auto& in, auto& p) {
+             return Row{4 * p[0] * sinh_half_square(p[0], point(p[0], in[0]), point(p[0], in[1]))};
+         }},
+        {"lorentz.dist2",
+         [](auto& in, auto& p) {
+             const Quad d = lorentz_dist(p[0], point(p[0], in[0]), point(p[0], in[1]));
+             return Row{d * d};
+         }},
+        {"lorentz.geodesic",
+         [](auto& in, auto& p) {
+             const Row x = point(p[0], in[1]);
+             return lorentz_expmap(p[0], x, times(in[0][0], lorentz_logmap(p[0], x, point(p[0], in[2]))));
+         }},
+        {"lorentz.mobius_add",
+         [](auto& in, auto& p) {
+             const Row o = origin(p[0], in[0].size()), x = point(p[0], in[0]);
+             const Row v = lorentz_logmap(p[0], o, point(p[0], in[1]));
+             return lorentz_expmap(p[0], x, lorentz_ptransp(p[0], o, x, v));
+         }},
+        {"lorentz.mobius_scalar_mul",
+         [](auto& in, auto& p) {
+             const Row o = origin(p[0], in[1].size());
+             return lorentz_expmap(p[0], o, times(in[0][0], lorentz_logmap(p[0], o, point(p[0], in[1]))));
+         }},
+        {"lorentz.transp0",
+         [](auto& in, auto& p) {
+             const Row o = origin(p[0], in[0].size());
+             return lorentz_ptransp(p[0], o, point(p[0], in[0]), with_time(in[1]));
+         }},
+        {"lorentz.transp0back",
+         [](auto& in, auto& p) {
+             const Row o = origin(p[0], in[0].size()), x = point(p[0], in[0]);
+             return space(lorentz_ptransp(p[0], x, o, tangent(x, in[1])));
+         }},
+        {"lorentz.norm",
+         [](auto& in, auto& p) {
+             const Row v = tangent(point(p[0], in[0]), in[1]);
+             return Row{sqrtq(fmaxq(0, inner(v, v)))};
+         }},
+        {"lorentz.half_aperture",
+         [](auto& in, auto& p) {
+             const Row x = space(in[0]);
+             return Row{asin_to_one(2 * p[1] * sqrtq(p[0] / dot(x, x)))};
+         }},
+        {"lorentz.oxy_angle",  // between the velocity and that of the ray
+         [](auto& in, auto& p) {
+             const Row o = origin(p[0], in[0].size()), x = point(p[0], in[0]);
+             const Row v = lorentz_logmap(p[0], x, point(p[0], in[1])), u = lorentz_logmap(p[0], x, o);
+             const Quad n = sqrtq(fmaxq(0, inner(v, v))), r = sqrtq(fmaxq(0, inner(u, u)));
+             if (n == 0 || r == 0) return Row{0};
+             const Row w = times(-1 / r, u), d = plus(w, -1 / n, v), s = plus(w, 1 / n, v);
+             return Row{angle(inner(d, d), inner(s, s))};
+         }},
+        {"lorentz.boost",  // parts along v and across
+         [](auto& in, auto& p) {
+             const Row x = point(p[0], in[0]);
+             const Quad vv = dot(in[1], in[1]), g = 1 / sqrtq(1 - vv), vx = dot(in[1], space(x));
+             const Quad along = vv == 0 ? 0 : (g - 1) * vx / vv;
+             Row out = plus(x, along + g * x[0], with_time(in[1]));
+             out[0] = g * (x[0] + vx);
+             return out;
+         }},
+        {"lorentz.rmsnorm",
+         [](auto& in, auto& p) {
+             Row s = space(in[0]);
+             const Quad i = 1 / sqrtq(dot(s, s) / third + p[1]);
+             for (size_t j = 0; j < s.size(); ++j) s[j] *= in[1][j] * i;
+             return point(p[0], with_time(s));
+         }},
+        {"lorentz.relu",
+         [](auto& in, auto& p) {
+             Row s = in[0];
+             for (Quad& v : s) v = fmaxq(v, 0);
+             return point(p[0], s);
+         }},
+        {"lorentz.residual",
+         [](auto& in, auto& p) {
+             const Row m = plus(point(p[0], in[0]), in[2][0], point(p[0], in[1]));
+             return times(sqrtq(p[0] / -inner(m, m)), m);
+         }},
+        {"klein.dist",
+         [](auto& in, auto& p) {
+             return Row{lorentz_dist(1 / p[0], klein_lift(p[0], in[0]), klein_lift(p[0], in[1]))};
+         }},
+        {"klein.dist0",
+         [](auto& in, auto& p) { return Row{atanhq(sqrtq(p[0] * dot(in[0], in[0]))) / sqrtq(p[0])}; }},
+        {"klein.expmap0",
+         [](auto& in, auto& p) {
+             const Row o = origin(1 / p[0], in[0].size() + 1);
+             return klein_drop(p[0], lorentz_expmap(1 / p[0], o, with_time(in[0])));
+         }},
+        {"klein.logmap0",
+         [](auto& in, auto& p) {
+             const Row o = origin(1 / p[0], in[0].size() + 1);
+             return space(lorentz_logmap(1 / p[0], o, klein_lift(p[0], in[0])));
+         }},
+        {"klein.expmap",
+         [](auto& in, auto& p) {
+             const Row x = klein_lift(p[0], in[0]), v = klein_lift(p[0], in[0], in[1]);
+             return klein_drop(p[0], lorentz_expmap(1 / p[0], x, v));
+         }},
+        {"klein.logmap",
+         [](auto& in, auto& p) {
+             const Row x = klein_lift(p[0], in[0]), y = klein_lift(p[0], in[1]);
+             return klein_drop(p[0], x, lorentz_logmap(1 / p[0], x, y));
+         }},
+        {"klein.ptransp",
+         [](auto& in, auto& p) {
+             const Row x = klein_lift(p[0], in[0]), y = klein_lift(p[0], in[1]);
+             return klein_drop(p[0], y, lorentz_ptransp(1 / p[0], x, y, klein_lift(p[0], in[0], in[2])));
+         }},
+        {"klein.geodesic",
+         [](auto& in, auto& p) {
+             const Row x = klein_lift(p[0], in[1]), y = klein_lift(p[0], in[2]);
+             const Row v = times(in[0][0], lorentz_logmap(1 / p[0], x, y));
+             return klein_drop(p[0], lorentz_expmap(1 / p[0], x, v));
+         }},
+        {"klein.einstein_add",
+         [](auto& in, auto& p) {
+             const Quad g = 1 / sqrtq(1 - p[0] * dot(in[0], in[0])), xy = p[0] * dot(in[0], in[1]);
+             return times(1 / (1 + xy), plus(times(1 + g / (1 + g) * xy, in[0]), 1 / g, in[1]));
+         }},
+        {"klein.egrad2rgrad",
+         [](auto& in, auto& p) {
+             const Quad a = 1 - p[0] * dot(in[0], in[0]);
+             return times(a, plus(in[1], -p[0] * dot(in[0], in[1]), in[0]));
+         }},
+        {"klein.inner",
+         [](auto& in, auto& p) {
+             return Row{inner(klein_lift(p[0], in[0], in[1]), klein_lift(p[0], in[0], in[2]))};
+         }},
+        {"klein.norm",
+         [](auto& in, auto& p) {
+             const Row v = klein_lift(p[0], in[0], in[1]);
+             return Row{sqrtq(fmaxq(0, inner(v, v)))};
+         }},
+        {"klein.projx",
+         [](auto& in, auto& p) {
+             const Quad n = sqrtq(p[0] * dot(in[0], in[0]));
+             return n > 1 - p[1] ? times((1 - p[1]) / n, in[0]) : in[0];
+         }},
+        {"klein.to_poincare",
+         [](auto& in, auto& p) { return times(1 / (1 + sqrtq(1 - p[0] * dot(in[0], in[0]))), in[0]); }},
+        {"klein.to_lorentz", [](auto& in, auto& p) { return klein_lift(p[0], in[0]); }},
+        {"poincare.to_klein",
+         [](auto& in, auto& p) { return times(2 / (1 + p[0] * dot(in[0], in[0])), in[0]); }},
+        {"lorentz.to_klein", [](auto& in, auto& p) { return klein_drop(1 / p[0], point(p[0], in[0])); }},
+        {"stereographic.mobius_add", [](auto& in, auto& p) { return mobius_add(-p[0], in[0], in[1]); }},
+        {"stereographic.mobius_scalar_mul",
+         [](auto& in, auto& p) { return stereo_scale(p[0], in[0][0], in[1]); }},
+        {"stereographic.expmap0", [](auto& in, auto& p) { return radial(tan_kappa, p[0], in[0]); }},
+        {"stereographic.logmap0", [](auto& in, auto& p) { return radial(arctan_kappa, p[0], in[0]); }},
+        {"stereographic.expmap",
+         [](auto& in, auto& p) {
+             const Row y = radial(tan_kappa, p[0], times(lambda(-p[0], in[0]) / 2, in[1]));
+             return mobius_add(-p[0], in[0], y);
+         }},
+        {"stereographic.logmap", [](auto& in, auto& p) { return stereo_logmap(p[0], in[0], in[1]); }},
+        {"stereographic.dist",
+         [](auto& in, auto& p) {
+             const Row w = mobius_add(-p[0], times(-1, in[0]), in[1]);
+             return Row{2 * arctan_kappa(p[0], sqrtq(dot(w, w)))};
+         }},
+        {"stereographic.dist0",
+         [](auto& in, auto& p) { return Row{2 * arctan_kappa(p[0], sqrtq(dot(in[0], in[0])))}; }},
+        {"stereographic.geodesic",
+         [](auto& in, auto& p) {
+             const Row w = mobius_add(-p[0], times(-1, in[1]), in[2]);
+             return mobius_add(-p[0], in[1], stereo_scale(p[0], in[0][0], w));
+         }},
+        {"stereographic.gyration",
+         [](auto& in, auto& p) { return stereo_gyration(p[0], in[0], in[1], in[2]); }},
+        {"stereographic.ptransp",
+         [](auto& in, auto& p) {
+             return times(lambda(-p[0], in[0]) / lambda(-p[0], in[1]),
+                          stereo_gyration(p[0], in[1], times(-1, in[0]), in[2]));
+         }},
+        {"stereographic.transp0", [](auto& in, auto& p) { return times(2 / lambda(-p[0], in[0]), in[1]); }},
+        {"stereographic.transp0back",
+         [](auto& in, auto& p) { return times(lambda(-p[0], in[0]) / 2, in[1]); }},
+        {"stereographic.egrad2rgrad",
+         [](auto& in, auto& p) { return times(1 / (lambda(-p[0], in[0]) * lambda(-p[0], in[0])), in[1]); }},
+        {"stereographic.lambda_x", [](auto& in, auto& p) { return Row{lambda(-p[0], in[0])}; }},
+        {"stereographic.inner",
+         [](auto& in, auto& p) {
+             const Quad l = lambda(-p[0], in[0]);
+             return Row{l * l * dot(in[1], in[2])};
+         }},
+        {"stereographic.norm",
+         [](auto& in, auto& p) { return Row{lambda(-p[0], in[0]) * sqrtq(dot(in[1], in[1]))}; }},
+        {"stereographic.projx",
+         [](auto& in, auto& p) {
+             const Quad n = p[0] < 0 ? sqrtq(-p[0] * dot(in[0], in[0])) : 0;
+             return n > 1 - p[1] ? times((1 - p[1]) / n, in[0]) : in[0];
+         }},
+        {"stereographic.antipode",
+         [](auto& in, auto& p) { return times(-1 / (p[0] * dot(in[0], in[0])), in[0]); }},
+        {"poincare.gap", [](auto& in, auto& p) { return Row{1 - p[0] * dot(in[0], in[0])}; }},
+        {"poincare.dist_gap",
+         [](auto& in, auto& p) {
+             const Row x = gap_point(p[0], in[0], in[1][0]), y = gap_point(p[0], in[2], in[3][0]);
+             const Row d = plus(y, -1, x);
+             return Row{2 / sqrtq(p[0]) * asinhq(sqrtq(p[0] * dot(d, d) / (in[1][0] * in[3][0])))};
+         }},
+        {"poincare.mobius_add_gap",
+         [](auto& in, auto& p) {
+             return mobius_add(p[0], gap_point(p[0], in[0], in[1][0]), gap_point(p[0], in[2], in[3][0]));
+         }},
+        {"poincare.mobius_add_gap gap",
+         [](auto& in, auto& p) {
+             const Row x = gap_point(p[0], in[0], in[1][0]), y = gap_point(p[0], in[2], in[3][0]);
+             const Row s = plus(x, 1, y);
+             const Quad ab = in[1][0] * in[3][0];
+             return Row{ab / (p[0] * dot(s, s) + ab)};
+         }},
+        {"poincare.logmap_gap",
+         [](auto& in, auto& p) {
+             return logmap(p[0], gap_point(p[0], in[0], in[1][0]), gap_point(p[0], in[2], in[3][0]));
+         }},
+        {"poincare.expmap_gap",
+         [](auto& in, auto& p) {
+             const Row y = expmap0(p[0], times(1 / in[1][0], in[2]));
+             return mobius_add(p[0], gap_point(p[0], in[0], in[1][0]), y);
+         }},
+        {"poincare.expmap_gap gap",
+         [](auto& in, auto& p) {
+             const Row x = gap_point(p[0], in[0], in[1][0]), v = times(1 / in[1][0], in[2]);
+             const Row y = expmap0(p[0], v), s = plus(x, 1, y);
+             const Quad cosh = coshq(sqrtq(p[0] * dot(v, v))), ab = in[1][0] / (cosh * cosh);
+             return Row{ab / (p[0] * dot(s, s) + ab)};
+         }},
+        {"poincare.expmap0_gap", [](auto& in, auto& p) { return expmap0(p[0], in[0]); }},
+        {"poincare.expmap0_gap gap",
+         [](auto& in, auto& p) {
+             const Quad cosh = coshq(sqrtq(p[0] * dot(in[0], in[0])));
+             return Row{1 / (cosh * cosh)};
+         }},
+        {"poincare.logmap0_gap",
+         [](auto& in, auto& p) { return logmap0(p[0], gap_point(p[0], in[0], in[1][0])); }},
         {"lorentz.dist",
          [](auto& in, auto& p) { return Row{lorentz_dist(p[0], point(p[0], in[0]), point(p[0], in[1]))}; }},
         {"lorentz.dist0",
@@ -242,7 +664,7 @@ const std::map<std::string, Reference>& references() {
         {"lorentz.ptransp",
          [](auto& in, auto& p) {
              const Row x = point(p[0], in[0]), y = point(p[0], in[1]), v = tangent(x, in[2]);
-             return plus(v, inner(y, v) / (p[0] - inner(x, y)), plus(x, 1, y));
+             return lorentz_ptransp(p[0], x, y, v);
          }},
         {"lorentz.proju", [](auto& in, auto& p) { return proju(p[0], point(p[0], in[0]), in[1]); }},
         {"lorentz.egrad2rgrad",
@@ -263,10 +685,14 @@ const std::map<std::string, Reference>& references() {
     return table;
 }
 
-// ---- Inputs: by the names of the signature x and y are points, v and u tangent vectors, all else arbitrary.
+// ---- Inputs: by the names of the signature x, y and p are points, v and u tangent vectors, all else
+// arbitrary.
 
 template <class T>
-std::vector<std::vector<T>> inputs(const Operation& op, int64_t rows, int64_t dim, double c, uint32_t seed) {
+std::vector<std::vector<T>> inputs(const Operation& op, int64_t rows, int64_t dim, double curvature,
+                                   uint32_t seed) {
+    const double c = std::fabs(curvature) < 1e-6 ? 1 : std::fabs(curvature);
+    const bool sphere = op.params[0].compare(0, 5, "kappa") == 0 && curvature >= 0;
     static const double radii[] = {0.3, 0.9, 0.99, 0, 0.999, 1e-30, 0.6, 1e-6, 0.9999};
     static const double lengths[] = {0.5, 2, 1e-6, 0, 5, 1e-30, 1};
     std::mt19937 random(seed);
@@ -300,21 +726,35 @@ std::vector<std::vector<T>> inputs(const Operation& op, int64_t rows, int64_t di
                                                                             : row % 9 == 7 ? -1
                                                                                            : 0.999));
                 double square = 0;
-                for (int64_t j = 1; j < width; ++j) square += double{p[j]} * p[j];
+                for (int64_t j = 1; j < width; ++j) square += double(p[j]) * double(p[j]);
                 p[0] = static_cast<T>(std::sqrt(c + square));
-            } else if (name == "x" || name == "y") {
-                const double r = radii[(row + 2 * i) % 9];
+            } else if (name == "x" || name == "y" || name == "p") {
+                const double r = radii[(row + 2 * i) % 9] * (sphere ? 2 : 1);
                 for (int64_t j = 0; j < width; ++j) p[j] = static_cast<T>(v[j] / norm * r / std::sqrt(c));
-                if (name == "x") gap = 1 - r * r;
-                if (name == "y" && row % 7 > 3)  // the same, the opposite, a close point
+                if (name == "x") gap = sphere ? 1 + r * r : 1 - r * r;
+                if ((name == "p" || (name == "y" && i > x)) &&
+                    row % 7 > 3)  // the same, the opposite, a close point
                     for (int64_t j = 0; j < width; ++j)
                         p[j] = static_cast<T>(result[x][row * width + j] * (row % 7 == 4   ? 1
                                                                             : row % 7 == 5 ? -1
                                                                                            : 0.999));
+            } else if ((name == "a" || name == "b") && op.in[i].kind == "scalar") {  // of the point before
+                static const double gaps[] = {0.4, 1e-2, 1e-4, 1e-8};
+                double square = 0;
+                for (int64_t j = 0; j < dim; ++j) {
+                    const double at = result[i - 1][row * dim + j];
+                    square += at * at;
+                }
+                p[0] = static_cast<T>(c * square < 0.5 ? 1 - c * square : gaps[(row + i) % 4]);
+                if (name == "a") gap = p[0];
+            } else if (name == "w" && op.in[i].kind == "scalar") {
+                p[0] = static_cast<T>(std::fabs(v[0]));
             } else if (name == "t") {
                 p[0] = static_cast<T>(0.5 + std::atan(v[0]) / 3.2);  // in (0, 1)
             } else if (name == "v") {
-                const double r = lengths[(row + i) % 7] * gap / std::sqrt(c);
+                const double r = op.name.find("boost") != std::string::npos
+                                     ? radii[(row + i) % 9]  // a velocity
+                                     : lengths[(row + i) % 7] * gap / std::sqrt(c);
                 for (int64_t j = 0; j < width; ++j) p[j] = static_cast<T>(v[j] / norm * r);
             } else {
                 for (int64_t j = 0; j < width; ++j) p[j] = static_cast<T>(v[j]);
@@ -388,9 +828,9 @@ std::vector<std::vector<T>> run(const Operation& op, int64_t rows, int64_t dim, 
         op_[j] = static_cast<int>(j) == layout.into ? x[layout.from].data() : y[j].data();
         os[j] = y[j].stride;
     }
-    const int32_t status = horo_row_op(op.id, sizeof(T) == 4 ? HORO_F32 : HORO_F64, rows, dim, ip[0], is[0],
-                                       ip[1], is[1], ip[2], is[2], ip[3], is[3], op_[0], os[0], op_[1], os[1],
-                                       op_[2], os[2], op_[3], os[3], c, second, 0, 0, 0, 0, layout.exec);
+    const int32_t status = horo_row_op(op.id, code<T>(), rows, dim, ip[0], is[0], ip[1], is[1], ip[2], is[2],
+                                       ip[3], is[3], op_[0], os[0], op_[1], os[1], op_[2], os[2], op_[3],
+                                       os[3], c, second, third, 0, 0, 0, layout.exec);
     CHECK(status == HORO_OK, "%s: %s", op.name.c_str(), horo_last_error());
     std::vector<std::vector<T>> result;
     for (size_t i = 0; i < x.size(); ++i) {
@@ -454,7 +894,7 @@ void layouts(const Operation& op, int64_t rows, int64_t dim, const horo_exec* on
         if (rows > 1) {  // NaN stays in its row
             const int64_t w = op.in[i].width(dim), bad = rows / 2;
             auto poisoned = in;
-            poisoned[i][bad * w] = std::numeric_limits<T>::quiet_NaN();
+            poisoned[i][bad * w] = T(std::nan(""));
             auto result = run<T>(op, rows, dim, c, poisoned);
             for (size_t j = 0; j < result.size(); ++j) {
                 const int64_t v = op.out[j].width(dim);
@@ -485,6 +925,57 @@ void layouts(const Operation& op, int64_t rows, int64_t dim, const horo_exec* on
     }
 }
 
+// Every number is within 1 ulp of what float64 gives for the same stored inputs; where all digits cancel,
+// both are noise.
+template <class T>
+double sixteen_bits(const Operation& op, int64_t rows, int64_t dim, double c) {
+    const auto in = inputs<T>(op, rows, dim, c, 17);
+    std::vector<std::vector<double>> wide;
+    for (const auto& x : in) wide.emplace_back(x.begin(), x.end());
+    const auto got = run<T>(op, rows, dim, c, in);
+    const auto want = run<double>(op, rows, dim, c, wide);
+    double worst = 0;
+    for (size_t j = 0; j < want.size(); ++j) {
+        double largest = 0;
+        for (double w : want[j])
+            if (std::isfinite(w)) largest = std::fmax(largest, std::fabs(w));
+        for (size_t n = 0; n < want[j].size(); ++n) {
+            const double exact = want[j][n], value = got[j][n];
+            if (std::isnan(exact) && std::isnan(value)) continue;
+            if (std::isinf(value) && double(T(exact)) == value) continue;
+            const double error =
+                std::fmax(0, std::fabs(value - exact) - 1e-12 * (1 + largest)) / T::ulp(exact);
+            if (!(error <= worst)) worst = error;
+            CHECK(error <= 1, "%s: output %zu, number %zu, dim %lld: %g, expected %g", op.name.c_str(), j, n,
+                  (long long)dim, value, exact);
+        }
+    }
+    return worst;
+}
+
+// A batch so large that its outputs are written past the cache has the bits of its pieces.
+template <class T>
+void large(int64_t rows, int64_t dim, int64_t offset, const horo_exec* exec) {
+    const int64_t n = rows * dim;
+    std::vector<T> x(n), y(n), out(n + offset + 1, T(77.0)), want(n);
+    for (int64_t i = 0; i < n; ++i) {
+        x[i] = T(0.7 * std::sin(i * 0.1) / std::sqrt(double(dim)));
+        y[i] = T(0.7 * std::cos(i * 0.7) / std::sqrt(double(dim)));
+    }
+    int32_t op;
+    horo_op_find("poincare.mobius_add", &op);
+    const auto call = [&](int64_t first, int64_t count, T* to) {
+        CHECK(horo_row_op(op, code<T>(), count, dim, x.data() + first * dim, dim, y.data() + first * dim, dim,
+                          nullptr, 0, nullptr, 0, to + first * dim, dim, nullptr, 0, nullptr, 0, nullptr, 0,
+                          1.0, 0, 0, 0, 0, 0, exec) == HORO_OK);
+    };
+    call(0, rows, out.data() + offset);
+    const int64_t piece = std::max<int64_t>(1, 30000 / dim);
+    for (int64_t r = 0; r < rows; r += piece) call(r, std::min(piece, rows - r), want.data());
+    CHECK(std::memcmp(out.data() + offset, want.data(), n * sizeof(T)) == 0, "dim %lld", (long long)dim);
+    CHECK(out[n + offset] == T(77.0) && (offset == 0 || out[offset - 1] == T(77.0)), "wrote beyond");
+}
+
 Quad norm(const Row& v) { return sqrtq(dot(v, v)); }
 
 // The inputs of one row, each coordinate changed by a relative amount of at most h.
@@ -509,15 +1000,18 @@ constexpr double usual = 64;  // ulps of the row, and of its conditioning: the r
 
 // Where an operation is known to do worse, and by how much at most.
 double bound(const std::string& name) {
-    // x and y on one ray near the rim: the map is the identity there, and its gradient a difference of large
-    // terms
-    return name == "poincare.gyration.vjp" ? 1024 : usual;
+    // x and y on one ray: the map does not turn there, and its gradient is a difference of large terms
+    return name == "poincare.gyration.vjp"        ? 1024
+           : name == "stereographic.gyration.vjp" ? 2048
+           : name == "stereographic.ptransp.vjp"  ? 256
+                                                  : usual;
 }
 
 template <class T>
-double values(const Operation& op, const Reference& reference, int64_t rows, int64_t dim, double c) {
+double values(const Operation& op, const Reference& reference, int64_t rows, int64_t dim, double c,
+              size_t output = 0) {
     const auto in = inputs<T>(op, rows, dim, c, 11);
-    const auto got = run<T>(op, rows, dim, c, in)[0];
+    const auto got = run<T>(op, rows, dim, c, in)[output];
     const double eps = std::numeric_limits<T>::epsilon();
     std::mt19937 random(3);
     double worst = 0;
@@ -525,16 +1019,29 @@ double values(const Operation& op, const Reference& reference, int64_t rows, int
     for (int64_t r = 0; r < rows; ++r) {
         const auto row = one_row<T>(op, in, r, dim);
         const Row want = reference(row, {c, second});
+        if (!finiteq(norm(want))) continue;  // the antipode of the origin
         Quad sens = 0;
-        for (int k = 0; k < 3; ++k) {
-            Row moved = reference(perturbed(row, Quad(1e-15), random), {c, second});
-            for (size_t i = 0; i < moved.size(); ++i) moved[i] -= want[i];
-            const Quad change = norm(moved) / Quad(1e-15);
-            if (change > sens) sens = change;
+        const auto perturb = [&](const std::vector<Row>& at, const std::vector<Row>& moved) {
+            const Quad change = norm(plus(reference(moved, {c, second}), -1, reference(at, {c, second})));
+            sens = fmaxq(sens, change / Quad(1e-15));
+        };
+        for (int k = 0; k < 3; ++k) perturb(row, perturbed(row, Quad(1e-15), random));
+        if (dim == 1) {  // on a line nothing turns a vector: lay it in a plane
+            auto plane = row;
+            for (size_t i = 0; i < row.size(); ++i)
+                if (op.in[i].kind != "scalar") plane[i].push_back(0);
+            for (int k = 0; k < 2; ++k) {
+                auto turned = plane;
+                for (size_t i = 0; i < row.size(); ++i)
+                    if (op.in[i].kind != "scalar")
+                        turned[i].back() = Quad(1e-15) * norm(row[i]) * (random() % 2 ? 1 : -1);
+                perturb(plane, turned);
+            }
         }
         Row error = want;
         for (size_t i = 0; i < want.size(); ++i) error[i] -= got[r * want.size() + i];
-        const Quad limit = eps * (norm(want) + sens) + std::numeric_limits<T>::denorm_min();
+        Quad limit = eps * (norm(want) + sens) + std::numeric_limits<T>::denorm_min();
+        for (const Row& v : row) limit += Quad(1e-30) * norm(v);  // the reference's own rounding
         const double ratio = static_cast<double>(norm(error) / limit);
         if (!(ratio <= worst)) worst = ratio;
         CHECK(ratio <= allowed, "%s: row %lld, dim %lld, c %g: %g of %g", op.name.c_str(), (long long)r,
@@ -594,10 +1101,16 @@ double gradients(const Operation& op, const Reference& reference, int64_t rows, 
             const Row space(row[i].begin() + (op.in[i].kind == "ambient"), row[i].end());
             scale = fminq(scale, norm(space));
             if (op.in[i].name == "x") x = &row[i];
-            if (op.in[i].name == "y") y = &row[i];
+            if (op.in[i].name == "y" || op.in[i].name == "p") y = &row[i];
         }
         if (x && y) scale = fminq(scale, norm(plus(*x, -1, *y)));
         if (scale < 1e-20) continue;
+        if (op.name.find("oxy_angle") != std::string::npos) {  // has a kink where the points lie on one ray
+            const auto ambient = op.in[0].kind == "ambient";
+            const Row a = ambient ? space(*x) : *x, b = ambient ? space(*y) : *y;
+            const Quad xx = dot(a, a), yy = dot(b, b), xy = dot(a, b);
+            if (dim == 1 || xx * yy - xy * xy < Quad(1e-6) * xx * yy) continue;
+        }
         for (size_t i = 0; i < op.out.size(); ++i) {
             const bool parameter = i >= row.size();
             const int64_t width = op.out[i].width(dim);
@@ -690,22 +1203,90 @@ void bad_arguments() {
 
 }  // namespace
 
-int main() {
+// Points that coordinates cannot hold, on one line, where distances from the origin add up.
+template <class T>
+void far_out() {
+    int32_t dist, add, exp0;
+    CHECK(horo_op_find("poincare.dist_gap", &dist) == HORO_OK &&
+          horo_op_find("poincare.mobius_add_gap", &add) == HORO_OK &&
+          horo_op_find("poincare.expmap0_gap", &exp0) == HORO_OK);
+    const double c = 0.5;
+    const Operation d = describe(dist), m = describe(add), e = describe(exp0);
+    const std::vector<T> unit = {T(0.6), T(-0.8), T(0.25)};
+    const double eps = std::numeric_limits<T>::epsilon();
+    for (double first : {0.1, 3.0, 30.0, 34.0})
+        for (double second_ : {-34.0, -20.0, -0.5, 0.25, 33.0}) {
+            std::vector<std::vector<T>> point[2];
+            Quad at[2];
+            for (int i = 0; i < 2; ++i) {
+                std::vector<T> v = unit;
+                for (T& x : v) x *= static_cast<T>(i ? second_ : first);
+                point[i] = run<T>(e, 1, 3, c, {v});
+                // where that point really lies: gaps are rounded to T, and so is the distance they say
+                const Quad a = point[i][1][0], rho = sqrtq(1 - a);
+                at[i] = (i && second_ < 0 ? -1 : 1) * logq((1 + rho) * (1 + rho) / a) / sqrtq(Quad(c));
+                if (a >= Quad(0.5)) {
+                    Quad square = 0;
+                    for (T x : point[i][0]) square += Quad(x) * x;
+                    at[i] =
+                        (i && second_ < 0 ? -1 : 1) * 2 * atanhq(sqrtq(Quad(c) * square)) / sqrtq(Quad(c));
+                }
+            }
+            const std::vector<std::vector<T>> in = {point[0][0], point[0][1], point[1][0], point[1][1]};
+            const Quad want = fabsq(at[0] - at[1]), sum = fabsq(at[0] + at[1]);
+            const double got = run<T>(d, 1, 3, c, in)[0][0];
+            const double scale = static_cast<double>(fabsq(at[0]) + fabsq(at[1]));
+            // directions differ by their rounding, which far out is a distance of its own
+            const bool turned = first > 8 && std::fabs(second_) > 8 && second_ > 0;
+            CHECK(turned || std::fabs(got - static_cast<double>(want)) <= 64 * eps * scale,
+                  "dist_gap of %g and %g: %.17g, expected %.17g", first, second_, got, (double)want);
+            const auto moved = run<T>(m, 1, 3, c, in);
+            const Quad cosh = coshq(sum * sqrtq(Quad(c)) / 2);
+            const double gap = static_cast<double>(1 / (cosh * cosh));
+            const bool back = first > 8 && second_ < -8;
+            CHECK(back || std::fabs(moved[1][0] - gap) <= 64 * eps * (1 + scale) * gap,
+                  "gap of the sum of %g and %g: %g, expected %g", first, second_, (double)moved[1][0], gap);
+        }
+}
+
+// All operations, or those whose names start with an argument.
+int main(int argc, char** argv) {
     bad_arguments();
+    far_out<float>();
+    far_out<double>();
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
     for (int32_t id = 0; id < horo_op_count(); ++id) {
         const Operation op = describe(id);
-        for (int64_t dim : {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 100, 128, 300, 1000, 1025}) {
+        bool wanted = argc == 1;
+        for (int i = 1; i < argc; ++i) wanted |= op.name.compare(0, std::strlen(argv[i]), argv[i]) == 0;
+        if (!wanted) continue;
+        // the engine is the same for all: every third operation for every shape
+        static constexpr int64_t dims[] = {1,  2,  3,  4,  5,   7,   8,   15,   16,
+                                           17, 31, 33, 64, 100, 128, 300, 1000, 1025};
+        for (size_t i = static_cast<size_t>(id) % 3; i < std::size(dims); i += 3) {
+            const int64_t dim = dims[i];
             for (int64_t rows : {0, 1, 2, 31, 33}) {
                 layouts<float>(op, rows, dim, one, three);
                 layouts<double>(op, rows, dim, one, three);
             }
         }
-        for (int64_t dim : {2, 17, 100}) {
-            layouts<float>(op, 1003, dim, one, three);
-            layouts<double>(op, 1003, dim, one, three);
+        const int64_t many_rows_dim = id % 3 == 0 ? 2 : id % 3 == 1 ? 17 : 100;
+        layouts<float>(op, 1003, many_rows_dim, one, three);
+        layouts<double>(op, 1003, many_rows_dim, one, three);
+        const int64_t some[] = {1, 3, 8, 17, 100};
+        layouts<Bf16>(op, 33, some[id % 5], one, three);
+        layouts<F16>(op, 33, some[(id + 2) % 5], one, three);
+        layouts<Bf16>(op, 3, 9001, one, three);  // wider than what is converted at once
+        // An optimiser keeps points inside the last radius of the storage type: another function then.
+        const bool optimiser =
+            op.name.find("sgd") != std::string::npos || op.name.find("adam") != std::string::npos;
+        double worst_bf16 = 0, worst_f16 = 0;
+        for (int64_t dim : {1, 2, 3, 8, 17, 33, 128}) {
+            if (optimiser) break;
+            worst_bf16 = std::fmax(worst_bf16, sixteen_bits<Bf16>(op, 36, dim, 1.0));
+            worst_f16 = std::fmax(worst_f16, sixteen_bits<F16>(op, 36, dim, 1.0));
         }
         const std::string forward = op.vjp() ? op.name.substr(0, op.name.size() - 4) : op.name;
         const auto reference = references().find(forward);
@@ -713,17 +1294,39 @@ int main() {
         double worst32 = 0, worst64 = 0;
         for (int64_t dim : {1, 2, 3, 4, 8, 17, 33, 128}) {
             const int64_t rows = dim <= 3 ? 36 : dim <= 33 ? 9 : 3;
-            for (double c : {1.0, 0.25, 2.5}) {
-                if (c != 2.5 && dim > 3) continue;
-                const auto test32 = op.vjp() ? gradients<float> : values<float>;
-                const auto test64 = op.vjp() ? gradients<double> : values<double>;
-                worst32 = std::fmax(worst32, test32(op, reference->second, rows, dim, c));
-                if (dim > 1 || !op.vjp())  // for the same reason
-                    worst64 = std::fmax(worst64, test64(op, reference->second, rows, dim, c));
+            for (double c : {1.0, 0.25, 2.5, 0.0, -1e-10, -2.5}) {
+                if (c <= 0 && op.params[0] != "kappa:any") continue;
+                if (std::fabs(c) != 2.5 && dim > 3) continue;
+                const auto test = [&](double& worst, double error) { worst = std::fmax(worst, error); };
+                if (op.vjp()) {
+                    test(worst32, gradients<float>(op, reference->second, rows, dim, c));
+                    if (dim > 1)  // for the same reason
+                        test(worst64, gradients<double>(op, reference->second, rows, dim, c));
+                    continue;
+                }
+                test(worst32, values<float>(op, reference->second, rows, dim, c));
+                test(worst64, values<double>(op, reference->second, rows, dim, c));
+                const auto second_output = references().find(op.name + " " + op.out.back().name);
+                if (op.out.size() > 1 && second_output != references().end()) {
+                    test(worst32, values<float>(op, second_output->second, rows, dim, c, 1));
+                    test(worst64, values<double>(op, second_output->second, rows, dim, c, 1));
+                }
             }
         }
-        std::printf("%-28s worst error, in ulps of result and conditioning: float32 %.2f, float64 %.2f\n",
-                    op.name.c_str(), worst32, worst64);
+        std::printf(
+            "%-28s worst error, in ulps of result and conditioning: float32 %.2f, float64 %.2f; in ulps: "
+            "bf16 "
+            "%.3f, f16 %.3f\n",
+            op.name.c_str(), worst32, worst64, worst_bf16, worst_f16);
+    }
+    for (const horo_exec* exec : {one, three}) {
+        for (int64_t dim : {2, 3, 8, 33, 300}) large<float>(1600000 / dim, dim, 0, exec);
+        large<float>(500001, 3, 1, exec);
+        large<float>(40001, 33, 5, exec);
+        large<float>(20, 100000, 1, exec);
+        large<double>(200001, 5, 1, exec);
+        large<Bf16>(750001, 4, 1, exec);
+        large<F16>(31, 100001, 0, exec);
     }
     horo_exec_destroy(one);
     horo_exec_destroy(three);

@@ -41,6 +41,7 @@ struct Worst {
 }  // namespace
 
 int main() {
+    Worst sine_cos, sine_ratio, sine_difference, atan_ratio, atan_difference;
     Worst exp_, log_, asinh_ratio, asinh_difference, tanh_ratio, tanh_sech2, tanh_difference;
     for (int i = 0; i < 200000; ++i) {
         const double w = argument(i);
@@ -64,6 +65,32 @@ int main() {
                                              : (tratio - sech2) / q),
                             w);
         }
+        if (w < 1e12) {
+            const auto t = horo::sine_parts(w);
+            const __float128 cosine = cosq(z), sratio = sinq(z) / z;
+            const __float128 sdifference =
+                series ? 1 / static_cast<__float128>(3) - q / 30 + q * q / 840 : (sratio - cosine) / q;
+            if (w <= 1) {
+                sine_cos(ulp_error(t.cos, cosine), w);
+                sine_ratio(ulp_error(t.ratio, sratio), w);
+                sine_difference(ulp_error(t.difference, sdifference), w);
+            } else {  // the ulp of 1 here is 2^-53, that of y z 2^-53
+                const double y = static_cast<double>(z), ulp = 0x1p-53;
+                const auto error = [&](double got, __float128 want) {
+                    return static_cast<double>(fabsq(got - want)) / ulp;
+                };
+                sine_cos(error(t.cos, cosine) - y, w);
+                sine_ratio(error(t.ratio, sratio) * y - y, w);
+                sine_difference(error(t.difference, sdifference) * w - 2 * y, w);
+            }
+        }
+        const auto at = horo::atan_parts(w);
+        const __float128 aratio = atanq(z) / z;
+        atan_ratio(ulp_error(at.ratio, aratio), w);
+        atan_difference(
+            ulp_error(at.difference, series ? 2 / static_cast<__float128>(3) - 4 * q / 5 + 6 * q * q / 7
+                                            : (aratio - 1 / (1 + q)) / q),
+            w);
         if (w < 700) exp_(ulp_error(horo::exp_negative(-w), expq(-q)), -w);
         if (w >= 1.5) log_(ulp_error(horo::log_large(w), logq(q)), w);
     }
@@ -78,9 +105,18 @@ int main() {
     bound("tanh ratio", tanh_ratio, 4);
     bound("sech^2 beyond 2t", tanh_sech2, 4);
     bound("tanh difference", tanh_difference, 8);
+    bound("cos beyond y", sine_cos, 2);
+    bound("sin ratio", sine_ratio, 2);
+    bound("sin difference", sine_difference, 4);
+    bound("atan ratio", atan_ratio, 4);
+    bound("atan difference", atan_difference, 16);
 
     CHECK(horo::asinh_parts(0.0).ratio == 1.0);
     CHECK(horo::tanh_parts(0.0).ratio == 1.0);
+    CHECK(horo::sine_parts(0.0).ratio == 1.0 && horo::sine_parts(0.0).cos == 1.0);
+    CHECK(horo::atan_parts(0.0).ratio == 1.0 && horo::atan_parts(double{INFINITY}).ratio == 0.0);
+    CHECK(std::isnan(horo::sine_parts(std::nan("")).ratio));
+    CHECK(std::isnan(horo::atan_parts(std::nan("")).ratio));
     CHECK(std::isnan(horo::asinh_parts(std::nan("")).difference));
     CHECK(std::isnan(horo::tanh_parts(std::nan("")).difference));
     CHECK(std::isinf(horo::log_large(INFINITY)));

@@ -138,18 +138,133 @@ HORO_API const char* horo_op_doc(int32_t op);
 /* Stores the number of the operation of that name. */
 HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
-/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type (HORO_F32 or
- * HORO_F64). Operands follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements
- * from row to row, for a scalar from number to number; 0 in an input repeats one row. Parameters p0.. are
- * positive and finite. An output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows
- * as an input of the same kind (in place); any other overlap is refused. All scalar mathematics is in double,
- * float64 rows with compensated dot products. */
+/* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
+ * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
+ * at most 1 ulp of the storage type; NaN stays NaN); on a CUDA device they give HORO_UNSUPPORTED. Operands
+ * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
+ * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
+ * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
+ * kind (in place); any other overlap is refused. All scalar mathematics is in double, float64 rows with
+ * compensated dot products. */
 HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
                              int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
                              int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,
                              int64_t out0_stride, void* out1, int64_t out1_stride, void* out2,
                              int64_t out2_stride, void* out3, int64_t out3_stride, double p0, double p1,
                              double p2, double p3, double p4, double p5, const horo_exec* exec);
+
+/* ---- Sets of points
+ * ------------------------------------------------------------------------------------------ */
+
+/* Models of hyperbolic space. `curvature` is c of the ball and of the Klein model (curvature -c, points of
+ * dim elements with sqrt(c)|x| < 1), K of the Lorentz model (curvature -1/K, points of dim + 1 elements, time
+ * first; the time a point stores is not read, and its gradient is 0). Results are exact given the inputs as
+ * stored, up to the rim; docs/geometry.md has formulas and error bounds. HORO_F32 or HORO_F64, arithmetic in
+ * float64 or better. Gradients are those of sum(g * out); any of them may be NULL. Outputs must not overlap
+ * inputs or each other. */
+#define HORO_POINCARE 0
+#define HORO_LORENTZ 1
+#define HORO_KLEIN 2
+
+/* out[r] = the weighted midpoint of the k points x[r, 0..k): with their vectors X in Minkowski space and S =
+ * sum_i w_i X_i, the point S / |S|. That is the gyromidpoint of the ball, the Einstein midpoint of the Klein
+ * model, the centroid of the Lorentz model. x: (rows, k) points, rows x_row_stride (0: one set for all rows)
+ * and points x_point_stride elements apart; w: rows of k numbers, w_row_stride apart, NULL for equal weights.
+ * Weights may have any sign and scale as long as S is timelike; where it is not (all weights 0, say) the row
+ * is NaN. out: (rows) points. */
+HORO_API int32_t horo_midpoint(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                               const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                               int64_t w_row_stride, double curvature, void* out, int64_t out_stride,
+                               const horo_exec* exec);
+
+/* The gradients of horo_midpoint. g: (rows) cotangents, g_stride apart; g_x as x with strides of its own, all
+ * rows apart; g_w: (rows, k); g_curvature: one number per row. */
+HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                                   const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                                   int64_t w_row_stride, double curvature, const void* g, int64_t g_stride,
+                                   void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
+                                   int64_t g_w_row_stride, void* g_curvature, const horo_exec* exec);
+
+/* out[i, j] = dist(x_i, y_j) of HORO_POINCARE or HORO_LORENTZ, its square if squared != 0: x (n) and y (m)
+ * points, out n rows of m numbers. Differences are formed before they are squared, so close points are exact;
+ * nothing larger than a tile is held. */
+HORO_API int32_t horo_cdist(int32_t model, int32_t dtype, int64_t n, int64_t m, int64_t dim, const void* x,
+                            int64_t x_stride, const void* y, int64_t y_stride, double curvature,
+                            int32_t squared, void* out, int64_t out_stride, const horo_exec* exec);
+
+/* The gradients of horo_cdist; zero where x_i = y_j. g: n rows of m numbers; g_curvature: n numbers, each the
+ * sum over a row. */
+HORO_API int32_t horo_cdist_vjp(int32_t model, int32_t dtype, int64_t n, int64_t m, int64_t dim,
+                                const void* x, int64_t x_stride, const void* y, int64_t y_stride,
+                                double curvature, int32_t squared, const void* g, int64_t g_stride, void* g_x,
+                                int64_t g_x_stride, void* g_y, int64_t g_y_stride, void* g_curvature,
+                                const horo_exec* exec);
+
+/* out[r] = the Frechet mean of the k points x[r, 0..k): the point of least sum_i w_i dist(out, x_i)^2;
+ * operands as horo_midpoint, weights 0 or more. Midpoints with weights w_i d_i/sinh(d_i), d_i the distance
+ * over the radius, are taken again and again (A. Lou et al., "Differentiating through the Frechet Mean"
+ * (2020)) until one moves by at most `tolerance` radii, or max_iterations times. variance: sum_i w_i dist^2 /
+ * sum_i w_i, one number per row, or NULL; iterations: how many were taken, one per row, or NULL; a row that
+ * did not get there has -1. workspace: of horo_frechet_workspace, alignment 8. */
+HORO_API int32_t horo_frechet_mean(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                                   const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                                   int64_t w_row_stride, double curvature, double tolerance,
+                                   int32_t max_iterations, void* out, int64_t out_stride, void* variance,
+                                   int32_t* iterations, void* workspace, int64_t workspace_bytes,
+                                   const horo_exec* exec);
+
+/* The gradients of horo_frechet_mean's out, by the implicit function theorem: the mean is found again in
+ * float64, then the linear equation of the gradient is solved by the same iteration. g etc. as
+ * horo_midpoint_vjp; iterations as above, for both together. */
+HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
+                                       const void* x, int64_t x_row_stride, int64_t x_point_stride,
+                                       const void* w, int64_t w_row_stride, double curvature,
+                                       double tolerance, int32_t max_iterations, const void* g,
+                                       int64_t g_stride, void* g_x, int64_t g_x_row_stride,
+                                       int64_t g_x_point_stride, void* g_w, int64_t g_w_row_stride,
+                                       void* g_curvature, int32_t* iterations, void* workspace,
+                                       int64_t workspace_bytes, const horo_exec* exec);
+
+/* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
+HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
+
+/* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
+ * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
+ * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
+ * sqrt(c) P_k/|m_k| cosh(2 sqrt(c) r_k) - (1 + c|x|^2) sinh(2 sqrt(c) r_k)) / (1 - c|x|^2)).
+ *  HORO_POINCARE_DIST2PLANE the same over 2|m_k|: p signed distances to the hyperplanes of normal m_k through
+ *                           expmap0(r_k m_k/|m_k|).
+ *  HORO_POINCARE_FC         ball to ball of dimension p: w / (1 + sqrt(1 + c|w|^2)), w_k = sinh(sqrt(c) v_k)
+ * / sqrt(c), v the logits; sqrt(c)|v_k| beyond 350 as at 350. HORO_LORENTZ_LINEAR      hyperboloid to
+ * hyperboloid of dimension p: space part m x + bias, m of dim + 1 columns, the first against the time (arXiv
+ * 2105.14686), the time recomputed. HORO_LORENTZ_MLR         hyperboloid to p logits: |m_k| sqrt(K)
+ * asinh((cosh(q) P_k/|m_k| - sinh(q) x0) / sqrt(K)), q = r_k/sqrt(K), P_k of the space parts (arXiv
+ * 2303.15919). HORO_LORENTZ_DIST2PLANE  the same over |m_k|: p signed distances. A row m_k = 0 gives 0 in
+ * MLR, and gradient 0. bias: p numbers, NULL for zeros. */
+#define HORO_MOBIUS_MATVEC 0
+#define HORO_POINCARE_MLR 1
+#define HORO_POINCARE_DIST2PLANE 2
+#define HORO_POINCARE_FC 3
+#define HORO_LORENTZ_LINEAR 4
+#define HORO_LORENTZ_MLR 5
+#define HORO_LORENTZ_DIST2PLANE 6
+
+/* Inner products in float64: relative error of a result at most a few units of its type, plus what its
+ * conditioning makes of one. */
+HORO_API int32_t horo_linear(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p, const void* x,
+                             int64_t x_stride, const void* m, int64_t m_stride, const void* bias,
+                             double curvature, void* out, int64_t out_stride, const horo_exec* exec);
+
+/* The gradients of horo_linear: g_x and g_curvature row by row, g_m and g_bias summed over the rows. */
+HORO_API int32_t horo_linear_vjp(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p,
+                                 const void* x, int64_t x_stride, const void* m, int64_t m_stride,
+                                 const void* bias, double curvature, const void* g, int64_t g_stride,
+                                 void* g_x, int64_t g_x_stride, void* g_m, int64_t g_m_stride, void* g_bias,
+                                 void* g_curvature, void* workspace, int64_t workspace_bytes,
+                                 const horo_exec* exec);
+
+/* Stores in *bytes the workspace of horo_linear_vjp; its alignment is 8. */
+HORO_API int32_t horo_linear_workspace(int32_t op, int64_t rows, int64_t p, int64_t* bytes);
 
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
@@ -424,6 +539,17 @@ HORO_API int32_t horo_gromov_product(int64_t n, const double* distances, int64_t
  * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. */
 HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
                                          double* workspace, const horo_exec* exec);
+
+/* ---- Random numbers
+ * ------------------------------------------------------------------------------------------ */
+
+/* out[i] = std times a standard normal variate, element offset + i of the sequence of `seed`, for i < count,
+ * as HORO_F32 or HORO_F64 (one sequence, rounded). A function of seed and position alone: the same bits on
+ * every processor, for any number of threads, and for any cut of the sequence into calls. Philox4x32-10
+ * (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6, error at most 2e-15
+ * (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
+HORO_API int32_t horo_normal(int32_t dtype, int64_t count, double std, int64_t seed, int64_t offset,
+                             void* out, const horo_exec* exec);
 
 #ifdef __cplusplus
 }

@@ -49,14 +49,14 @@ public final class PoincareBall extends PoincareOperations implements Manifold {
 
     @Override
     public void projx(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out) {
-        if (dtype == null) {
-            throw new IllegalArgumentException("dtype: null");
-        }
         projx(dtype, rows, dim, lastRadius(dtype), x, out);
     }
 
     /** The eps of {@code projx} at which a stored point is surely inside: 8 units roundoff. */
     static double lastRadius(DType dtype) {
+        if (dtype == null) {
+            throw new IllegalArgumentException("dtype: null");
+        }
         return 8 * dtype.unitRoundoff();
     }
 }

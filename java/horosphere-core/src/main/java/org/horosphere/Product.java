@@ -22,7 +22,7 @@ public record Product(List<Factor> factors) implements Manifold {
         public Factor {
             if (manifold == null || manifold instanceof Product) {
                 throw new IllegalArgumentException(
-                        "manifold: " + manifold + ", expected a Poincaré ball or a hyperboloid");
+                        "manifold: " + manifold + ", expected one that is not a product");
             }
             Checks.requireAtLeast("dim", dim, 1);
         }
@@ -61,19 +61,41 @@ public record Product(List<Factor> factors) implements Manifold {
     @Override
     public void expmap(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment v, MemorySegment out) {
-        each("expmap", dtype, rows, dim, x, v, null, out);
+        each("expmap", dtype, rows, dim, out, x, v);
     }
 
     @Override
     public void logmap(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
-        each("logmap", dtype, rows, dim, x, y, null, out);
+        each("logmap", dtype, rows, dim, out, x, y);
+    }
+
+    @Override
+    public void expmap0(DType dtype, long rows, long dim, MemorySegment v, MemorySegment out) {
+        each("expmap0", dtype, rows, dim, out, v);
+    }
+
+    @Override
+    public void logmap0(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out) {
+        each("logmap0", dtype, rows, dim, out, x);
+    }
+
+    @Override
+    public void geodesic(
+            DType dtype,
+            long rows,
+            long dim,
+            MemorySegment t,
+            MemorySegment x,
+            MemorySegment y,
+            MemorySegment out) {
+        each("geodesic", dtype, rows, dim, out, t, x, y);
     }
 
     @Override
     public void egrad2rgrad(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment g, MemorySegment out) {
-        each("egrad2rgrad", dtype, rows, dim, x, g, null, out);
+        each("egrad2rgrad", dtype, rows, dim, out, x, g);
     }
 
     @Override
@@ -85,18 +107,34 @@ public record Product(List<Factor> factors) implements Manifold {
             MemorySegment y,
             MemorySegment v,
             MemorySegment out) {
-        each("ptransp", dtype, rows, dim, x, y, v, out);
+        each("ptransp", dtype, rows, dim, out, x, y, v);
     }
 
     @Override
     public void projx(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out) {
-        each("projx", dtype, rows, dim, x, null, null, out);
+        each("projx", dtype, rows, dim, out, x);
     }
 
     /** The root of the sum of the factors' squared distances; allocates one number per row. */
     @Override
     public void dist(
             DType dtype, long rows, long dim, MemorySegment x, MemorySegment y, MemorySegment out) {
+        rootOfSquares("dist", dtype, rows, dim, out, x, y);
+    }
+
+    /** As {@link #dist}, from the origin. */
+    @Override
+    public void dist0(DType dtype, long rows, long dim, MemorySegment x, MemorySegment out) {
+        rootOfSquares("dist0", dtype, rows, dim, out, x);
+    }
+
+    private void rootOfSquares(
+            String verb,
+            DType dtype,
+            long rows,
+            long dim,
+            MemorySegment out,
+            MemorySegment... points) {
         Checks.requireFloating(dtype);
         width(dim);
         Checks.requireAtLeast("rows", rows, 0);
@@ -106,9 +144,9 @@ public record Product(List<Factor> factors) implements Manifold {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment part = arena.allocate(Math.max(1, rows * dtype.bytes()), Double.BYTES);
             double[] squares = new double[Math.toIntExact(rows)];
-            long offset = 0;
+            Place place = new Place();
             for (Factor factor : factors) {
-                run(factor, "dist", dtype, rows, width(dim), offset, x, y, null, part, 1);
+                run(factor, verb, dtype, rows, place, part, points);
                 for (int r = 0; r < rows; r++) {
                     double d =
                             dtype == DType.F32
@@ -116,7 +154,7 @@ public record Product(List<Factor> factors) implements Manifold {
                                     : part.getAtIndex(ValueLayout.JAVA_DOUBLE, r);
                     squares[r] += d * d;
                 }
-                offset += factor.width();
+                place.pass(factor);
             }
             for (int r = 0; r < rows; r++) {
                 double d = Math.sqrt(squares[r]);
@@ -134,48 +172,63 @@ public record Product(List<Factor> factors) implements Manifold {
             DType dtype,
             long rows,
             long dim,
-            MemorySegment a,
-            MemorySegment b,
-            MemorySegment c,
-            MemorySegment out) {
+            MemorySegment out,
+            MemorySegment... inputs) {
         Checks.requireFloating(dtype);
-        long width = width(dim);
-        long offset = 0;
+        width(dim);
+        Place place = new Place();
         for (Factor factor : factors) {
-            MemorySegment part = slice("out", out, offset, dtype);
-            run(factor, verb, dtype, rows, width, offset, a, b, c, part, width);
-            offset += factor.width();
+            run(factor, verb, dtype, rows, place, out, inputs);
+            place.pass(factor);
         }
     }
 
-    /** One verb on one factor, whose rows begin at an offset in rows of the whole. */
+    /** Where a factor's part begins in the rows of points, and in those of tangents at the origin. */
+    private final class Place {
+        private long inPoint;
+        private long inTangent;
+
+        void pass(Factor factor) {
+            inPoint += factor.width();
+            inTangent += factor.dim;
+        }
+
+        boolean isAtOrigin(String verb, boolean output) {
+            return verb.equals(output ? "logmap0" : "expmap0");
+        }
+
+        long offset(RowOp.Kind kind, boolean atOrigin) {
+            return kind == RowOp.Kind.SCALAR ? 0 : atOrigin ? inTangent : inPoint;
+        }
+
+        long stride(RowOp.Kind kind, boolean atOrigin) {
+            return kind == RowOp.Kind.SCALAR ? 1 : atOrigin ? dim() : width(dim());
+        }
+    }
+
+    /** One verb on one factor. */
     private static void run(
             Factor factor,
             String verb,
             DType dtype,
             long rows,
-            long stride,
-            long offset,
-            MemorySegment a,
-            MemorySegment b,
-            MemorySegment c,
+            Place place,
             MemorySegment out,
-            long outStride) {
+            MemorySegment... inputs) {
         RowManifold manifold = (RowManifold) factor.manifold;
         RowOp op = manifold.operation(verb);
-        int inputs = op.inputs().size();
-        MemorySegment[] all = {a, b, c};
-        MemorySegment[] in = new MemorySegment[inputs];
-        long[] strides = new long[inputs];
-        for (int i = 0; i < inputs; i++) {
-            in[i] = slice(op.inputs().get(i).name(), all[i], offset, dtype);
-            strides[i] = stride;
+        MemorySegment[] in = new MemorySegment[inputs.length];
+        long[] strides = new long[inputs.length];
+        for (int i = 0; i < inputs.length; i++) {
+            RowOp.Operand operand = op.inputs().get(i);
+            boolean atOrigin = place.isAtOrigin(verb, false);
+            long offset = place.offset(operand.kind(), atOrigin);
+            in[i] = slice(operand.name(), inputs[i], offset, dtype);
+            strides[i] = place.stride(operand.kind(), atOrigin);
         }
+        RowOp.Kind kind = op.outputs().get(0).kind();
+        boolean atOrigin = place.isAtOrigin(verb, true);
         double curvature = manifold.curvature();
-        double[] params =
-                op.parameters().size() == 1
-                        ? new double[] {curvature}
-                        : new double[] {curvature, PoincareBall.lastRadius(dtype)};
         op.run(
                 manifold.exec(),
                 dtype,
@@ -183,9 +236,11 @@ public record Product(List<Factor> factors) implements Manifold {
                 factor.dim,
                 in,
                 strides,
-                new MemorySegment[] {out},
-                new long[] {outStride},
-                params);
+                new MemorySegment[] {slice("out", out, place.offset(kind, atOrigin), dtype)},
+                new long[] {place.stride(kind, atOrigin)},
+                op.parameters().size() == 1
+                        ? new double[] {curvature}
+                        : new double[] {curvature, PoincareBall.lastRadius(dtype)});
     }
 
     private static MemorySegment slice(

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -17,6 +18,12 @@ class ManifoldTest {
     private static final Lorentz HYPERBOLOID = new Lorentz(1.3);
     private static final Product PRODUCT =
             new Product(List.of(new Product.Factor(HYPERBOLOID, 2), new Product.Factor(BALL, 3)));
+    private static final Product MIXED =
+            new Product(
+                    List.of(
+                            new Product.Factor(new Klein(1.2), 2),
+                            new Product.Factor(HYPERBOLOID, 1),
+                            new Product.Factor(new Stereographic(0.4), 2)));
 
     /** Points, and with them rows of numbers that are tangent where only space parts count. */
     private static double[] points(Manifold manifold, int dim, long seed) {
@@ -50,7 +57,15 @@ class ManifoldTest {
     }
 
     private static List<Manifold> manifolds() {
-        return List.of(BALL, HYPERBOLOID, PRODUCT);
+        return List.of(
+                BALL,
+                HYPERBOLOID,
+                new Klein(0.7),
+                new Stereographic(-0.7),
+                new Stereographic(0),
+                new Stereographic(0.7),
+                PRODUCT,
+                MIXED);
     }
 
     @Test
@@ -87,6 +102,48 @@ class ManifoldTest {
                     manifold.projx(dtype, ROWS, dim, x, end);
                     assertArrayEquals(
                             Buffers.read(x, dtype), Buffers.read(end, dtype), close, what);
+                }
+            }
+        }
+    }
+
+    @Test
+    void theVerbsAtTheOriginAgreeWithTheOthers() {
+        for (Manifold manifold : manifolds()) {
+            try (Arena arena = Arena.ofConfined()) {
+                DType dtype = DType.F64;
+                int dim = 5;
+                long size = ROWS * manifold.width(dim);
+                MemorySegment x = Buffers.of(arena, dtype, points(manifold, dim, 1));
+                MemorySegment y = Buffers.of(arena, dtype, points(manifold, dim, 2));
+                MemorySegment o = Buffers.empty(arena, dtype, size);
+                MemorySegment v = Buffers.empty(arena, dtype, ROWS * dim);
+                MemorySegment end = Buffers.empty(arena, dtype, size);
+                MemorySegment d = Buffers.empty(arena, dtype, ROWS);
+                MemorySegment e = Buffers.empty(arena, dtype, ROWS);
+                MemorySegment t = Buffers.empty(arena, dtype, ROWS);
+                String what = manifold.toString();
+                manifold.expmap0(dtype, ROWS, dim, v, o);
+                manifold.dist0(dtype, ROWS, dim, x, d);
+                manifold.dist(dtype, ROWS, dim, o, x, e);
+                double[] radius = Buffers.read(d, dtype);
+                assertArrayEquals(Buffers.read(e, dtype), radius, 1e-14, what);
+                manifold.logmap0(dtype, ROWS, dim, x, v);
+                manifold.expmap0(dtype, ROWS, dim, v, end);
+                double[] want = Buffers.read(x, dtype);
+                assertArrayEquals(want, Buffers.read(end, dtype), 1e-14, what);
+                manifold.geodesic(dtype, ROWS, dim, t, x, y, end);
+                assertArrayEquals(want, Buffers.read(end, dtype), 1e-14, what + " at 0");
+                for (int r = 0; r < ROWS; r++) {
+                    t.setAtIndex(ValueLayout.JAVA_DOUBLE, r, 0.25);
+                }
+                manifold.geodesic(dtype, ROWS, dim, t, x, y, end);
+                manifold.dist(dtype, ROWS, dim, x, end, d);
+                manifold.dist(dtype, ROWS, dim, x, y, e);
+                double[] part = Buffers.read(d, dtype);
+                double[] whole = Buffers.read(e, dtype);
+                for (int r = 0; r < ROWS; r++) {
+                    assertEquals(0.25 * whole[r], part[r], 1e-13, what + " at 1/4");
                 }
             }
         }

@@ -23,7 +23,12 @@ final class AdapterFlags {
             description = "Branches are scaled by alpha/rank (default: 2 * rank).")
     private Double alpha;
 
-    @Option(names = "--rslora", description = "Scale by alpha/sqrt(rank) instead (rsLoRA).")
+    @Option(
+            names = "--rslora",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description = "Scale by alpha/sqrt(rank) instead (rsLoRA).")
     private boolean rslora;
 
     @Option(

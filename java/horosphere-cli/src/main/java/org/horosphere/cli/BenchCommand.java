@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.io.Writer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -12,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.finetune.AdapterKind;
@@ -112,6 +114,18 @@ final class BenchCommand implements Runnable {
                         "Type of the frozen weights, f32 or bf16; the peer's too (default: ${DEFAULT-VALUE}).")
         private WeightType dtype;
 
+        @Option(
+                names = "--checkpointing",
+                description = "Compute blocks again in the backward pass instead of keeping them.")
+        private boolean checkpointing;
+
+        @Option(
+                names = "--adapter",
+                paramLabel = "KIND",
+                description =
+                        "Only this one: its peak memory is then that of the process (default: lora, hyplora and coeff).")
+        private String adapter;
+
         @Option(names = "--peer-compile", description = "Let the peer run through torch.compile.")
         private boolean peerCompile;
 
@@ -146,12 +160,20 @@ final class BenchCommand implements Runnable {
         public Integer call() throws IOException {
             Exec exec = threads == 0 ? Exec.CPU : Exec.cpu(threads);
             List<AdapterKind> kinds =
-                    List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF);
+                    adapter == null
+                            ? List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF)
+                            : List.of(UsageException.check(() -> AdapterKind.of(adapter)));
             List<TrainingBenchmark> runs = new ArrayList<>();
             for (AdapterKind kind : kinds) {
                 TrainingBenchmark run =
                         new TrainingBenchmark(
-                                size.config(), kind, SEQUENCES, LENGTH, dtype.storage(), exec);
+                                size.config(),
+                                kind,
+                                SEQUENCES,
+                                LENGTH,
+                                dtype.storage(),
+                                checkpointing,
+                                exec);
                 run.step();
                 runs.add(run);
             }
@@ -167,10 +189,14 @@ final class BenchCommand implements Runnable {
                     if (other != null) {
                         bestPeer = Math.min(bestPeer, other.step());
                     }
+                }
+                long bytes = peakBytes(ProcessHandle.current().pid());
+                long peerBytes = other == null ? 0 : peakBytes(other.process.pid());
+                for (int round = 0; round < 5; round++) {
                     rate = Math.max(rate, runs.get(0).gemmRate());
                 }
+                report(kinds, runs, best, bestPeer, rate, bytes, peerBytes);
             }
-            report(kinds, runs, best, bestPeer, rate);
             return 0;
         }
 
@@ -179,7 +205,9 @@ final class BenchCommand implements Runnable {
                 List<TrainingBenchmark> runs,
                 double[] best,
                 double bestPeer,
-                double rate) {
+                double rate,
+                long bytes,
+                long peerBytes) {
             String floor =
                     peer == null
                             ? "its matrix products"
@@ -219,9 +247,34 @@ final class BenchCommand implements Runnable {
                 result.put("floor", floor);
                 result.put("floor_tokens_per_second", reference);
                 result.put("ratio", speed / reference);
+                result.put("peak_rss_bytes", bytes);
+                result.put("floor_peak_rss_bytes", peerBytes);
                 results.add(result);
             }
+            if (adapter != null && bytes > 0) {
+                System.out.printf(Locale.ROOT, "peak memory %d MiB", bytes >> 20);
+                System.out.println(
+                        peerBytes == 0
+                                ? ""
+                                : String.format(
+                                        Locale.ROOT,
+                                        ", the peer's %d MiB, ratio %.2f",
+                                        peerBytes >> 20,
+                                        (double) bytes / peerBytes));
+            }
             Reports.writeJson(json, Map.of("results", results));
+        }
+
+        /** The most physical memory a process has used, 0 where the system does not tell. */
+        private static long peakBytes(long process) {
+            try (Stream<String> lines = Files.lines(Path.of("/proc/" + process + "/status"))) {
+                return lines.filter(line -> line.startsWith("VmHWM:"))
+                        .mapToLong(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) << 10)
+                        .findAny()
+                        .orElse(0);
+            } catch (IOException e) {
+                return 0;
+            }
         }
 
         /** The other implementation, stepping once for every line it is sent. */

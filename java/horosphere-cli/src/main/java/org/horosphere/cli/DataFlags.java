@@ -1,10 +1,13 @@
 package org.horosphere.cli;
 
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Map;
+import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.Template;
 import picocli.CommandLine.Option;
 
 /** Which model is trained on which data. */
@@ -18,10 +21,29 @@ final class DataFlags {
     private Path model;
 
     @Option(
+            names = "--dtype",
+            paramLabel = "TYPE",
+            defaultValue = "f32",
+            description =
+                    "Frozen weights as f32 or bf16: half the memory, faster on processors with bfloat16 instructions "
+                            + "(default: ${DEFAULT-VALUE}).")
+    private WeightType dtype;
+
+    @Option(
+            names = "--checkpointing",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description =
+                    "Keep only the inputs of the blocks for the backward pass and compute the rest again: same result, "
+                            + "less memory, about a third slower.")
+    private boolean checkpointing;
+
+    @Option(
             names = "--data",
             paramLabel = "FILE",
             description =
-                    "Records (prompt/completion, instruction/output, question/answer) if the name ends in .jsonl or .json, else plain text.")
+                    "Records (prompt/completion, instruction/output, messages, question/answer) if the name ends in .jsonl, .json or .csv, else plain text.")
     private Path data;
 
     @Option(
@@ -35,9 +57,32 @@ final class DataFlags {
             names = "--loss-on",
             paramLabel = "WHAT",
             defaultValue = "completion",
-            description =
-                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+            description = "Of records: completion or all tokens (default: ${DEFAULT-VALUE}).")
     private Dataset.Loss lossOn;
+
+    @Option(
+            names = "--template",
+            paramLabel = "NAME",
+            defaultValue = "auto",
+            description =
+                    "How records become text: auto, alpaca, chatml, llama2, llama3 or gemma (default: ${DEFAULT-VALUE}).")
+    private Template template;
+
+    @Option(
+            names = "--truncate",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description = "Cut records that are too long at their end; else they are left out.")
+    private boolean truncate;
+
+    @Option(
+            names = "--pack",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description = "Put short training examples together into sequences of --max-length.")
+    private boolean pack;
 
     @Option(
             names = "--max-length",
@@ -45,15 +90,30 @@ final class DataFlags {
             description = "Longest sequence in tokens (default: 256 or the model's).")
     private Integer maxLength;
 
+    @Option(
+            names = "--answer-tokens",
+            paramLabel = "N",
+            defaultValue = "48",
+            description = "Longest generated answer in tokens (default: ${DEFAULT-VALUE}).")
+    private int answerTokens;
+
+    int answerTokens() {
+        return answerTokens;
+    }
+
     /** Fails if the options make no sense. */
     void check() {
+        UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         if (maxLength != null) {
             UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
         }
     }
 
-    Path modelDirectory() {
-        return model == null ? Defaults.model() : model;
+    CausalLm open(Exec exec) {
+        CausalLm lm =
+                CausalLm.open(model == null ? Defaults.model() : model, exec, dtype.storage());
+        lm.setCheckpointing(checkpointing);
+        return lm;
     }
 
     String modelName() {
@@ -72,11 +132,16 @@ final class DataFlags {
                 test == null && !embedded
                         ? null
                         : load(lm, test == null ? Defaults.testData() : test);
-        return DataSplit.of(all, held, seed);
+        DataSplit split = DataSplit.of(all, held, seed);
+        return pack ? split.packed(context(lm)) : split;
     }
 
     private Dataset load(CausalLm lm, Path file) {
-        Dataset dataset = Dataset.load(file, lm.tokenizer(), context(lm), lossOn);
+        Dataset dataset =
+                Dataset.load(
+                        file,
+                        lm.tokenizer(),
+                        new Dataset.Format(context(lm), lossOn, truncate, template));
         if (dataset.dropped() > 0) {
             System.err.printf(
                     "horo: %s: %d examples longer than %d tokens were left out%n",
@@ -88,10 +153,16 @@ final class DataFlags {
     /** Adds the effective values by option name. */
     void describe(CausalLm lm, Map<String, Object> to) {
         to.put("model", text(model));
+        to.put("dtype", dtype.toString());
+        to.put("checkpointing", checkpointing);
         to.put("data", text(data));
         to.put("test", text(test));
-        to.put("loss-on", lossOn.toString().toLowerCase(java.util.Locale.ROOT));
+        to.put("loss-on", lossOn.toString().toLowerCase(Locale.ROOT));
+        to.put("template", template.toString());
         to.put("max-length", context(lm));
+        to.put("truncate", truncate);
+        to.put("pack", pack);
+        to.put("answer-tokens", answerTokens);
     }
 
     private static String text(Path path) {

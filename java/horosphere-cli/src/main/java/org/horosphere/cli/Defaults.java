@@ -5,9 +5,6 @@ import org.horosphere.NativeLibraries;
 
 /** The model and data the project ships, unpacked into the cache on first use. */
 final class Defaults {
-    /** Enough for the longest answer of the embedded problems. */
-    static final int ANSWER_TOKENS = 48;
-
     private static final String FOLDER = "org/horosphere/finetune/default/";
 
     private Defaults() {}

@@ -8,6 +8,7 @@ import java.util.concurrent.Callable;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.Template;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -20,8 +21,8 @@ import picocli.CommandLine.Option;
             "Prints a model's loss on a file, in nats per predicted token.",
             "Text is split into pieces on <|endoftext|> if the file has that marker, else on blank lines. Each piece "
                     + "begins with BOS; a piece longer than the context is cut into windows that begin with BOS too.",
-            "JSONL and JSON (prompt/completion, instruction/output, question/answer) count the completion only, "
-                    + "unless --loss-on all."
+            "JSONL, JSON and CSV (prompt/completion, instruction/output, messages, question/answer) count the completion "
+                    + "only, unless --loss-on all."
         })
 final class EvalCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
@@ -30,22 +31,45 @@ final class EvalCommand implements Callable<Integer> {
             names = "--data",
             paramLabel = "FILE",
             description =
-                    "Records if the name ends in .jsonl or .json, else plain text (default: the embedded test set).")
+                    "Records if the name ends in .jsonl, .json or .csv, else plain text (default: the embedded test set).")
     private Path data;
 
     @Option(
             names = "--loss-on",
             paramLabel = "WHAT",
             defaultValue = "completion",
-            description =
-                    "For JSONL and JSON: completion or all tokens (default: ${DEFAULT-VALUE}).")
+            description = "Of records: completion or all tokens (default: ${DEFAULT-VALUE}).")
     private Dataset.Loss lossOn;
+
+    @Option(
+            names = "--template",
+            paramLabel = "NAME",
+            defaultValue = "auto",
+            description =
+                    "How records become text: auto, alpaca, chatml, llama2, llama3 or gemma (default: ${DEFAULT-VALUE}).")
+    private Template template;
+
+    @Option(
+            names = "--truncate",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description = "Cut records that are too long at their end; else they are left out.")
+    private boolean truncate;
 
     @Option(
             names = "--max-length",
             paramLabel = "N",
             description = "Context window in tokens (default: the model's).")
     private Integer maxLength;
+
+    @Option(
+            names = "--answer-tokens",
+            paramLabel = "N",
+            defaultValue = "48",
+            description =
+                    "With --exact-match: longest answer in tokens (default: ${DEFAULT-VALUE}).")
+    private int answerTokens;
 
     @Option(
             names = "--exact-match",
@@ -63,11 +87,16 @@ final class EvalCommand implements Callable<Integer> {
         if (maxLength != null) {
             UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
         }
+        UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         Outputs.requireUsable(json);
         try (CausalLm lm = model.open(Exec.CPU)) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
-            Dataset dataset = Dataset.load(file, lm.tokenizer(), context, lossOn);
+            Dataset dataset =
+                    Dataset.load(
+                            file,
+                            lm.tokenizer(),
+                            new Dataset.Format(context, lossOn, truncate, template));
             if (exactMatch && dataset.problems().isEmpty()) {
                 throw new UsageException(
                         "--exact-match: " + file + " is plain text and asks nothing");
@@ -90,7 +119,7 @@ final class EvalCommand implements Callable<Integer> {
                 CausalLm.Score score =
                         lm.solve(
                                 dataset.problems(),
-                                Defaults.ANSWER_TOKENS,
+                                answerTokens,
                                 done ->
                                         Terminal.progress(
                                                 "answering", done, dataset.problems().size()));

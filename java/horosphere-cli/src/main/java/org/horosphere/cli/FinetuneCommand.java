@@ -18,6 +18,7 @@ import org.horosphere.finetune.AdapterKind;
 import org.horosphere.finetune.AdapterOptions;
 import org.horosphere.finetune.AtomicFiles;
 import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.CheckpointException;
 import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.TrainOptions;
@@ -87,15 +88,6 @@ final class FinetuneCommand implements Callable<Integer> {
 
     @Mixin private AdapterFlags shape;
 
-    @Option(
-            names = "--dtype",
-            paramLabel = "TYPE",
-            defaultValue = "f32",
-            description =
-                    "Frozen weights as f32 or bf16: half the memory, faster on processors with bfloat16 instructions "
-                            + "(default: ${DEFAULT-VALUE}).")
-    private WeightType dtype;
-
     @Option(names = "--json", paramLabel = "FILE", description = "Write the results here.")
     private Path json;
 
@@ -104,8 +96,6 @@ final class FinetuneCommand implements Callable<Integer> {
     @Mixin private TrainingOptions training;
 
     private final PrintStream out = System.out;
-    private volatile TrainingRun current;
-    private volatile boolean interrupted;
 
     /** The untuned model on the held-out data. */
     private record Before(CausalLm.Loss loss, CausalLm.Score score) {}
@@ -128,7 +118,7 @@ final class FinetuneCommand implements Callable<Integer> {
         if (tensorBoard != null) {
             AtomicFiles.requireDirectory(tensorBoard);
         }
-        try (CausalLm lm = CausalLm.open(data.modelDirectory(), exec, dtype.storage())) {
+        try (CausalLm lm = data.open(exec)) {
             if (kind != AdapterKind.COEFF) {
                 lm.requireTargets(adapterOptions.targets());
             }
@@ -165,10 +155,11 @@ final class FinetuneCommand implements Callable<Integer> {
         // every run is prepared before the first one starts: what cannot work fails now
         List<TrainingRun> prepared = new ArrayList<>();
         for (int i = 0; i < seeds; i++) {
-            boolean ended =
-                    seeds > 1 && resume && TrainingRun.hasEnded(directory(target, i, seeds));
-            prepared.add(
-                    ended ? null : prepare(lm, adapterOptions, options, split, target, i, seeds));
+            prepared.add(prepare(lm, adapterOptions, options, split, target, i, seeds));
+        }
+        if (prepared.stream().allMatch(TrainingRun::hasEnded) && seeds == 1) {
+            throw new CheckpointException(
+                    target + ": the run there has ended, there is nothing to resume");
         }
         out.printf(
                 Locale.ROOT,
@@ -178,19 +169,19 @@ final class FinetuneCommand implements Callable<Integer> {
                 split.training().size(),
                 split.validation().size(),
                 split.test().size());
+        runs.requireMemory(lm, adapterOptions, options, split, out);
         CausalLm.Loss loss = lm.loss(split.test());
         List<Map<String, Object>> reports = new ArrayList<>();
-        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE));
-                Interrupt interrupt = Interrupt.install(this::stop)) {
+        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE))) {
             // from now on --resume knows the options
             Reports.writeJson(
                     target.resolve(TrainingRun.CONFIGURATION),
                     configuration(lm, adapterOptions, options, seeds));
             Before before = new Before(loss, base(lm, split, target));
-            for (int i = 0; i < seeds && !interrupted; i++) {
+            for (int i = 0; i < seeds; i++) {
                 TrainingRun run = prepared.get(i);
-                if (run == null) {
-                    reports.add(TrainingRun.results(directory(target, i, seeds)));
+                if (run.hasEnded()) {
+                    reports.add(run.results());
                     out.printf("seed %d: has ended before%n", options.seed() + i);
                     continue;
                 }
@@ -210,9 +201,6 @@ final class FinetuneCommand implements Callable<Integer> {
                 }
                 reports.add(report);
                 lm.detach();
-            }
-            if (interrupt.happened()) {
-                return Main.INTERRUPTED;
             }
             claim.keep();
         }
@@ -254,14 +242,6 @@ final class FinetuneCommand implements Callable<Integer> {
                 new TrainingRun.Keeping(saveEvery, resume, events));
     }
 
-    private void stop() {
-        interrupted = true;
-        TrainingRun run = current;
-        if (run != null) {
-            run.stop();
-        }
-    }
-
     /** One run; null if it was stopped. */
     private Map<String, Object> run(
             CausalLm lm,
@@ -281,25 +261,23 @@ final class FinetuneCommand implements Callable<Integer> {
                     target,
                     run.resumedAt());
         }
-        current = run;
-        if (interrupted) {
-            run.stop(); // between the flag and the field
-        }
         String name = seeds == 1 ? "training" : "seed " + options.seed();
         TrainingRun.Outcome outcome;
-        try (TrainingProgress progress =
-                new TrainingProgress(out, name, run.resumedAt(), options.steps())) {
-            outcome = run.run(configuration(lm, adapterOptions, options, 1), progress);
-        }
-        if (outcome.stopped()) {
-            out.printf(
-                    Locale.ROOT,
-                    "stopped after step %d of %d; adapter of step %d saved in %s, --resume goes on%n",
-                    outcome.result().steps(),
-                    options.steps(),
-                    outcome.result().bestStep(),
-                    target);
-            return null;
+        try (Interrupt interrupt = Interrupt.install(run::stop)) {
+            try (TrainingProgress progress =
+                    new TrainingProgress(out, name, run.resumedAt(), options.steps())) {
+                outcome = run.run(configuration(lm, adapterOptions, options, 1), progress);
+            }
+            if (interrupt.happened()) {
+                out.printf(
+                        Locale.ROOT,
+                        "stopped after step %d of %d; adapter of step %d saved in %s, --resume goes on%n",
+                        outcome.result().steps(),
+                        options.steps(),
+                        outcome.result().bestStep(),
+                        target);
+                return null;
+            }
         }
         Adapter trained = lm.adapter();
         CausalLm.Loss loss = lm.loss(split.test());
@@ -406,7 +384,7 @@ final class FinetuneCommand implements Callable<Integer> {
         CausalLm.Score score =
                 lm.solve(
                         problems,
-                        Defaults.ANSWER_TOKENS,
+                        data.answerTokens(),
                         done -> Terminal.progress("answering", done, problems.size()));
         out.printf(
                 Locale.ROOT,

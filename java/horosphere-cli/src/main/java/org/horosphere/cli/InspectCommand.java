@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.horosphere.Exec;
@@ -137,9 +136,8 @@ final class InspectCommand implements Callable<Integer> {
     private Inspection.Report inspectModel(Inspection.Options options) {
         try (CausalLm lm = model.open(Exec.CPU)) {
             Path file = data == null ? Defaults.testData() : data;
-            String name = file.toString().toLowerCase(Locale.ROOT);
             List<String> texts =
-                    name.endsWith(".json") || name.endsWith(".jsonl")
+                    Dataset.isRecords(file)
                             ? Dataset.readProblems(file).stream()
                                     .map(Dataset.Problem::prompt)
                                     .toList()

@@ -1,5 +1,6 @@
 package org.horosphere.cli;
 
+import java.util.List;
 import org.horosphere.Horosphere;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -28,6 +29,7 @@ import picocli.CommandLine.ScopeType;
         },
         subcommands = {
             FinetuneCommand.class,
+            CompareCommand.class,
             EvalCommand.class,
             GenerateCommand.class,
             PretrainCommand.class,
@@ -77,9 +79,11 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main);
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setExpandAtFiles(false); // a prompt may begin with @
-        line.getSubcommands()
-                .get("finetune")
-                .setDefaultValueProvider(new ConfigDefaults(arguments));
+        for (String command : List.of("finetune", "compare")) {
+            line.getSubcommands()
+                    .get(command)
+                    .setDefaultValueProvider(new ConfigDefaults(arguments));
+        }
         line.setParameterExceptionHandler(
                 (failure, rest) -> {
                     String command = failure.getCommandLine().getCommandSpec().qualifiedName();

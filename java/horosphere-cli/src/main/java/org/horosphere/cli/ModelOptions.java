@@ -40,6 +40,7 @@ final class ModelOptions {
         CausalLm lm =
                 CausalLm.open(
                         directory == null ? Defaults.model() : directory, exec, dtype.storage());
+        lm.setCheckpointing(true);
         try {
             if (adapter != null) {
                 lm.loadAdapter(adapter);

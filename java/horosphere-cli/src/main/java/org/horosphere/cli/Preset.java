@@ -31,6 +31,8 @@ enum Preset {
                     "clip", "1",
                     "eval-every", "200",
                     "max-length", "256",
+                    "truncate", "true",
+                    "template", "alpaca",
                     "loss-on", "all");
     private static final Map<String, String> COEFF =
             options(

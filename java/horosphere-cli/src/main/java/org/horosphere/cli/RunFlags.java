@@ -1,7 +1,14 @@
 package org.horosphere.cli;
 
+import java.io.PrintStream;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
+import org.horosphere.finetune.AdapterOptions;
+import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.DataSplit;
+import org.horosphere.finetune.MemoryEstimate;
 import org.horosphere.finetune.TrainOptions;
 import picocli.CommandLine.Option;
 
@@ -35,6 +42,47 @@ final class RunFlags {
             paramLabel = "N",
             description = "Runs, with seeds --seed, --seed + 1, ...: mean and standard error.")
     private Integer seeds;
+
+    @Option(
+            names = "--ignore-memory",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description = "Begin even if the estimate says that the memory does not suffice.")
+    private boolean ignoreMemory;
+
+    /**
+     * Prints what training will take, and refuses what cannot fit.
+     *
+     * @param lm without an adapter
+     */
+    void requireMemory(
+            CausalLm lm,
+            AdapterOptions adapter,
+            TrainOptions options,
+            DataSplit split,
+            PrintStream out) {
+        int longest =
+                Stream.of(split.training(), split.validation(), split.test())
+                        .flatMap(List::stream)
+                        .mapToInt(example -> example.tokens().length - 1)
+                        .max()
+                        .orElse(1);
+        int rows = Math.min(options.batchSize(), split.training().size());
+        MemoryEstimate estimate = lm.memory(adapter, rows, longest);
+        out.println(estimate);
+        if (!estimate.fits() && !ignoreMemory) {
+            throw new IllegalArgumentException(
+                    "a batch of "
+                            + rows
+                            + " x "
+                            + longest
+                            + " tokens does not fit: "
+                            + estimate
+                            + "; a smaller --batch-size (with --accumulate) or --max-length takes"
+                            + " less, --ignore-memory tries anyway");
+        }
+    }
 
     int seeds(int otherwise) {
         return seeds == null ? otherwise : UsageException.require("--seeds", seeds, 1, MOST_SEEDS);

@@ -289,7 +289,16 @@ class CommandLineTest {
                         "{\"preset\": \"hyplora-paper\", \"rank\": 3, \"lr\": 0.5,"
                                 + " \"targets\": [\"q_proj\", \"v_proj\"]}");
         Result result =
-                Result.of(finetune(model, data, "--config", config.toString(), "--lr", "0.25"));
+                Result.of(
+                        finetune(
+                                model,
+                                data,
+                                "--config",
+                                config.toString(),
+                                "--lr",
+                                "0.25",
+                                "--truncate",
+                                "--pack"));
         assertEquals(0, result.code(), result.err());
         JsonNode run = new ObjectMapper().readTree(output.resolve("run.json").toFile());
         assertEquals(0.25, run.get("lr").doubleValue(), "flag");
@@ -297,6 +306,8 @@ class CommandLineTest {
         assertEquals("[\"q_proj\",\"v_proj\"]", run.get("targets").toString(), "file");
         assertEquals(128, run.get("alpha").doubleValue(), "preset");
         assertEquals("all", run.get("loss-on").asText(), "preset");
+        assertTrue(run.get("truncate").booleanValue(), "a flag does not undo the preset");
+        assertTrue(run.get("pack").booleanValue(), "flag");
         assertEquals(
                 2, run.get("steps").intValue(), "--steps counts more than the preset's epochs");
 
@@ -313,6 +324,38 @@ class CommandLineTest {
         return new String[] {
             "finetune", "--output", dir.resolve("x").toString(), "--config", file.toString()
         };
+    }
+
+    @Test
+    void comparesAdaptersAndWritesAReport() throws IOException {
+        Path report = dir.resolve("reports/r.html");
+        Path json = dir.resolve("r.json");
+        Result result =
+                Result.of(
+                        "compare",
+                        "--model",
+                        model.toString(),
+                        "--data",
+                        data.toString(),
+                        "--adapters",
+                        "base,lora,hyplora",
+                        "--seeds",
+                        "2",
+                        "--steps",
+                        "2",
+                        "--answer-tokens",
+                        "3",
+                        "--out",
+                        report.toString(),
+                        "--json",
+                        json.toString());
+        assertEquals(0, result.code(), result.err());
+        assertEquals("", result.err());
+        assertTrue(result.out().contains("hyplora − lora"), result.out());
+        assertTrue(Files.readString(report).contains("Which adapter?"));
+        assertEquals(3, new ObjectMapper().readTree(json.toFile()).get("results").size());
+        assertFails(2, "'magic'", "compare", "--adapters", "base,magic");
+        assertFails(1, "cannot write", "compare", "--out", models.toString());
     }
 
     @Test
@@ -372,7 +415,8 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"finetune", "eval", "generate", "pretrain", "merge", "verify"})
+    @ValueSource(
+            strings = {"finetune", "eval", "compare", "generate", "pretrain", "merge", "verify"})
     void helpNamesEveryOption(String command) {
         Result result = Result.of(command, "--help");
         assertEquals(0, result.code());
@@ -441,6 +485,9 @@ class CommandLineTest {
                 "finetune --max-length -7; --max-length",
                 "finetune --adapter magic; magic",
                 "finetune --loss-on prompt; prompt",
+                "finetune --template morse; morse",
+                "finetune --answer-tokens 0; --answer-tokens",
+                "eval --answer-tokens 0; --answer-tokens",
                 "finetune --dtype f16; f16",
                 "finetune --seed 1 --seed 2; --seed",
                 "eval --max-length 0; --max-length",

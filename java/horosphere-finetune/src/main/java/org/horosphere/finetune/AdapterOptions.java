@@ -61,4 +61,16 @@ public record AdapterOptions(
     public static AdapterOptions of(AdapterKind kind) {
         return new AdapterOptions(kind, 8, 16, DEFAULT_TARGETS, 1, 0.1);
     }
+
+    /** The same with another alpha. */
+    public AdapterOptions withAlpha(double newAlpha) {
+        return new AdapterOptions(
+                kind, rank, newAlpha, targets, curvatureRadius, rankStabilized, coeffDropout);
+    }
+
+    /** The same of another kind. */
+    public AdapterOptions withKind(AdapterKind newKind) {
+        return new AdapterOptions(
+                newKind, rank, alpha, targets, curvatureRadius, rankStabilized, coeffDropout);
+    }
 }

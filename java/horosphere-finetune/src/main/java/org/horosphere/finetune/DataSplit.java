@@ -53,6 +53,20 @@ public record DataSplit(
                 problems.subList(0, Math.min(MAX_PROBLEMS, problems.size())));
     }
 
+    /** The same with the training examples packed, see {@link Dataset#pack}. */
+    public DataSplit packed(int context) {
+        return new DataSplit(Dataset.pack(training, context), validation, test, problems);
+    }
+
+    /** The same with at most so many held-out examples and problems. */
+    public DataSplit limited(int most) {
+        return new DataSplit(
+                training,
+                validation,
+                test.subList(0, Math.min(most, test.size())),
+                problems.subList(0, Math.min(most, problems.size())));
+    }
+
     /** SHA-256 of the held-out examples and problems. */
     public String testFingerprint() {
         return Fingerprint.ofExamples(test) + Fingerprint.of(problems.toString());

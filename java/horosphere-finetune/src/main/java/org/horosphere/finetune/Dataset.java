@@ -5,7 +5,9 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharsetDecoder;
@@ -17,16 +19,21 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.regex.Pattern;
+import org.apache.commons.csv.CSVFormat;
+import org.apache.commons.csv.CSVParser;
+import org.apache.commons.csv.CSVRecord;
 
 /**
  * Token sequences to train on or to measure a loss on. Immutable once loaded (the arrays of an
  * example are shared, do not change them).
  *
- * <p><b>Records</b> ({@code .jsonl}: one object per line; {@code .json}: the same or one array).
- * The fields decide the form, further fields are ignored:
+ * <p><b>Records</b> ({@code .jsonl}: one object per line; {@code .json}: the same or one array;
+ * {@code .csv}: a heading, then one record per row). The fields decide the form, further fields are
+ * ignored; {@link Template} says how the forms become text, these are its defaults:
  *
  * <table>
  * <caption>Record forms</caption>
@@ -37,14 +44,22 @@ import java.util.regex.Pattern;
  *     <td>Alpaca template</td><td>output</td><td>answer, else output</td></tr>
  * <tr><td>question, answer (GSM8K)</td><td>{@code "Q: " question "\nA:"}</td>
  *     <td>{@code " " answer}</td><td>the text after {@code ####}, else all</td></tr>
+ * <tr><td>question, options, correct [, rationale] (AQuA)</td><td>the same with {@code Answer
+ *     choices: (A) ...}</td><td>{@code " " rationale " #### " correct}</td><td>correct</td></tr>
+ * <tr><td>Body, Question, Equation, Answer (SVAMP)</td><td>{@code "Q: " Body " " Question "\nA:"}
+ *     </td><td>{@code " " Equation " #### " Answer}</td><td>Answer</td></tr>
+ * <tr><td>messages: role (system, user, assistant) and content</td><td>all turns but the last one
+ *     </td><td>the last turn, the assistant's</td><td>its content</td></tr>
  * <tr><td>original_text, equation, ans (MAWPS)</td><td>{@code "Q: " original_text "\nA:"}</td>
  *     <td>{@code " " equation " #### " ans}</td><td>ans</td></tr>
  * </table>
  *
  * Prompt and completion are joined without anything between and encoded as one text, between BOS
- * and EOS where the tokenizer has them. The loss covers the completion and EOS ({@link
- * Loss#COMPLETION}) or everything after BOS ({@link Loss#ALL}). A record of more tokens than the
- * context window is left out and counted in {@link #dropped}: cut short it would lose its answer.
+ * and EOS where the tokenizer has them (a completion that ends with EOS gets no second one). The
+ * loss covers the completion and EOS ({@link Loss#COMPLETION}) or everything after BOS ({@link
+ * Loss#ALL}). A record of more tokens than the context window is left out and counted in {@link
+ * #dropped}: cut short it would lose its answer; {@link Format#truncate} cuts it nevertheless, as
+ * the papers do.
  *
  * <p><b>Plain text</b> (any other extension) is split into pieces at {@code <|endoftext|>} if it
  * holds that marker, otherwise at blank lines; white space around a piece is dropped. Each piece
@@ -93,6 +108,20 @@ public final class Dataset {
         ALL
     }
 
+    /**
+     * How a file is read.
+     *
+     * @param context the longest example in tokens, at least 2
+     * @param loss which tokens of a record are scored
+     * @param truncate whether a longer record is cut at its end and not left out
+     * @param template how records become text
+     */
+    public record Format(int context, Loss loss, boolean truncate, Template template) {
+        public Format {
+            requireContext(context);
+        }
+    }
+
     private Dataset(List<Example> examples, List<Problem> problems, int dropped) {
         this.examples = List.copyOf(examples);
         this.problems = List.copyOf(problems);
@@ -100,18 +129,32 @@ public final class Dataset {
     }
 
     /**
-     * Loads a file by its extension: records from {@code .jsonl} and {@code .json}, text from any
-     * other.
+     * Loads a file by its extension: records from {@code .jsonl}, {@code .json} and {@code .csv},
+     * text from any other.
      *
      * @param context the longest example in tokens, at least 2
      * @throws DataException if the file cannot be read, is not UTF-8, is empty, has a malformed
      *     record, or no record that fits the context
      */
     public static Dataset load(Path file, Tokenizer tokenizer, int context, Loss loss) {
+        return load(file, tokenizer, new Format(context, loss, false, Template.AUTO));
+    }
+
+    /**
+     * The same.
+     *
+     * @throws DataException likewise
+     */
+    public static Dataset load(Path file, Tokenizer tokenizer, Format format) {
+        Template chat =
+                format.template() == Template.AUTO ? Template.of(tokenizer) : format.template();
         Dataset data =
                 isText(file)
-                        ? ofTexts(readTexts(file), tokenizer, context, false)
-                        : ofProblems(readProblems(file), tokenizer, context, loss);
+                        ? ofTexts(readTexts(file), tokenizer, format.context(), false)
+                        : ofProblems(
+                                parse(file, readUtf8(file), new Forms(format.template(), chat)),
+                                tokenizer,
+                                format);
         if (data.examples.isEmpty()) {
             throw new DataException(
                     file,
@@ -120,7 +163,7 @@ public final class Dataset {
                             : "none of its "
                                     + data.dropped
                                     + " records fits "
-                                    + context
+                                    + format.context()
                                     + " tokens");
         }
         return data;
@@ -129,17 +172,55 @@ public final class Dataset {
     /** Examples of records; {@code context} is the longest example in tokens, at least 2. */
     public static Dataset ofProblems(
             List<Problem> problems, Tokenizer tokenizer, int context, Loss loss) {
-        requireContext(context);
+        return ofProblems(problems, tokenizer, new Format(context, loss, false, Template.AUTO));
+    }
+
+    private static Dataset ofProblems(List<Problem> problems, Tokenizer tokenizer, Format format) {
         List<Example> examples = new ArrayList<>(problems.size());
         List<Problem> kept = new ArrayList<>(problems.size());
         for (Problem problem : problems) {
-            Example example = example(problem, tokenizer, loss);
-            if (example.tokens().length <= context && example.targets() > 0) {
+            Example example = example(problem, tokenizer, format.loss());
+            if (format.truncate() && example.tokens().length > format.context()) {
+                example =
+                        new Example(
+                                Arrays.copyOf(example.tokens(), format.context()),
+                                Arrays.copyOf(example.labels(), format.context()));
+            }
+            if (example.tokens().length <= format.context() && example.targets() > 0) {
                 examples.add(example);
                 kept.add(problem);
             }
         }
         return new Dataset(examples, kept, problems.size() - kept.size());
+    }
+
+    /**
+     * Puts short examples one after the other into sequences of at most {@code context} tokens, in
+     * order: nothing is padded. A packed example sees those before it; its first token is not
+     * predicted from them.
+     */
+    public static List<Example> pack(List<Example> examples, int context) {
+        List<Example> packed = new ArrayList<>();
+        int[] tokens = new int[0];
+        int[] labels = new int[0];
+        for (Example example : examples) {
+            int more = example.tokens().length;
+            if (tokens.length > 0 && tokens.length + more > context) {
+                packed.add(new Example(tokens, labels));
+                tokens = new int[0];
+                labels = new int[0];
+            }
+            int from = tokens.length;
+            tokens = Arrays.copyOf(tokens, from + more);
+            labels = Arrays.copyOf(labels, from + more);
+            System.arraycopy(example.tokens(), 0, tokens, from, more);
+            System.arraycopy(example.labels(), 0, labels, from, more);
+            labels[from] = IGNORE;
+        }
+        if (tokens.length > 0) {
+            packed.add(new Example(tokens, labels));
+        }
+        return packed;
     }
 
     /**
@@ -164,12 +245,13 @@ public final class Dataset {
     }
 
     /**
-     * The records of a {@code .json} or {@code .jsonl} file as text, in file order.
+     * The records of a {@code .json}, {@code .jsonl} or {@code .csv} file as text, in file order,
+     * with the default templates.
      *
      * @throws DataException naming file and line
      */
     public static List<Problem> readProblems(Path file) {
-        return parseProblems(file, readUtf8(file), hasExtension(file, ".json"));
+        return parse(file, readUtf8(file), Forms.DEFAULT);
     }
 
     /**
@@ -208,18 +290,65 @@ public final class Dataset {
         return dropped;
     }
 
-    static List<Problem> parseProblems(Path file, String text, boolean arrayAllowed) {
-        List<Problem> problems =
-                arrayAllowed && text.stripLeading().startsWith("[")
-                        ? parseArray(file, text)
-                        : parseLines(file, text);
+    /** How instructions and questions are written, and how messages are. */
+    private record Forms(Template records, Template chat) {
+        static final Forms DEFAULT = new Forms(Template.AUTO, Template.CHATML);
+    }
+
+    static List<Problem> parseProblems(Path file, String text) {
+        return parse(file, text, Forms.DEFAULT);
+    }
+
+    private static List<Problem> parse(Path file, String text, Forms forms) {
+        List<Problem> problems;
+        if (hasExtension(file, ".csv")) {
+            problems = parseCsv(file, text, forms);
+        } else if (hasExtension(file, ".json") && text.stripLeading().startsWith("[")) {
+            problems = parseArray(file, text, forms);
+        } else {
+            problems = parseLines(file, text, forms);
+        }
         if (problems.isEmpty()) {
             throw new DataException(file, "has no record");
         }
         return problems;
     }
 
-    private static List<Problem> parseLines(Path file, String text) {
+    private static List<Problem> parseCsv(Path file, String text, Forms forms) {
+        List<Problem> problems = new ArrayList<>();
+        CSVFormat format = CSVFormat.RFC4180.builder().setHeader().setSkipHeaderRecord(true).get();
+        int line = 1;
+        try (CSVParser rows = CSVParser.parse(text, format)) {
+            Iterator<CSVRecord> all = rows.iterator();
+            while (true) {
+                line = (int) rows.getCurrentLineNumber() + 1;
+                if (!all.hasNext()) {
+                    return problems;
+                }
+                CSVRecord row = all.next();
+                if (!row.isConsistent()) {
+                    throw new DataException(
+                            file,
+                            line,
+                            "has %d fields, the heading has %d"
+                                    .formatted(row.size(), rows.getHeaderNames().size()));
+                }
+                ObjectNode record = JSON.createObjectNode();
+                row.toMap()
+                        .forEach(
+                                (key, value) -> {
+                                    if (!value.isBlank()) {
+                                        record.put(key.strip(), value);
+                                    }
+                                });
+                problems.add(problem(file, line, record, forms));
+            }
+        } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
+            throw new DataException(file, line, "invalid CSV: " + e.getMessage());
+        }
+    }
+
+    private static List<Problem> parseLines(Path file, String text, Forms forms) {
         List<Problem> problems = new ArrayList<>();
         int number = 0;
         for (String line : text.split("\\r?\\n", -1)) {
@@ -238,19 +367,19 @@ public final class Dataset {
             } catch (IOException e) {
                 throw new DataException(file, "cannot be read: " + e.getMessage(), e);
             }
-            problems.add(problem(file, number, record));
+            problems.add(problem(file, number, record, forms));
         }
         return problems;
     }
 
-    private static List<Problem> parseArray(Path file, String text) {
+    private static List<Problem> parseArray(Path file, String text, Forms forms) {
         List<Problem> problems = new ArrayList<>();
         int line = 1;
         try (JsonParser parser = JSON.createParser(text)) {
             parser.nextToken();
             while (parser.nextToken() != JsonToken.END_ARRAY) {
                 line = parser.currentTokenLocation().getLineNr();
-                problems.add(problem(file, line, JSON.readTree(parser)));
+                problems.add(problem(file, line, JSON.readTree(parser), forms));
             }
             if (parser.nextToken() != null) {
                 line = parser.currentTokenLocation().getLineNr();
@@ -265,73 +394,113 @@ public final class Dataset {
         return problems;
     }
 
-    private static Problem problem(Path file, int line, JsonNode record) {
+    private static Problem problem(Path file, int line, JsonNode record, Forms forms) {
         if (!record.isObject()) {
             throw new DataException(file, line, "expected a JSON object");
         }
-        Problem problem;
-        if (record.has("prompt") || record.has("completion")) {
+        Template template = forms.records();
+        Template.Text text;
+        String answer;
+        if (record.has("messages")) {
+            text = chat(file, line, record.get("messages"), forms.chat());
+            answer =
+                    record.get("messages")
+                            .get(record.get("messages").size() - 1)
+                            .get("content")
+                            .asText();
+        } else if (record.has("prompt") || record.has("completion")) {
             String completion = field(file, line, record, "completion");
-            problem =
-                    new Problem(
-                            field(file, line, record, "prompt"),
-                            completion,
-                            optional(file, line, record, "answer", completion));
+            text = new Template.Text(field(file, line, record, "prompt"), completion);
+            answer = optional(file, line, record, "answer", completion);
         } else if (record.has("instruction") || record.has("output")) {
             String output = field(file, line, record, "output");
-            problem =
-                    new Problem(
-                            alpaca(
-                                    field(file, line, record, "instruction"),
-                                    optional(file, line, record, "input", "")),
-                            output,
-                            optional(file, line, record, "answer", output));
+            text =
+                    template.instruction(
+                            field(file, line, record, "instruction"),
+                            optional(file, line, record, "input", ""),
+                            output);
+            answer = optional(file, line, record, "answer", output);
+            require(file, line, output);
+        } else if (record.has("options") && record.has("correct")) {
+            answer = field(file, line, record, "correct");
+            text =
+                    template.question(
+                            field(file, line, record, "question")
+                                    + choices(file, line, record.get("options")),
+                            (optional(file, line, record, "rationale", "") + " #### " + answer)
+                                    .strip());
+        } else if (record.has("Body")) {
+            answer = field(file, line, record, "Answer");
+            text =
+                    template.question(
+                            field(file, line, record, "Body").strip()
+                                    + " "
+                                    + field(file, line, record, "Question"),
+                            field(file, line, record, "Equation") + " #### " + answer);
         } else if (record.has("question")) {
-            String answer = field(file, line, record, "answer");
-            int marker = answer.lastIndexOf("####");
-            problem =
-                    new Problem(
-                            question(field(file, line, record, "question")),
-                            " " + answer,
-                            marker < 0 ? answer : answer.substring(marker + 4).strip());
+            String whole = field(file, line, record, "answer");
+            text = template.question(field(file, line, record, "question"), whole);
+            int marker = whole.lastIndexOf("####");
+            answer = marker < 0 ? whole : whole.substring(marker + 4).strip();
         } else if (record.has("original_text")) {
-            String answer = field(file, line, record, "ans");
-            problem =
-                    new Problem(
-                            question(field(file, line, record, "original_text")),
-                            " " + field(file, line, record, "equation") + " #### " + answer,
-                            answer);
+            answer = field(file, line, record, "ans");
+            text =
+                    template.question(
+                            field(file, line, record, "original_text"),
+                            field(file, line, record, "equation") + " #### " + answer);
         } else {
             throw new DataException(
                     file,
                     line,
                     "missing field: expected prompt and completion, instruction and output,"
-                            + " question and answer, or original_text, equation and ans");
+                            + " messages, question and answer, or another form of"
+                            + " docs/finetune.md");
         }
-        if (problem.completion().isEmpty()) {
+        require(file, line, text.completion());
+        return new Problem(text.prompt(), text.completion(), answer);
+    }
+
+    private static void require(Path file, int line, String completion) {
+        if (completion.isEmpty()) {
             throw new DataException(file, line, "the completion is empty");
         }
-        return problem;
     }
 
-    private static String question(String text) {
-        return "Q: " + text + "\nA:";
-    }
-
-    private static String alpaca(String instruction, String input) {
-        if (input.isEmpty()) {
-            return "Below is an instruction that describes a task. Write a response that"
-                    + " appropriately completes the request.\n\n### Instruction:\n"
-                    + instruction
-                    + "\n\n### Response:\n";
+    /** AQuA's options, such as "A)21", as LLM-Adapters writes them. */
+    private static String choices(Path file, int line, JsonNode options) {
+        if (!options.isArray()) {
+            throw new DataException(file, line, "field 'options' is not an array");
         }
-        return "Below is an instruction that describes a task, paired with an input that provides"
-                + " further context. Write a response that appropriately completes the"
-                + " request.\n\n### Instruction:\n"
-                + instruction
-                + "\n\n### Input:\n"
-                + input
-                + "\n\n### Response:\n";
+        StringBuilder out = new StringBuilder("\nAnswer choices:");
+        for (JsonNode option : options) {
+            out.append(" (").append(option.asText().replaceFirst("^([A-Z])\\)\\s*", "$1) "));
+        }
+        return out.toString();
+    }
+
+    private static Template.Text chat(Path file, int line, JsonNode messages, Template template) {
+        if (template == Template.ALPACA) {
+            throw new DataException(file, line, "messages have no alpaca template");
+        }
+        List<Template.Message> turns = new ArrayList<>();
+        String expected = "user";
+        for (JsonNode message : messages) {
+            String role = field(file, line, message, "role");
+            boolean system = turns.isEmpty() && role.equals("system");
+            if (!system && !role.equals(expected)) {
+                throw new DataException(
+                        file,
+                        line,
+                        "messages: role '" + role + "' where '" + expected + "' is expected");
+            }
+            expected = system || role.equals("assistant") ? "user" : "assistant";
+            turns.add(new Template.Message(role, field(file, line, message, "content")));
+        }
+        if (turns.isEmpty() || !turns.get(turns.size() - 1).role().equals("assistant")) {
+            throw new DataException(file, line, "messages: the last one is not the assistant's");
+        }
+        require(file, line, turns.get(turns.size() - 1).content());
+        return template.chat(turns);
     }
 
     private static String field(Path file, int line, JsonNode record, String name) {
@@ -353,7 +522,8 @@ public final class Dataset {
     private static Example example(Problem problem, Tokenizer tokenizer, Loss loss) {
         int[] ids = tokenizer.encode(problem.prompt() + problem.completion());
         int bos = tokenizer.bosId() >= 0 ? 1 : 0;
-        int eos = tokenizer.eosId() >= 0 ? 1 : 0;
+        boolean ends = ids.length > 0 && ids[ids.length - 1] == tokenizer.eosId();
+        int eos = tokenizer.eosId() >= 0 && !ends ? 1 : 0;
         int[] tokens = new int[bos + ids.length + eos];
         System.arraycopy(ids, 0, tokens, bos, ids.length);
         if (bos == 1) {
@@ -394,8 +564,15 @@ public final class Dataset {
         }
     }
 
+    /** Whether a file of this name is read as records, and not as plain text. */
+    public static boolean isRecords(Path file) {
+        return hasExtension(file, ".jsonl")
+                || hasExtension(file, ".json")
+                || hasExtension(file, ".csv");
+    }
+
     private static boolean isText(Path file) {
-        return !hasExtension(file, ".jsonl") && !hasExtension(file, ".json");
+        return !isRecords(file);
     }
 
     private static boolean hasExtension(Path file, String extension) {

@@ -60,7 +60,7 @@ public final class DefaultData {
 
     static List<Dataset.Problem> problems(String name) {
         String text = new String(read(name), StandardCharsets.UTF_8);
-        return Dataset.parseProblems(Path.of("embedded", name), text, false);
+        return Dataset.parseProblems(Path.of("embedded", name), text);
     }
 
     private static byte[] jsonl(List<Dataset.Problem> problems) {

@@ -23,7 +23,10 @@ import java.util.function.Function;
 import org.horosphere.Attention;
 import org.horosphere.DType;
 import org.horosphere.Exec;
+import org.horosphere.HyperbolicLinear;
+import org.horosphere.HyperbolicSets;
 import org.horosphere.LowRankAdapter;
+import org.horosphere.PoincareBall;
 import org.horosphere.RowOp;
 
 /**
@@ -76,6 +79,13 @@ public final class GoldenVerifier {
     private static final String INDEX = "index.json";
     private static final String BUILT_IN = "golden/";
     private static final int SHOWN_FAILURES = 3;
+
+    /** Midpoints by their names. */
+    private static final Map<String, HyperbolicSets.Model> SETS =
+            Map.of(
+                    "poincare.midpoint", HyperbolicSets.Model.POINCARE,
+                    "lorentz.centroid", HyperbolicSets.Model.LORENTZ,
+                    "klein.midpoint", HyperbolicSets.Model.KLEIN);
 
     private static final ValueLayout.OfFloat FLOAT =
             ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -168,6 +178,10 @@ public final class GoldenVerifier {
                     compareAll(c, attention(c));
                 } else if (c.op.equals("hyplora")) {
                     compareAll(c, hyplora(c));
+                } else if (SETS.containsKey(c.op)) {
+                    compareAll(c, midpoint(c, SETS.get(c.op)));
+                } else if (c.op.equals("poincare.mobius_matvec")) {
+                    compareAll(c, matvec(c));
                 } else if (op != null) {
                     compare(c, "out", forward(c, op));
                     if (rowOps.containsKey(c.op + ".vjp")) {
@@ -245,6 +259,87 @@ public final class GoldenVerifier {
                 out.put(op.outputs().get(i).name(), read(outputs[i], c.dtype));
             }
             return out;
+        }
+    }
+
+    private static Map<String, double[]> midpoint(Case c, HyperbolicSets.Model model) {
+        String curvature = model == HyperbolicSets.Model.LORENTZ ? "K" : "c";
+        HyperbolicSets sets = new HyperbolicSets(model, c.number(curvature), Exec.CPU);
+        int k = c.size("k");
+        double[] x = c.need("X");
+        double[] w = c.need("w");
+        int[] rows = c.vjpRows();
+        int width = (int) sets.width(c.dim);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = empty((long) c.rows * width, c.dtype, arena);
+            sets.midpoint(
+                    c.dtype,
+                    c.rows,
+                    k,
+                    c.dim,
+                    copy(x, c.dtype, arena),
+                    copy(w, c.dtype, arena),
+                    out);
+            MemorySegment gx = empty((long) rows.length * k * width, c.dtype, arena);
+            MemorySegment gw = empty((long) rows.length * k, c.dtype, arena);
+            MemorySegment gc = empty(rows.length, c.dtype, arena);
+            sets.midpoint_vjp(
+                    c.dtype,
+                    rows.length,
+                    k,
+                    c.dim,
+                    copy(rows(x, c.rows, rows), c.dtype, arena),
+                    copy(rows(w, c.rows, rows), c.dtype, arena),
+                    copy(c.need("cot"), c.dtype, arena),
+                    gx,
+                    gw,
+                    gc);
+            Map<String, double[]> result = new LinkedHashMap<>();
+            result.put("out", read(out, c.dtype));
+            double[] points = read(gx, c.dtype);
+            result.put("g_X", width > c.dim ? spacePart(points, c.dim) : points);
+            result.put("g_w", read(gw, c.dtype));
+            result.put("g_" + curvature, read(gc, c.dtype));
+            return result;
+        }
+    }
+
+    private static Map<String, double[]> matvec(Case c) {
+        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(new PoincareBall(c.number("c")));
+        double[] x = c.need("x");
+        double[] m = c.need("M");
+        if (m.length % c.dim != 0) {
+            throw new DataException(c.id + ": tensor M: " + m.length + " elements");
+        }
+        int p = m.length / c.dim;
+        int[] rows = c.vjpRows();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment matrix = copy(m, c.dtype, arena);
+            MemorySegment out = empty((long) c.rows * p, c.dtype, arena);
+            map.forward(c.dtype, c.rows, c.dim, p, copy(x, c.dtype, arena), matrix, null, out);
+            MemorySegment gx = empty((long) rows.length * c.dim, c.dtype, arena);
+            MemorySegment gm = empty(m.length, c.dtype, arena);
+            MemorySegment gc = empty(rows.length, c.dtype, arena);
+            map.vjp(
+                    c.dtype,
+                    rows.length,
+                    c.dim,
+                    p,
+                    copy(rows(x, c.rows, rows), c.dtype, arena),
+                    matrix,
+                    null,
+                    copy(c.need("cot"), c.dtype, arena),
+                    gx,
+                    gm,
+                    null,
+                    gc,
+                    arena.allocate(map.workspaceBytes(rows.length, p), Double.BYTES));
+            Map<String, double[]> result = new LinkedHashMap<>();
+            result.put("out", read(out, c.dtype));
+            result.put("g_x", read(gx, c.dtype));
+            result.put("g_M", read(gm, c.dtype));
+            result.put("g_c", read(gc, c.dtype));
+            return result;
         }
     }
 

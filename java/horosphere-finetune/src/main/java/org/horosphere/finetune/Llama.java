@@ -38,6 +38,7 @@ final class Llama {
     private MemorySegment rotary = MemorySegment.NULL;
     private int rotaryPositions;
 
+    private boolean checkpointing;
     private long capacity;
     private int batch;
     private int length;
@@ -71,6 +72,42 @@ final class Llama {
         MemorySegment attention = Buffers.floats(0);
     }
 
+    /** What a block's backward pass needs of its forward pass, besides its input. */
+    private final class Activations {
+        private final MemorySegment inputRstd;
+        private final MemorySegment normed;
+        private final MemorySegment query;
+        private final MemorySegment key;
+        private final MemorySegment value;
+        private final MemorySegment lse;
+        private final MemorySegment context;
+        private final MemorySegment middle;
+        private final MemorySegment middleRstd;
+        private final MemorySegment middleNormed;
+        private final MemorySegment gated;
+        private final MemorySegment upped;
+        private final MemorySegment active;
+
+        Activations(long count) {
+            int d = config.hiddenSize();
+            long queryWidth = (long) config.heads() * config.headDim();
+            long keyWidth = (long) config.kvHeads() * config.headDim();
+            inputRstd = Buffers.floats(count);
+            normed = Buffers.floats(count * d);
+            query = Buffers.floats(count * queryWidth);
+            key = Buffers.floats(count * keyWidth);
+            value = Buffers.floats(count * keyWidth);
+            lse = Buffers.floats(count * config.heads());
+            context = Buffers.floats(count * queryWidth);
+            middle = Buffers.floats(count * d);
+            middleRstd = Buffers.floats(count);
+            middleNormed = Buffers.floats(count * d);
+            gated = Buffers.floats(count * config.intermediateSize());
+            upped = Buffers.floats(count * config.intermediateSize());
+            active = Buffers.floats(count * config.intermediateSize());
+        }
+    }
+
     /**
      * One transformer block: weights, and what its backward pass needs of the last forward pass.
      */
@@ -95,19 +132,9 @@ final class Llama {
         MemorySegment alphaInUse;
 
         private MemorySegment input;
-        private MemorySegment inputRstd;
-        private MemorySegment normed;
-        private MemorySegment query;
-        private MemorySegment key;
-        private MemorySegment value;
-        private MemorySegment lse;
-        private MemorySegment context;
-        private MemorySegment middle;
-        private MemorySegment middleRstd;
-        private MemorySegment middleNormed;
-        private MemorySegment gated;
-        private MemorySegment upped;
-        private MemorySegment active;
+
+        /** Of its own, or with checkpointing one that all blocks share. */
+        private Activations kept;
 
         Layer(int index, WeightSource source) {
             this.index = index;
@@ -137,70 +164,74 @@ final class Llama {
             return List.of(q, k, v, o, gate, up, down);
         }
 
-        void allocate(long count) {
-            int d = config.hiddenSize();
-            long queryWidth = (long) config.heads() * config.headDim();
-            long keyWidth = (long) config.kvHeads() * config.headDim();
-            input = Buffers.floats(count * d);
-            inputRstd = Buffers.floats(count);
-            normed = Buffers.floats(count * d);
-            query = Buffers.floats(count * queryWidth);
-            key = Buffers.floats(count * keyWidth);
-            value = Buffers.floats(count * keyWidth);
-            lse = Buffers.floats(count * config.heads());
-            context = Buffers.floats(count * queryWidth);
-            middle = Buffers.floats(count * d);
-            middleRstd = Buffers.floats(count);
-            middleNormed = Buffers.floats(count * d);
-            gated = Buffers.floats(count * config.intermediateSize());
-            upped = Buffers.floats(count * config.intermediateSize());
-            active = Buffers.floats(count * config.intermediateSize());
-        }
-
         /** Reads {@code input}, writes the block's output. */
         void forward(MemorySegment output) {
             int d = config.hiddenSize();
             Layers.rmsnorm_forward(
-                    input, inputNorm.value(), rmsNormEps, tokens, d, normed, inputRstd, exec);
-            MemorySegment operand = products.operand(q.weight(), normed, tokens * d);
-            q.forward(normed, operand, tokens, query, products, exec);
-            k.forward(normed, operand, tokens, key, products, exec);
-            v.forward(normed, operand, tokens, value, products, exec);
-            rotate(query, config.heads(), tokens, positions, false);
-            rotate(key, config.kvHeads(), tokens, positions, false);
+                    input,
+                    inputNorm.value(),
+                    rmsNormEps,
+                    tokens,
+                    d,
+                    kept.normed,
+                    kept.inputRstd,
+                    exec);
+            MemorySegment operand = products.operand(q.weight(), kept.normed, tokens * d);
+            q.forward(kept.normed, operand, tokens, kept.query, products, exec);
+            k.forward(kept.normed, operand, tokens, kept.key, products, exec);
+            v.forward(kept.normed, operand, tokens, kept.value, products, exec);
+            rotate(kept.query, config.heads(), tokens, positions, false);
+            rotate(kept.key, config.kvHeads(), tokens, positions, false);
             attend();
             output(tokens);
-            Layers.add(input, middle, middle, tokens * d, exec);
+            Layers.add(input, kept.middle, kept.middle, tokens * d, exec);
             feedForward(tokens, output);
         }
 
         private void output(long count) {
-            MemorySegment operand = products.operand(o.weight(), context, count * o.in());
-            o.forward(context, operand, count, middle, products, exec);
+            MemorySegment operand = products.operand(o.weight(), kept.context, count * o.in());
+            o.forward(kept.context, operand, count, kept.middle, products, exec);
         }
 
         private void feedForward(long count, MemorySegment output) {
             int d = config.hiddenSize();
             Layers.rmsnorm_forward(
-                    middle, postNorm.value(), rmsNormEps, count, d, middleNormed, middleRstd, exec);
-            MemorySegment operand = products.operand(gate.weight(), middleNormed, count * d);
-            gate.forward(middleNormed, operand, count, gated, products, exec);
-            up.forward(middleNormed, operand, count, upped, products, exec);
+                    kept.middle,
+                    postNorm.value(),
+                    rmsNormEps,
+                    count,
+                    d,
+                    kept.middleNormed,
+                    kept.middleRstd,
+                    exec);
+            MemorySegment operand = products.operand(gate.weight(), kept.middleNormed, count * d);
+            gate.forward(kept.middleNormed, operand, count, kept.gated, products, exec);
+            up.forward(kept.middleNormed, operand, count, kept.upped, products, exec);
             long n = count * config.intermediateSize();
             switch (config.family().activation()) {
-                case SILU -> Layers.swiglu_forward(gated, upped, active, n, exec);
-                case GELU_TANH -> Layers.geglu_forward(gated, upped, active, n, exec);
+                case SILU -> Layers.swiglu_forward(kept.gated, kept.upped, kept.active, n, exec);
+                case GELU_TANH ->
+                        Layers.geglu_forward(kept.gated, kept.upped, kept.active, n, exec);
             }
-            operand = products.operand(down.weight(), active, n);
-            down.forward(active, operand, count, output, products, exec);
-            Layers.add(middle, output, output, count * d, exec);
+            operand = products.operand(down.weight(), kept.active, n);
+            down.forward(kept.active, operand, count, output, products, exec);
+            Layers.add(kept.middle, output, output, count * d, exec);
         }
 
         private void attend() {
             Attention shape = shape(batch, length, length);
             MemorySegment workspace = workspace(shape, alphaInUse != null, false);
             Attention.forward(
-                    exec, shape, query, key, value, alphaInUse, null, context, lse, workspace);
+                    exec,
+                    shape,
+                    kept.query,
+                    kept.key,
+                    kept.value,
+                    alphaInUse,
+                    null,
+                    kept.context,
+                    kept.lse,
+                    workspace);
         }
 
         /**
@@ -209,40 +240,46 @@ final class Llama {
          * @param wantInput false in the lowest block when nothing below it is trained
          */
         void backward(MemorySegment grad, boolean wantInput) {
+            if (checkpointing) {
+                forward(temporaries.hidden);
+            }
             int d = config.hiddenSize();
             long n = tokens * config.intermediateSize();
-            down.backward(active, grad, tokens, temporaries.ffnA, 0, products, exec);
+            down.backward(kept.active, grad, tokens, temporaries.ffnA, 0, products, exec);
             MemorySegment dactive = temporaries.ffnA;
             MemorySegment dgate = temporaries.ffnB;
             MemorySegment dup = temporaries.ffnC;
             switch (config.family().activation()) {
-                case SILU -> Layers.swiglu_backward(dactive, gated, upped, dgate, dup, n, exec);
-                case GELU_TANH -> Layers.geglu_backward(dactive, gated, upped, dgate, dup, n, exec);
+                case SILU ->
+                        Layers.swiglu_backward(
+                                dactive, kept.gated, kept.upped, dgate, dup, n, exec);
+                case GELU_TANH ->
+                        Layers.geglu_backward(dactive, kept.gated, kept.upped, dgate, dup, n, exec);
             }
-            gate.backward(middleNormed, dgate, tokens, temporaries.hidden, 0, products, exec);
-            up.backward(middleNormed, dup, tokens, temporaries.hidden, 1, products, exec);
+            gate.backward(kept.middleNormed, dgate, tokens, temporaries.hidden, 0, products, exec);
+            up.backward(kept.middleNormed, dup, tokens, temporaries.hidden, 1, products, exec);
             Layers.rmsnorm_backward(
                     temporaries.hidden,
-                    middle,
+                    kept.middle,
                     postNorm.value(),
-                    middleRstd,
+                    kept.middleRstd,
                     tokens,
                     d,
                     grad,
                     postNorm.grad(),
                     exec);
 
-            o.backward(context, grad, tokens, temporaries.mixed, 0, products, exec);
+            o.backward(kept.context, grad, tokens, temporaries.mixed, 0, products, exec);
             Attention shape = shape(batch, length, length);
             Attention.backward(
                     exec,
                     shape,
-                    query,
-                    key,
-                    value,
+                    kept.query,
+                    kept.key,
+                    kept.value,
                     alphaInUse,
                     null,
-                    lse,
+                    kept.lse,
                     temporaries.mixed,
                     temporaries.query,
                     temporaries.key,
@@ -252,15 +289,15 @@ final class Llama {
             rotate(temporaries.query, config.heads(), tokens, positions, true);
             rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
             MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
-            q.backward(normed, temporaries.query, tokens, into, 0, products, exec);
-            k.backward(normed, temporaries.key, tokens, into, 1, products, exec);
-            v.backward(normed, temporaries.value, tokens, into, 1, products, exec);
+            q.backward(kept.normed, temporaries.query, tokens, into, 0, products, exec);
+            k.backward(kept.normed, temporaries.key, tokens, into, 1, products, exec);
+            v.backward(kept.normed, temporaries.value, tokens, into, 1, products, exec);
             if (wantInput) {
                 Layers.rmsnorm_backward(
                         temporaries.hidden,
                         input,
                         inputNorm.value(),
-                        inputRstd,
+                        kept.inputRstd,
                         tokens,
                         d,
                         grad,
@@ -407,6 +444,16 @@ final class Llama {
 
     List<Layer> layers() {
         return layers;
+    }
+
+    /**
+     * Whether blocks keep only their inputs and repeat their forward pass in the backward pass: the
+     * same bits for about a third more work and, in deep models, a fraction of the memory (Chen et
+     * al., arXiv 1604.06174).
+     */
+    void setCheckpointing(boolean wanted) {
+        checkpointing = wanted;
+        capacity = 0;
     }
 
     /** Runs the model on (batch, length) token ids, keeping what backward needs. */
@@ -696,32 +743,33 @@ final class Llama {
                     rmsNormEps,
                     tokens,
                     d,
-                    layer.normed,
-                    layer.inputRstd,
+                    layer.kept.normed,
+                    layer.kept.inputRstd,
                     exec);
             MemorySegment newKeys =
                     Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
             MemorySegment newValues =
                     Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
-            MemorySegment operand = products.operand(layer.q.weight(), layer.normed, tokens * d);
-            layer.q.forward(layer.normed, operand, tokens, layer.query, products, exec);
-            layer.k.forward(layer.normed, operand, tokens, newKeys, products, exec);
-            layer.v.forward(layer.normed, operand, tokens, newValues, products, exec);
-            rotate(layer.query, config.heads(), tokens, positions, false);
+            MemorySegment operand =
+                    products.operand(layer.q.weight(), layer.kept.normed, tokens * d);
+            layer.q.forward(layer.kept.normed, operand, tokens, layer.kept.query, products, exec);
+            layer.k.forward(layer.kept.normed, operand, tokens, newKeys, products, exec);
+            layer.v.forward(layer.kept.normed, operand, tokens, newValues, products, exec);
+            rotate(layer.kept.query, config.heads(), tokens, positions, false);
             rotate(newKeys, config.kvHeads(), tokens, positions, false);
             Attention.forward(
                     exec,
                     shape,
-                    layer.query,
+                    layer.kept.query,
                     cache.keys.get(layer.index),
                     cache.values.get(layer.index),
                     layer.alphaInUse,
                     null,
-                    layer.context,
+                    layer.kept.context,
                     null,
                     workspace(shape, layer.alphaInUse != null, false));
             layer.output(tokens);
-            Layers.add(layer.input, layer.middle, layer.middle, tokens * d, exec);
+            Layers.add(layer.input, layer.kept.middle, layer.kept.middle, tokens * d, exec);
             layer.feedForward(
                     tokens,
                     layer.index + 1 < layers.size()
@@ -788,6 +836,59 @@ final class Llama {
         }
     }
 
+    /**
+     * Bytes that {@link #reserve} and the passes of a training step take, attention's and the
+     * logits' scratch included; the test compares it with what is allocated.
+     */
+    long activationBytes(int sequences, int positionsPerSequence) {
+        long count = (long) sequences * positionsPerSequence;
+        long d = config.hiddenSize();
+        long queryWidth = (long) config.heads() * config.headDim();
+        long keyWidth = (long) config.kvHeads() * config.headDim();
+        long wide = config.intermediateSize();
+        long kept = 3 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + config.heads() + 2;
+        long shared = 7 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + 5;
+        long vocab = config.vocabSize();
+        long block = Math.max(1, Math.min(LOGIT_BLOCK / vocab, count));
+        long floats =
+                count
+                                * (config.layers() * d
+                                        + (checkpointing ? 1 : config.layers()) * kept
+                                        + shared)
+                        + block * vocab
+                        + (long) positionsPerSequence * config.headDim();
+        long widest = count * Math.max(Math.max(d, wide), queryWidth);
+        long rounded =
+                embedding.type() == DType.F32
+                        ? Float.BYTES // an empty buffer
+                        : embedding.type().bytes() * Math.max(widest, block * vocab);
+        boolean mixed = layers.stream().anyMatch(l -> l.alphaInUse != null);
+        Attention shape = shape(sequences, positionsPerSequence, positionsPerSequence);
+        return floats * Float.BYTES
+                + rounded
+                + Math.max(
+                        shape.workspaceBytes(exec, mixed, false),
+                        shape.workspaceBytes(exec, mixed, true));
+    }
+
+    /** Bytes of weights that are in memory of their own, and of those that are mapped files. */
+    long[] weightBytes() {
+        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm));
+        if (head != embedding) {
+            all.add(head);
+        }
+        for (Layer layer : layers) {
+            all.add(layer.inputNorm);
+            all.add(layer.postNorm);
+            layer.linears().forEach(linear -> all.add(linear.weight()));
+        }
+        long[] bytes = new long[2];
+        for (Tensor tensor : all) {
+            bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();
+        }
+        return bytes;
+    }
+
     private void reserve(long count) {
         if (count <= capacity) {
             return;
@@ -814,7 +915,11 @@ final class Llama {
         temporaries.ffnA = Buffers.floats(count * config.intermediateSize());
         temporaries.ffnB = Buffers.floats(count * config.intermediateSize());
         temporaries.ffnC = Buffers.floats(count * config.intermediateSize());
-        layers.forEach(layer -> layer.allocate(count));
+        Activations shared = checkpointing ? new Activations(count) : null;
+        for (Layer layer : layers) {
+            layer.input = Buffers.floats(count * d);
+            layer.kept = checkpointing ? shared : new Activations(count);
+        }
         capacity = count;
     }
 }

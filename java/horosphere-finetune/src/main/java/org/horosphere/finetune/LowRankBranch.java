@@ -200,6 +200,14 @@ final class LowRankBranch {
         return magnitude == null ? dy : magnitude.backward(dy, tokens, exec);
     }
 
+    /** Bytes that forward and backward of so many tokens take. */
+    long activationBytes(long tokens, Exec exec) {
+        return tokens * (rank * (long) Float.BYTES + 3 * Double.BYTES)
+                + ((long) rank * rank + 2) * Double.BYTES
+                + (magnitude == null ? 0 : magnitude.activationBytes(tokens))
+                + shape.workspaceBytes(exec, tokens);
+    }
+
     /** HypLoRA's gain of a token of the last forward pass. */
     double gain(long token) {
         return gain.getAtIndex(ValueLayout.JAVA_DOUBLE, token);

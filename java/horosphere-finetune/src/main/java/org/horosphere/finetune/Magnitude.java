@@ -87,6 +87,11 @@ final class Magnitude {
         return scaled;
     }
 
+    /** Bytes that forward and backward of so many tokens take. */
+    long activationBytes(long tokens) {
+        return (2 * tokens + 3) * out * Float.BYTES;
+    }
+
     private void refresh(Exec exec) {
         if (seen == parameters.version()) {
             return;

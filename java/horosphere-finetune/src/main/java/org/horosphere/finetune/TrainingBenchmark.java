@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
@@ -26,6 +27,7 @@ public final class TrainingBenchmark {
      * @param sequences per step
      * @param length tokens per sequence
      * @param weights type of the frozen matrices, F32 or BF16
+     * @param checkpointing as {@link CausalLm#setCheckpointing}
      */
     public TrainingBenchmark(
             ModelConfig config,
@@ -33,6 +35,7 @@ public final class TrainingBenchmark {
             int sequences,
             int length,
             DType weights,
+            boolean checkpointing,
             Exec exec) {
         OneDnn.ensureLoaded();
         this.config = config;
@@ -44,28 +47,37 @@ public final class TrainingBenchmark {
                         config,
                         (name, shape) -> {
                             Tensor tensor = Tensor.trainable(name, shape);
-                            MemorySegment value = Buffers.floats(tensor.size());
-                            for (long i = 0; i < tensor.size(); i++) {
-                                float x =
-                                        shape.length == 1
-                                                ? 1
-                                                : 0.02f * (float) random.nextGaussian();
-                                value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
-                            }
                             if (shape.length == 1 || weights == DType.F32) {
+                                MemorySegment value = Buffers.floats(tensor.size());
+                                fill(value, tensor, random);
                                 return Tensor.frozen(name, value, shape);
                             }
                             MemorySegment stored = Buffers.floats((tensor.size() + 1) / 2);
-                            Layers.convert_from_f32(value, weights, stored, tensor.size(), exec);
+                            try (Arena arena = Arena.ofConfined()) {
+                                MemorySegment value =
+                                        arena.allocate(tensor.size() * Float.BYTES, 64);
+                                fill(value, tensor, random);
+                                Layers.convert_from_f32(
+                                        value, weights, stored, tensor.size(), exec);
+                            }
                             return Tensor.frozen(name, weights, stored, shape);
                         },
                         exec);
+        model.setCheckpointing(checkpointing);
         adapter = Adapter.create(model, AdapterOptions.of(kind), 1);
         int[] tokens = random.ints((long) sequences * length, 0, config.vocabSize()).toArray();
         int[] targets = random.ints((long) sequences * length, 0, config.vocabSize()).toArray();
         int[] lengths = new int[sequences];
         Arrays.fill(lengths, length);
         batch = new Batches.Batch(sequences, length, tokens, targets, lengths, tokens.length);
+    }
+
+    private static void fill(MemorySegment value, Tensor tensor, SplittableRandom random) {
+        for (long i = 0; i < tensor.size(); i++) {
+            boolean norm = tensor.shape().length == 1;
+            float x = norm ? 1 : 0.02f * (float) random.nextGaussian();
+            value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
+        }
     }
 
     /** Takes one optimiser step and returns its wall-clock seconds. */

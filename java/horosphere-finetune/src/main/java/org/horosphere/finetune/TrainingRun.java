@@ -2,6 +2,7 @@ package org.horosphere.finetune;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
@@ -37,6 +38,8 @@ public final class TrainingRun {
 
     /** What {@link #finish} writes. */
     public static final String RESULTS = "results.json";
+
+    private static final String IDENTITY = "identity";
 
     private static final Pattern LEFT_BEHIND =
             Pattern.compile(
@@ -79,6 +82,7 @@ public final class TrainingRun {
     private final List<Dataset.Example> validation;
     private final Map<String, String> identity = new LinkedHashMap<>();
     private final TrainingState.Saved saved;
+    private final boolean ended;
     private final List<String> notes = new ArrayList<>();
     private volatile Trainer trainer;
     private volatile boolean stopped;
@@ -108,16 +112,19 @@ public final class TrainingRun {
         AtomicFiles.requireDirectory(directory);
         identify();
         Path state = directory.resolve(TrainingState.FILE);
+        Path results = directory.resolve(RESULTS);
+        ended = keeping.resume() && Files.exists(results);
+        if (ended) {
+            saved = null;
+            requireSame(results, identity(results));
+            return;
+        }
         if (!keeping.resume() || !Files.exists(state)) {
-            if (keeping.resume() && Files.exists(directory.resolve(RESULTS))) {
-                throw new CheckpointException(
-                        directory + ": the run there has ended, there is nothing to resume");
-            }
             saved = null;
             return;
         }
         saved = TrainingState.read(state);
-        requireSame(state, note("identity"));
+        requireSame(state, note(IDENTITY));
         String made = note("kernels");
         if (!made.equals(kernels())) {
             notes.add(
@@ -129,20 +136,24 @@ public final class TrainingRun {
         }
     }
 
-    /** Whether the run of a directory has ended. */
-    public static boolean hasEnded(Path directory) {
-        return Files.exists(directory.resolve(RESULTS));
+    /** Whether a run that is to be resumed has ended: {@link #results} is what came of it. */
+    public boolean hasEnded() {
+        return ended;
     }
 
     /** What {@link #finish} wrote. */
-    public static Map<String, Object> results(Path directory) {
-        Path file = directory.resolve(RESULTS);
+    public Map<String, Object> results() {
         Map<String, Object> results = new LinkedHashMap<>();
-        Json.read(file)
+        Json.read(directory.resolve(RESULTS))
                 .forEach(
                         (key, value) ->
                                 results.put(key, Json.MAPPER.convertValue(value, Object.class)));
         return results;
+    }
+
+    private static String identity(Path results) {
+        JsonNode identity = Json.read(results).get(IDENTITY);
+        return identity == null ? "{}" : identity.toString();
     }
 
     private void identify() {
@@ -153,6 +164,7 @@ public final class TrainingRun {
         if (adapterOptions.kind().isLowRank()) {
             identity.put("rank", Integer.toString(adapterOptions.rank()));
             identity.put("alpha", Double.toString(adapterOptions.alpha()));
+            identity.put("rslora", Boolean.toString(adapterOptions.rankStabilized()));
             identity.put("targets", String.join(",", new TreeSet<>(adapterOptions.targets())));
         }
         identity.put("curvature", Double.toString(adapterOptions.curvatureRadius()));
@@ -194,7 +206,7 @@ public final class TrainingRun {
                 (key, now) -> {
                     String was = then.get(key);
                     if (!now.equals(was)) {
-                        boolean hash = now.length() == 64;
+                        boolean hash = key.equals("model") || key.endsWith(" data");
                         differences.add(
                                 hash
                                         ? key + " is not the same"
@@ -204,7 +216,7 @@ public final class TrainingRun {
         if (!differences.isEmpty()) {
             throw new CheckpointException(
                     state
-                            + ": cannot resume, the checkpoint is of another run: "
+                            + ": cannot resume, it is of another run: "
                             + String.join("; ", differences));
         }
     }
@@ -235,8 +247,12 @@ public final class TrainingRun {
      * @param listener told the course, besides the files; may be null
      * @throws TrainingException if the loss stops being finite
      * @throws CheckpointException if something cannot be written; a checkpoint that is there stays
+     * @throws IllegalStateException if the run has ended
      */
     public Outcome run(Map<String, ?> configuration, Trainer.Listener listener) {
+        if (ended) {
+            throw new IllegalStateException(directory + ": the run has ended");
+        }
         Path standing = directory.toAbsolutePath().normalize();
         while (!Files.exists(standing)) {
             standing = standing.getParent();
@@ -330,11 +346,16 @@ public final class TrainingRun {
     private Map<String, String> notes(Metrics metrics) {
         try {
             return Map.of(
-                    "identity", Json.MAPPER.writeValueAsString(identity),
-                    "kernels", kernels(),
-                    "metrics_bytes", Long.toString(metrics.force()),
-                    "tokens", Long.toString(metrics.tokens()),
-                    "seconds", Double.toString(metrics.seconds()));
+                    IDENTITY,
+                    Json.MAPPER.writeValueAsString(identity),
+                    "kernels",
+                    kernels(),
+                    "metrics_bytes",
+                    Long.toString(metrics.force()),
+                    "tokens",
+                    Long.toString(metrics.tokens()),
+                    "seconds",
+                    Double.toString(metrics.seconds()));
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
         }
@@ -362,7 +383,9 @@ public final class TrainingRun {
 
     /** Marks the run as ended: writes {@link #RESULTS} and removes the checkpoint. */
     public void finish(Map<String, ?> results) {
-        AtomicFiles.writeJson(directory.resolve(RESULTS), Json.MAPPER.valueToTree(results));
+        Map<String, Object> all = new LinkedHashMap<>(results);
+        all.put(IDENTITY, identity);
+        AtomicFiles.writeJson(directory.resolve(RESULTS), Json.MAPPER.valueToTree(all));
         try {
             Files.deleteIfExists(directory.resolve(TrainingState.FILE));
         } catch (IOException e) {

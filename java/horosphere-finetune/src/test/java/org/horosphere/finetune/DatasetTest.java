@@ -64,6 +64,28 @@ class DatasetTest {
                         "{\"id\":1,\"original_text\":\"Why ?\",\"equation\":\"x=3*6\",\"ans\":18.0}",
                         new Dataset.Problem("Q: Why ?\nA:", " x=3*6 #### 18.0", "18.0")),
                 Arguments.of(
+                        "{\"ID\":\"c-1\",\"Body\":\"Jo had 5.\",\"Question\":\"How many left?\","
+                                + "\"Equation\":\"( 5.0 - 2.0 )\",\"Answer\":3.0}",
+                        new Dataset.Problem(
+                                "Q: Jo had 5. How many left?\nA:",
+                                " ( 5.0 - 2.0 ) #### 3.0",
+                                "3.0")),
+                Arguments.of(
+                        "{\"question\":\"How far?\",\"options\":[\"A)21\",\"B) 22 km\"],"
+                                + "\"rationale\":\"As is.\",\"correct\":\"B\"}",
+                        new Dataset.Problem(
+                                "Q: How far?\nAnswer choices: (A) 21 (B) 22 km\nA:",
+                                " As is. #### B",
+                                "B")),
+                Arguments.of(
+                        "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},"
+                                + "{\"role\":\"assistant\",\"content\":\"Yo\"}]}",
+                        new Dataset.Problem(
+                                "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+                                        + "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+                                "Yo<|im_end|>",
+                                "Yo")),
+                Arguments.of(
                         "{\"instruction\":\"Add.\",\"output\":\"5\"}",
                         new Dataset.Problem(
                                 "Below is an instruction that describes a task. Write a response"
@@ -323,5 +345,169 @@ class DatasetTest {
 
     private Path file(String name, String text) throws IOException {
         return Files.writeString(dir.resolve(name), text);
+    }
+
+    private static final List<Template.Message> CHAT =
+            List.of(
+                    new Template.Message("system", "Be brief."),
+                    new Template.Message("user", "Hi"),
+                    new Template.Message("assistant", "Yo"),
+                    new Template.Message("user", "Why?"),
+                    new Template.Message("assistant", "So."));
+
+    /** As transformers' apply_chat_template writes them, without BOS. */
+    static Stream<Arguments> chats() {
+        return Stream.of(
+                Arguments.of(
+                        Template.CHATML,
+                        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+                                + "<|im_start|>assistant\nYo<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
+                                + "<|im_start|>assistant\n",
+                        "So.<|im_end|>"),
+                Arguments.of(
+                        Template.LLAMA3,
+                        "<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+                                + "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+                                + "<|start_header_id|>assistant<|end_header_id|>\n\nYo<|eot_id|>"
+                                + "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
+                                + "<|start_header_id|>assistant<|end_header_id|>\n\n",
+                        "So.<|eot_id|>"),
+                Arguments.of(
+                        Template.GEMMA,
+                        "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n"
+                                + "<start_of_turn>model\nYo<end_of_turn>\n"
+                                + "<start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\n",
+                        "So.<end_of_turn>"),
+                Arguments.of(
+                        Template.LLAMA2,
+                        "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Yo </s><s>[INST] Why? [/INST]",
+                        " So. "));
+    }
+
+    @ParameterizedTest
+    @MethodSource("chats")
+    void turnsAreWrittenAsTheFamilyDoes(Template template, String prompt, String completion) {
+        assertEquals(new Template.Text(prompt, completion), template.chat(CHAT));
+    }
+
+    @Test
+    void aTemplateAppliesToQuestionsAndInstructions() {
+        assertEquals(
+                "<start_of_turn>user\nAdd.\n\nInput:\n2 3<end_of_turn>\n<start_of_turn>model\n",
+                Template.GEMMA.instruction("Add.", "2 3", "5").prompt());
+        assertTrue(
+                Template.ALPACA
+                        .question("Why?", "So.")
+                        .prompt()
+                        .endsWith("### Instruction:\nWhy?\n\n### Response:\n"));
+        assertEquals(Template.CHATML, Template.of(tokenizer), "no markers of another family");
+    }
+
+    @Test
+    void malformedConversationsAreRefused() throws IOException {
+        for (String messages :
+                List.of(
+                        "[]",
+                        "[{\"role\":\"user\",\"content\":\"a\"}]",
+                        "[{\"role\":\"assistant\",\"content\":\"a\"}]",
+                        "[{\"role\":\"user\"}]",
+                        "7",
+                        "[7]")) {
+            Path file =
+                    Files.writeString(dir.resolve("m.jsonl"), "{\"messages\":" + messages + "}");
+            DataException e =
+                    assertThrows(DataException.class, () -> Dataset.readProblems(file), messages);
+            assertTrue(e.getMessage().contains("m.jsonl:1: "), e.getMessage());
+        }
+    }
+
+    @Test
+    void csvIsRecords() throws IOException {
+        Path file =
+                Files.writeString(
+                        dir.resolve("a.csv"),
+                        "prompt,completion,answer\r\n\"say \"\"x\"\",\ntwice\",\" x\",\r\np2,c2,7\r\n");
+        assertEquals(
+                List.of(
+                        new Dataset.Problem("say \"x\",\ntwice", " x", " x"),
+                        new Dataset.Problem("p2", "c2", "7")),
+                Dataset.readProblems(file));
+        for (String bad :
+                List.of(
+                        "prompt,completion\na\n",
+                        "prompt,completion\n\"a,b\n",
+                        "prompt,prompt\na,b\n",
+                        "question,completion\na,b\n",
+                        "prompt,completion\n")) {
+            Files.writeString(file, bad);
+            DataException e =
+                    assertThrows(DataException.class, () -> Dataset.readProblems(file), bad);
+            assertTrue(e.getMessage().contains("a.csv"), e.getMessage());
+        }
+    }
+
+    @Test
+    void aRecordThatIsTooLongIsCutIfAskedFor() throws IOException {
+        Path file =
+                Files.writeString(
+                        dir.resolve("long.jsonl"),
+                        "{\"prompt\":\"1 2\",\"completion\":\" 3 4 5 6\"}");
+        Dataset whole =
+                Dataset.load(
+                        file,
+                        tokenizer,
+                        new Dataset.Format(100, Dataset.Loss.ALL, false, Template.AUTO));
+        int[] tokens = whole.examples().get(0).tokens();
+        Dataset cut =
+                Dataset.load(
+                        file,
+                        tokenizer,
+                        new Dataset.Format(6, Dataset.Loss.ALL, true, Template.AUTO));
+        assertArrayEquals(Arrays.copyOf(tokens, 6), cut.examples().get(0).tokens());
+        assertEquals(0, cut.dropped());
+        assertThrows(
+                DataException.class,
+                () -> Dataset.load(file, tokenizer, 6, Dataset.Loss.ALL),
+                "left out otherwise");
+    }
+
+    @Test
+    void packedExamplesFillSequencesAndPredictTheSameTokens() {
+        List<Dataset.Example> some =
+                List.of(
+                        new Dataset.Example(new int[] {0, 5, 6, 1}, new int[] {X, X, 6, 1}),
+                        new Dataset.Example(new int[] {0, 7, 1}, new int[] {0, 7, 1}),
+                        new Dataset.Example(new int[] {0, 8, 9, 1}, new int[] {X, X, 9, 1}));
+        List<Dataset.Example> packed = Dataset.pack(some, 8);
+        assertEquals(2, packed.size());
+        assertArrayEquals(new int[] {0, 5, 6, 1, 0, 7, 1}, packed.get(0).tokens());
+        assertArrayEquals(new int[] {X, X, 6, 1, X, 7, 1}, packed.get(0).labels());
+        assertArrayEquals(new int[] {0, 8, 9, 1}, packed.get(1).tokens());
+        assertEquals(
+                some.stream().mapToInt(Dataset.Example::targets).sum(),
+                packed.stream().mapToInt(Dataset.Example::targets).sum());
+        assertEquals(1, Dataset.pack(some, 11).size(), "they just fit");
+    }
+
+    @Test
+    void aCompletionThatEndsWithEosGetsNoSecondOne() {
+        String eos = tokenizer.decode(new int[] {tokenizer.eosId()}, false);
+        Dataset.Example plain =
+                Dataset.ofProblems(
+                                List.of(new Dataset.Problem("1", " 2", "2")),
+                                tokenizer,
+                                50,
+                                Dataset.Loss.ALL)
+                        .examples()
+                        .get(0);
+        Dataset.Example marked =
+                Dataset.ofProblems(
+                                List.of(new Dataset.Problem("1", " 2" + eos, "2")),
+                                tokenizer,
+                                50,
+                                Dataset.Loss.ALL)
+                        .examples()
+                        .get(0);
+        assertArrayEquals(plain.tokens(), marked.tokens());
     }
 }

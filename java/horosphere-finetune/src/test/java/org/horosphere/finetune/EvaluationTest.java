@@ -49,6 +49,35 @@ class EvaluationTest {
     }
 
     @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "A) 3 km, so B is right: #### B     | B  | true",
+                "#### (C) 5                         | C  | true",
+                "#### Because                       | B  | false",
+                "The answer is B.                   | B  | true",
+                "the correct answer is: (D)         | D  | true",
+                "(A) is wrong, so it is (E)         | E  | true",
+                "\\boxed{C} and not (D)              | C  | true",
+                "\\boxed{\\text{(A)}}               | A  | true",
+                "Therefore it is C                  | C  | true",
+                "I take option B                    | B  | true",
+                "A man walks                        | A  | false",
+                "''                                 | A  | false",
+                "The correct answer is answer2      | answer2   | true",
+                "answer1, not answer2               | answer2   | false",
+                "True, it says                      | true      | true",
+                "false                              | true      | false",
+                "the correct ending is Ending3      | ending3   | true",
+                "solution2                          | solution1 | false",
+                "option1                            | option1   | true",
+                "1                                  | answer1   | false",
+            })
+    void choices(String generated, String answer, boolean expected) {
+        assertEquals(expected, Evaluation.exactMatch(generated, answer));
+    }
+
+    @ParameterizedTest
     @CsvSource({"400,400,false", "400,1,false", "300,300,true"})
     void numbersTooLargeForADoubleNeverMatch(int digits, int expected, boolean match) {
         String answer = "9".repeat(expected);

@@ -41,9 +41,8 @@ class GoldenVerifierTest {
     void everyBuiltInCasePasses() {
         List<String> ids = new ArrayList<>();
         List<GoldenVerifier.Result> results = GoldenVerifier.verifyBuiltIn(ids::add);
-        assertEquals(56, ids.size());
+        assertEquals(64, ids.size());
         assertPasses(results);
-        assertTrue(results.stream().allMatch(GoldenVerifier.Result::ok));
     }
 
     @Test
@@ -66,12 +65,15 @@ class GoldenVerifierTest {
                         Set.of(
                                 "hyplora",
                                 "mixed_attention",
+                                "poincare.midpoint",
+                                "lorentz.centroid",
+                                "poincare.mobius_matvec",
                                 "poincare.mobius_add",
                                 "poincare.geodesic",
                                 "lorentz.expmap")),
                 checked.toString());
         for (GoldenVerifier.Result r : results) {
-            assertTrue(r.missing() || r.worst() <= 1 && r.cases() > 0, r.toString());
+            assertTrue(r.ok() && r.worst() <= 1 && r.cases() > 0, r.toString());
         }
     }
 

@@ -390,6 +390,33 @@ class LlamaTest {
     }
 
     @ParameterizedTest
+    @EnumSource(AdapterKind.class)
+    void checkpointingGivesTheSameBits(AdapterKind kind) {
+        List<float[]> results = new ArrayList<>();
+        for (boolean checkpointing : new boolean[] {false, true}) {
+            Case c = new Case(ModelConfig.Family.QWEN2, true, false);
+            Adapter adapter = Adapter.create(c.model, AdapterOptions.of(kind), 1);
+            for (Tensor tensor : adapter.parameters().tensors()) {
+                c.randomise(tensor.value(), tensor.size(), 0.1, 0.3);
+            }
+            c.model.setCheckpointing(checkpointing);
+            adapter.parameters().clearGradients();
+            adapter.beginStep(3);
+            float loss = (float) c.loss(1);
+            c.model.backward();
+            adapter.endStep();
+            results.add(new float[] {loss});
+            for (Tensor tensor : adapter.parameters().tensors()) {
+                results.add(Buffers.toArray(tensor.grad(), tensor.size()));
+            }
+        }
+        int half = results.size() / 2;
+        for (int i = 0; i < half; i++) {
+            assertArrayEquals(results.get(i), results.get(half + i));
+        }
+    }
+
+    @ParameterizedTest
     @EnumSource(ModelConfig.Family.class)
     void cachedDecodingEqualsTheWholeForwardPass(ModelConfig.Family family) {
         Case c = new Case(family, true, false);

@@ -264,7 +264,8 @@ class TrainingRunTest {
                                                     keeping(1, true),
                                                     step -> {}))
                             .getMessage();
-            assertTrue(other.endsWith("another run: training data is not the same"), other);
+            assertTrue(
+                    other.endsWith("it is of another run: training data is not the same"), other);
         } finally {
             data = whole;
         }
@@ -292,25 +293,34 @@ class TrainingRunTest {
     }
 
     @Test
-    void anEndedRunIsNotResumed() {
+    void anEndedRunIsNotTrainedAgain() {
         try (CausalLm lm = CausalLm.open(model, Exec.CPU)) {
-            TrainingRun run =
-                    new TrainingRun(
-                            lm,
-                            output,
-                            ADAPTER,
-                            options(2, 1e-2, 0),
-                            data.training(),
-                            List.of(),
-                            keeping(1, false));
+            TrainingRun run = ending(lm, 1e-2, false);
             run.run(Map.of(), null);
             run.finish(Map.of("loss", 1.5));
+            lm.detach();
+            assertFalse(Files.exists(output.resolve(TrainingState.FILE)));
+
+            TrainingRun again = ending(lm, 1e-2, true);
+            assertTrue(again.hasEnded());
+            assertEquals(1.5, again.results().get("loss"));
+            assertThrows(IllegalStateException.class, () -> again.run(Map.of(), null));
+            String other =
+                    assertThrows(CheckpointException.class, () -> ending(lm, 2e-2, true))
+                            .getMessage();
+            assertTrue(other.contains("lr is 0.02 and was 0.01"), other);
         }
-        assertFalse(Files.exists(output.resolve(TrainingState.FILE)));
-        assertEquals(Map.of("loss", 1.5), TrainingRun.results(output));
-        assertThrows(
-                CheckpointException.class,
-                () -> run(output, options(2, 1e-2, 0), keeping(1, true), step -> {}));
+    }
+
+    private TrainingRun ending(CausalLm lm, double rate, boolean resume) {
+        return new TrainingRun(
+                lm,
+                output,
+                ADAPTER,
+                options(2, rate, 0),
+                data.training(),
+                List.of(),
+                keeping(1, resume));
     }
 
     @Test

@@ -1,8 +1,6 @@
 package org.horosphere.finetune.inspect;
 
-import java.awt.BasicStroke;
 import java.awt.Color;
-import java.awt.Font;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -10,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import org.horosphere.finetune.report.Plots;
 import org.knowm.xchart.AnnotationText;
 import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
@@ -17,31 +16,14 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.internal.chartpart.Chart;
-import org.knowm.xchart.style.AxesChartStyler;
-import org.knowm.xchart.style.Styler;
-import org.knowm.xchart.style.markers.Marker;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** The report's charts; none needs a display. */
 final class Charts {
-    static final Color BLUE = new Color(0x2F6DB5);
-    static final Color ORANGE = new Color(0xD9822B);
-    private static final Color GREEN = new Color(0x3B8C5A);
-    private static final Color RED = new Color(0xB5433F);
-    private static final Color GREY = new Color(0xB9BFC7);
-    private static final Color INK = new Color(0x2B3138);
-    private static final int WIDTH = 760;
-    private static final int HEIGHT = 420;
     private static final int LABELLED = 14;
 
     /** A chart with the name of its file and what it shows. */
     record Figure(String file, String title, String caption, Chart<?, ?> chart) {}
-
-    static {
-        if (System.getProperty("java.awt.headless") == null) {
-            System.setProperty("java.awt.headless", "true");
-        }
-    }
 
     private Charts() {}
 
@@ -85,17 +67,17 @@ final class Charts {
                 modelCounts.add(c);
             }
         }
-        XYChart chart = chart("rank", "occurrences");
+        XYChart chart = Plots.chart("rank", "occurrences");
         chart.getStyler().setXAxisLogarithmic(true);
         chart.getStyler().setYAxisLogarithmic(true);
-        points(chart, "tokens", ranks, counts, BLUE, SeriesMarkers.CIRCLE, 5);
+        Plots.points(chart, "tokens", ranks, counts, Plots.BLUE, SeriesMarkers.CIRCLE, 5);
         if (modelRanks.size() > 1) {
-            line(
+            Plots.line(
                     chart,
                     String.format(Locale.ROOT, "power law, gamma %.2f", fit.gamma()),
                     modelRanks.stream().mapToDouble(v -> v).toArray(),
                     modelCounts.stream().mapToDouble(v -> v).toArray(),
-                    ORANGE);
+                    Plots.ORANGE);
         }
         return new Figure(
                 "rank-frequency",
@@ -105,18 +87,18 @@ final class Charts {
     }
 
     private static Figure normFrequency(TokenStudy.Result tokens) {
-        XYChart chart = chart("norm of the input embedding", "occurrences");
+        XYChart chart = Plots.chart("norm of the input embedding", "occurrences");
         chart.getStyler().setYAxisLogarithmic(true);
         double[] norms = tokens.tokens().stream().mapToDouble(TokenStudy.Token::norm).toArray();
         double[] counts = tokens.tokens().stream().mapToDouble(TokenStudy.Token::count).toArray();
-        points(chart, "token", norms, counts, GREY, SeriesMarkers.CIRCLE, 5);
+        Plots.points(chart, "token", norms, counts, Plots.GREY, SeriesMarkers.CIRCLE, 5);
         List<TokenStudy.Bin> bins = tokens.bins().stream().filter(b -> b.tokens() > 0).toList();
-        points(
+        Plots.points(
                 chart,
                 "mean of a norm bin",
                 bins.stream().mapToDouble(b -> (b.low() + b.high()) / 2).toArray(),
                 bins.stream().mapToDouble(TokenStudy.Bin::meanCount).toArray(),
-                ORANGE,
+                Plots.ORANGE,
                 SeriesMarkers.DIAMOND,
                 8);
         return new Figure(
@@ -128,19 +110,19 @@ final class Charts {
     }
 
     private static Figure blockNorms(List<StateStudy.Block> blocks) {
-        XYChart chart = chart("block (0 = embeddings)", "norm of the residual stream");
+        XYChart chart = Plots.chart("block (0 = embeddings)", "norm of the residual stream");
         double[] x = blocks.stream().mapToDouble(StateStudy.Block::block).toArray();
         double[] mean = blocks.stream().mapToDouble(StateStudy.Block::mean).toArray();
         double[] first = blocks.stream().mapToDouble(StateStudy.Block::first).toArray();
         double[] error = blocks.stream().mapToDouble(StateStudy.Block::deviation).toArray();
         chart.getStyler().setYAxisLogarithmic(spread(mean, first) > 50);
-        line(chart, "first token", x, first, GREY).setMarker(SeriesMarkers.DIAMOND);
+        Plots.line(chart, "first token", x, first, Plots.GREY).setMarker(SeriesMarkers.DIAMOND);
         XYSeries series =
                 chart.getStyler().isYAxisLogarithmic()
                         ? chart.addSeries("other tokens", x, mean)
                         : chart.addSeries("other tokens, ± deviation", x, mean, error);
-        series.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(BLUE);
-        series.setLineColor(BLUE);
+        series.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(Plots.BLUE);
+        series.setLineColor(Plots.BLUE);
         return new Figure(
                 "hidden-norms",
                 "Hidden states through the model",
@@ -169,13 +151,13 @@ final class Charts {
             kinds.computeIfAbsent(kind, k -> new TreeMap<>())
                     .put(Integer.parseInt(parts[2]), m.variation());
         }
-        XYChart chart = chart("block", "deviation of |x| / mean of |x|");
+        XYChart chart = Plots.chart("block", "deviation of |x| / mean of |x|");
         chart.getStyler().setYAxisMin(0.0);
-        Color[] colors = {BLUE, GREEN, RED, ORANGE};
+        Color[] colors = {Plots.BLUE, Plots.GREEN, Plots.RED, Plots.ORANGE};
         int next = 0;
         for (var kind : kinds.entrySet()) {
             XYSeries series =
-                    line(
+                    Plots.line(
                             chart,
                             kind.getKey(),
                             kind.getValue().keySet().stream().mapToDouble(i -> i).toArray(),
@@ -206,22 +188,22 @@ final class Charts {
         }
         CategoryChart chart =
                 new CategoryChartBuilder()
-                        .width(WIDTH)
-                        .height(HEIGHT)
+                        .width(Plots.WIDTH)
+                        .height(Plots.HEIGHT)
                         .yAxisTitle("delta_rel")
                         .build();
-        style(chart.getStyler());
+        Plots.style(chart.getStyler());
         chart.getStyler().setLegendVisible(false);
         chart.getStyler().setAvailableSpaceFill(0.5);
         chart.getStyler().setYAxisMin(0.0);
         boolean bars = study.spaces().size() > 1;
         chart.getStyler().setOverlapped(true);
         if (bars) {
-            chart.addSeries("data", names, data, dataErrors).setFillColor(ORANGE);
-            chart.addSeries("null models", names, means, errors).setFillColor(BLUE);
+            chart.addSeries("data", names, data, dataErrors).setFillColor(Plots.ORANGE);
+            chart.addSeries("null models", names, means, errors).setFillColor(Plots.BLUE);
         } else {
-            chart.addSeries("data", names, data).setFillColor(ORANGE);
-            chart.addSeries("null models", names, means).setFillColor(BLUE);
+            chart.addSeries("data", names, data).setFillColor(Plots.ORANGE);
+            chart.addSeries("null models", names, means).setFillColor(Plots.BLUE);
         }
         return new Figure(
                 "delta-" + number,
@@ -236,7 +218,7 @@ final class Charts {
     private static Figure disk(Inspection.Picture picture, int number) {
         XYChart chart =
                 new XYChartBuilder().width(620).height(640).xAxisTitle("").yAxisTitle("").build();
-        style(chart.getStyler());
+        Plots.style(chart.getStyler());
         chart.getStyler().setXAxisMin(-1.05).setXAxisMax(1.05).setYAxisMin(-1.05).setYAxisMax(1.05);
         chart.getStyler().setAxisTicksVisible(false);
         chart.getStyler().setPlotGridLinesVisible(false);
@@ -246,27 +228,27 @@ final class Charts {
             cos[i] = Math.cos(i * Math.PI / 90);
             sin[i] = Math.sin(i * Math.PI / 90);
         }
-        XYSeries rim = line(chart, "rim", cos, sin, GREY);
+        XYSeries rim = Plots.line(chart, "rim", cos, sin, Plots.GREY);
         rim.setShowInLegend(false);
         double[] x = picture.disk().x();
         double[] y = picture.disk().y();
         int split = picture.frequent();
         if (split > 0) {
-            points(
+            Plots.points(
                     chart,
                     "most frequent",
                     Arrays.copyOf(x, split),
                     Arrays.copyOf(y, split),
-                    BLUE,
+                    Plots.BLUE,
                     SeriesMarkers.CIRCLE,
                     7);
         }
-        points(
+        Plots.points(
                 chart,
                 split > 0 ? "rarest" : "points",
                 Arrays.copyOfRange(x, split, x.length),
                 Arrays.copyOfRange(y, split, y.length),
-                ORANGE,
+                Plots.ORANGE,
                 SeriesMarkers.DIAMOND,
                 7);
         for (int i = 0; i < x.length; i++) {
@@ -296,58 +278,5 @@ final class Charts {
         return stripped.length() <= 14 && stripped.matches("[\\p{Alnum}\\p{Punct}]+")
                 ? stripped
                 : "";
-    }
-
-    private static XYChart chart(String x, String y) {
-        XYChart chart =
-                new XYChartBuilder()
-                        .width(WIDTH)
-                        .height(HEIGHT)
-                        .xAxisTitle(x)
-                        .yAxisTitle(y)
-                        .build();
-        style(chart.getStyler());
-        return chart;
-    }
-
-    private static void style(AxesChartStyler styler) {
-        Font font = new Font(Font.SANS_SERIF, Font.PLAIN, 13);
-        styler.setLocale(Locale.ROOT);
-        styler.setBaseFont(font);
-        styler.setLegendFont(font);
-        styler.setAxisTitleFont(font);
-        styler.setAxisTickLabelsFont(font);
-        styler.setAnnotationTextFont(new Font(Font.SANS_SERIF, Font.PLAIN, 11));
-        styler.setChartFontColor(INK);
-        styler.setChartBackgroundColor(Color.WHITE);
-        styler.setPlotBackgroundColor(Color.WHITE);
-        styler.setPlotBorderVisible(false);
-        styler.setPlotGridLinesColor(new Color(0xE6E9ED));
-        styler.setLegendPosition(Styler.LegendPosition.OutsideS);
-        styler.setLegendLayout(Styler.LegendLayout.Horizontal);
-        styler.setLegendBorderColor(Color.WHITE);
-        styler.setErrorBarsColor(INK);
-    }
-
-    private static void points(
-            XYChart chart,
-            String name,
-            double[] x,
-            double[] y,
-            Color color,
-            Marker marker,
-            int size) {
-        XYSeries series = chart.addSeries(name, x, y);
-        series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
-        series.setMarker(marker).setMarkerColor(color);
-        chart.getStyler().setMarkerSize(size);
-    }
-
-    private static XYSeries line(XYChart chart, String name, double[] x, double[] y, Color color) {
-        XYSeries series = chart.addSeries(name, x, y);
-        series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
-        series.setMarker(SeriesMarkers.NONE).setMarkerColor(color);
-        series.setLineColor(color).setLineStyle(new BasicStroke(2));
-        return series;
     }
 }

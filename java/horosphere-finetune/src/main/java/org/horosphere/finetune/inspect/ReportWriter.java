@@ -1,47 +1,27 @@
 package org.horosphere.finetune.inspect;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
 import org.horosphere.finetune.AtomicFiles;
+import org.horosphere.finetune.report.Html;
+import org.horosphere.finetune.report.Table;
 import org.knowm.xchart.BitmapEncoder;
-import org.knowm.xchart.VectorGraphicsEncoder;
 
 /** Writes a report for people: text for a terminal, one HTML file, charts as SVG and PNG. */
 public final class ReportWriter {
-    private static final String STYLE =
-            """
-            body{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#2b3138;\
-            max-width:860px;margin:0 auto;padding:2rem 1.25rem 4rem;background:#fff}
-            h1{font-size:1.7rem;margin:0 0 .25rem}h2{font-size:1.2rem;margin:2.6rem 0 .6rem;\
-            padding-top:1rem;border-top:1px solid #e6e9ed}
-            .source{color:#67707a;margin:0 0 1.5rem;overflow-wrap:anywhere}
-            .verdict{border-left:4px solid #2f6db5;background:#f3f6fa;padding:.8rem 1.1rem;margin:.8rem 0}
-            .verdict b{display:block;margin-bottom:.2rem}
-            figure{margin:1.2rem 0}figure img{width:100%;height:auto;max-width:760px;display:block}
-            figure.square img{max-width:560px;margin:0 auto}
-            figcaption{color:#67707a;font-size:.9rem}
-            .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;margin:.8rem 0;\
-            font-variant-numeric:tabular-nums}
-            th,td{padding:.28rem .8rem .28rem 0;text-align:right;border-bottom:1px solid #eef0f3}
-            th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#67707a}
-            details{margin:.8rem 0}summary{cursor:pointer;color:#2f6db5}
-            """;
-
     private ReportWriter() {}
 
     /** The summary a terminal shows, at most 100 columns but for the verdicts. */
     public static String text(Inspection.Report r) {
         StringBuilder out = new StringBuilder();
         for (Table table : tables(r)) {
-            if (table.summary) {
+            if (table.summary()) {
                 out.append(table.text()).append('\n');
             }
         }
@@ -70,38 +50,32 @@ public final class ReportWriter {
     public static void html(Inspection.Report r, Path file) {
         List<Charts.Figure> figures = new ArrayList<>(Charts.of(r));
         StringBuilder out = new StringBuilder();
-        out.append("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">")
-                .append("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">")
-                .append("<title>Is this embedding space hyperbolic?</title>\n<style>\n")
-                .append(STYLE)
-                .append("</style>\n<h1>Is this embedding space hyperbolic?</h1>\n");
+        out.append(Html.head("Is this embedding space hyperbolic?"));
         out.append("<p class=\"source\">")
-                .append(escape(String.join(" · ", r.source())))
+                .append(Html.escape(String.join(" · ", r.source())))
                 .append(r.texts() > 0 ? " · " + r.texts() + " texts" : "")
                 .append("</p>\n");
         for (HyperbolicityStudy.Result study : r.hyperbolicity()) {
             out.append("<div class=\"verdict\"><b>")
-                    .append(escape(study.what()))
+                    .append(Html.escape(study.what()))
                     .append("</b>")
-                    .append(escape(study.verdict()))
+                    .append(Html.escape(study.verdict()))
                     .append("</div>\n");
         }
-        r.notes().forEach(note -> out.append("<p>Note: ").append(escape(note)).append("</p>\n"));
+        r.notes()
+                .forEach(
+                        note -> out.append("<p>Note: ").append(Html.escape(note)).append("</p>\n"));
         List<Table> tables = tables(r);
         for (Charts.Figure figure : figures) {
-            out.append("<h2>").append(escape(figure.title())).append("</h2>\n");
-            String square = figure.file().startsWith("disk") ? " class=\"square\"" : "";
-            out.append("<figure")
-                    .append(square)
-                    .append("><img alt=\"")
-                    .append(escape(figure.title()))
-                    .append("\" src=\"data:image/svg+xml;base64,")
-                    .append(Base64.getEncoder().encodeToString(svg(figure)))
-                    .append("\"><figcaption>")
-                    .append(escape(figure.caption()))
-                    .append("</figcaption></figure>\n");
+            out.append("<h2>").append(Html.escape(figure.title())).append("</h2>\n");
+            out.append(
+                    Html.figure(
+                            figure.title(),
+                            figure.caption(),
+                            figure.file().startsWith("disk"),
+                            figure.chart()));
             for (Table table : tables) {
-                if (table.figure.equals(figure.file())) {
+                if (table.figure().equals(figure.file())) {
                     out.append(table.html());
                 }
             }
@@ -124,7 +98,7 @@ public final class ReportWriter {
         try {
             Files.createDirectories(directory);
             for (Charts.Figure figure : Charts.of(r)) {
-                write(directory.resolve(figure.file() + ".svg"), svg(figure));
+                write(directory.resolve(figure.file() + ".svg"), Html.svg(figure.chart()));
                 write(
                         directory.resolve(figure.file() + ".png"),
                         BitmapEncoder.getBitmapBytes(
@@ -144,58 +118,6 @@ public final class ReportWriter {
                         channel.write(buffer);
                     }
                 });
-    }
-
-    private static byte[] svg(Charts.Figure figure) {
-        try {
-            ByteArrayOutputStream out = new ByteArrayOutputStream();
-            VectorGraphicsEncoder.saveVectorGraphic(
-                    figure.chart(), out, VectorGraphicsEncoder.VectorGraphicsFormat.SVG);
-            return out.toByteArray();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    /** Rows of text; the first row is the heading. */
-    private record Table(
-            String title, String figure, boolean summary, boolean folded, List<List<String>> rows) {
-        String text() {
-            int columns = rows.get(0).size();
-            int[] widths = new int[columns];
-            for (List<String> row : rows) {
-                for (int c = 0; c < columns; c++) {
-                    widths[c] = Math.max(widths[c], row.get(c).length());
-                }
-            }
-            StringBuilder out = new StringBuilder(title).append('\n');
-            for (List<String> row : rows) {
-                StringBuilder line = new StringBuilder(" ");
-                for (int c = 0; c < columns; c++) {
-                    String pad = " ".repeat(widths[c] - row.get(c).length());
-                    line.append(c == 0 ? " " + row.get(c) + pad : "  " + pad + row.get(c));
-                }
-                out.append(line.toString().stripTrailing()).append('\n');
-            }
-            return out.toString();
-        }
-
-        String html() {
-            StringBuilder out = new StringBuilder("<div class=\"wide\"><table>\n");
-            for (int i = 0; i < rows.size(); i++) {
-                String cell = i == 0 ? "th" : "td";
-                out.append("<tr>");
-                for (String value : rows.get(i)) {
-                    out.append('<').append(cell).append('>').append(escape(value));
-                    out.append("</").append(cell).append('>');
-                }
-                out.append("</tr>\n");
-            }
-            out.append("</table></div>\n");
-            return folded
-                    ? "<details><summary>" + escape(title) + "</summary>\n" + out + "</details>\n"
-                    : out.toString();
-        }
     }
 
     private static List<Table> tables(Inspection.Report r) {
@@ -228,28 +150,28 @@ public final class ReportWriter {
         rows.add(
                 List.of(
                         "maximum likelihood",
-                        number(f.exact().gamma(), 3),
+                        Html.number(f.exact().gamma(), 3),
                         range(f.interval().low(), f.interval().high(), 2),
                         range(f.intervalXmin().low(), f.intervalXmin().high(), 2),
                         Long.toString(f.exact().xmin()),
                         Integer.toString(f.exact().tail()),
-                        number(f.exact().distance(), 3)));
+                        Html.number(f.exact().distance(), 3)));
         rows.add(
                 List.of(
                         "as published (powerlaw 1.5)",
-                        number(f.published().gamma(), 3),
+                        Html.number(f.published().gamma(), 3),
                         "",
                         "",
                         Long.toString(f.published().xmin()),
                         Integer.toString(f.published().tail()),
-                        number(f.published().distance(), 3)));
+                        Html.number(f.published().distance(), 3)));
         for (PowerLaw.Comparison c : List.of(f.lognormal(), f.exponential())) {
             rows.add(
                     List.of(
                             "against " + c.alternative(),
                             c.verdict(),
-                            "log ratio " + number(c.logRatio(), 1),
-                            "p " + number(c.pValue(), 3),
+                            "log ratio " + Html.number(c.logRatio(), 1),
+                            "p " + Html.number(c.pValue(), 3),
                             "",
                             "",
                             ""));
@@ -270,12 +192,12 @@ public final class ReportWriter {
                     List.of(
                             rank.first() + " – " + rank.last(),
                             rank.mostCount() + " – " + rank.leastCount(),
-                            number(rank.meanNorm(), 4),
-                            number(rank.deviation(), 4)));
+                            Html.number(rank.meanNorm(), 4),
+                            Html.number(rank.deviation(), 4)));
         }
         return new Table(
                 "embedding norm by frequency rank (Spearman correlation of norm and frequency "
-                        + number(tokens.spearman(), 2)
+                        + Html.number(tokens.spearman(), 2)
                         + ")",
                 "norm-frequency",
                 true,
@@ -291,9 +213,9 @@ public final class ReportWriter {
                     List.of(
                             group.name(),
                             String.join(" ", group.words()),
-                            number(group.meanNorm(), 4),
+                            Html.number(group.meanNorm(), 4),
                             range(group.leastNorm(), group.mostNorm(), 3),
-                            number(group.meanCount(), 1)));
+                            Html.number(group.meanCount(), 1)));
         }
         return new Table(
                 "word groups, from general to particular", "norm-frequency", true, false, rows);
@@ -306,10 +228,10 @@ public final class ReportWriter {
             rows.add(
                     List.of(
                             Integer.toString(b.block()),
-                            number(b.mean(), 3),
-                            number(b.deviation(), 3),
+                            Html.number(b.mean(), 3),
+                            Html.number(b.deviation(), 3),
                             range(b.least(), b.most(), 2),
-                            number(b.first(), 3)));
+                            Html.number(b.first(), 3)));
         }
         return new Table("norm of the residual stream", "hidden-norms", false, true, rows);
     }
@@ -321,9 +243,9 @@ public final class ReportWriter {
             rows.add(
                     List.of(
                             m.module().replaceFirst("^model\\.layers\\.", ""),
-                            number(m.mean(), 3),
-                            number(m.variance(), 4),
-                            number(m.variation(), 3),
+                            Html.number(m.mean(), 3),
+                            Html.number(m.variance(), 4),
+                            Html.number(m.variation(), 3),
                             range(m.least(), m.most(), 2)));
         }
         return new Table(
@@ -340,8 +262,8 @@ public final class ReportWriter {
         rows.add(
                 List.of(
                         "this data",
-                        number(study.mean(), 3),
-                        number(study.deviation(), 3),
+                        Html.number(study.mean(), 3),
+                        Html.number(study.deviation(), 3),
                         "",
                         "",
                         ""));
@@ -349,18 +271,18 @@ public final class ReportWriter {
             rows.add(
                     List.of(
                             v.model().label(),
-                            number(v.mean(), 3),
-                            number(v.deviation(), 3),
+                            Html.number(v.mean(), 3),
+                            Html.number(v.deviation(), 3),
                             range(v.low(), v.high(), 3),
-                            v.model().isMatched() ? number(v.pLower(), 3) : "",
-                            v.model().isMatched() ? number(v.pHigher(), 3) : ""));
+                            v.model().isMatched() ? Html.number(v.pLower(), 3) : "",
+                            v.model().isMatched() ? Html.number(v.pHigher(), 3) : ""));
         }
         return new Table(
                 "delta-hyperbolicity of %s: %d spaces, effective dimension %s"
                         .formatted(
                                 study.what(),
                                 study.spaces().size(),
-                                number(study.effectiveDimension(), 1)),
+                                Html.number(study.effectiveDimension(), 1)),
                 figure,
                 true,
                 false,
@@ -383,32 +305,17 @@ public final class ReportWriter {
                     List.of(
                             m.name(),
                             Integer.toString(m.points()),
-                            number(m.deltaRel(), 4),
-                            number(m.sampledRel(), 4),
+                            Html.number(m.deltaRel(), 4),
+                            Html.number(m.sampledRel(), 4),
                             (m.points() > DeltaMeter.ALL_BASES ? "≤ " : "")
-                                    + number(m.upperRel(), 4),
-                            number(m.diameter(), 3),
-                            number(m.effectiveDimension(), 1)));
+                                    + Html.number(m.upperRel(), 4),
+                            Html.number(m.diameter(), 3),
+                            Html.number(m.effectiveDimension(), 1)));
         }
         return new Table("every space", figure, false, true, rows);
     }
 
-    private static String number(double value, int digits) {
-        if (Double.isNaN(value)) {
-            return "–";
-        }
-        String text = String.format(Locale.ROOT, "%." + digits + "f", value);
-        return text.matches("-0\\.?0*") ? text.substring(1) : text;
-    }
-
     private static String range(double low, double high, int digits) {
-        return number(low, digits) + " – " + number(high, digits);
-    }
-
-    private static String escape(String text) {
-        return text.replace("&", "&amp;")
-                .replace("<", "&lt;")
-                .replace(">", "&gt;")
-                .replace("\"", "&quot;");
+        return Html.number(low, digits) + " – " + Html.number(high, digits);
     }
 }

@@ -1,0 +1,684 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Operations on sets of points: weighted midpoints, Fréchet means, and the distances between all
+ * points of two sets, each with its vector-Jacobian product {@code *_vjp} (gradients of {@code
+ * sum(g * out)}; one that is not wanted is null).
+ *
+ * <p>Memory is native, the caller's and of one type, F32 or F64; arithmetic is in double or better,
+ * and exact up to the rim given the points as stored. Nothing is clamped. NaN stays in its row.
+ * Outputs must not overlap inputs. Bitwise the same for any number of threads; immutable and safe
+ * from any thread; nothing is allocated per call. Everything that does not fit is an {@link
+ * IllegalArgumentException} that names the argument.
+ *
+ * @param model what the coordinates of a point are
+ * @param curvature c of the ball and of the Klein model (curvature {@code -c}), K of the Lorentz
+ *     model (curvature {@code -1/K}); positive and finite
+ * @param exec where to run; the CPU
+ */
+public record HyperbolicSets(Model model, double curvature, Exec exec) {
+    /** Models of hyperbolic space. */
+    public enum Model {
+        /** The Poincaré ball: rows of dim numbers. */
+        POINCARE,
+        /**
+         * The hyperboloid: rows of dim + 1 numbers, time first. The time of a point is not read,
+         * and its gradient is 0.
+         */
+        LORENTZ,
+        /** The Klein model: rows of dim numbers. Midpoints only. */
+        KLEIN
+    }
+
+    private static final MethodHandle MIDPOINT =
+            Native.bind(
+                    "horo_midpoint",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS));
+    private static final MethodHandle MIDPOINT_VJP =
+            Native.bind(
+                    "horo_midpoint_vjp",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle CDIST =
+            Native.bind(
+                    "horo_cdist",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_INT,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS));
+    private static final MethodHandle CDIST_VJP =
+            Native.bind(
+                    "horo_cdist_vjp",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_INT,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle FRECHET =
+            Native.bind(
+                    "horo_frechet_mean",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_INT,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS));
+    private static final MethodHandle FRECHET_VJP =
+            Native.bind(
+                    "horo_frechet_mean_vjp",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_INT,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS));
+    private static final MethodHandle FRECHET_WORKSPACE =
+            Native.bind(
+                    "horo_frechet_workspace",
+                    FunctionDescriptor.of(
+                            JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, ADDRESS));
+
+    /** Checks the curvature. */
+    public HyperbolicSets {
+        if (model == null) {
+            throw new IllegalArgumentException("model: null");
+        }
+        Checks.requirePositive("curvature", curvature);
+        if (exec == null) {
+            throw new IllegalArgumentException("exec: null");
+        }
+    }
+
+    /** Sets of points of a ball. */
+    public static HyperbolicSets of(PoincareBall ball) {
+        return new HyperbolicSets(Model.POINCARE, ball.c(), ball.exec());
+    }
+
+    /** Sets of points of a hyperboloid. */
+    public static HyperbolicSets of(Lorentz lorentz) {
+        return new HyperbolicSets(Model.LORENTZ, lorentz.K(), lorentz.exec());
+    }
+
+    /** Numbers of a point of dimension {@code dim}. */
+    public long width(long dim) {
+        return model == Model.LORENTZ ? dim + 1 : dim;
+    }
+
+    /**
+     * Weighted midpoints: with the points' vectors X in Minkowski space and {@code S = sum_i w_i
+     * X_i} the point {@code S / |S|}: the gyromidpoint of the ball, the Einstein midpoint of the
+     * Klein model, the centroid of the hyperboloid. Weights may have any sign and scale; a row
+     * whose S is not timelike (all weights 0, say) is NaN.
+     *
+     * @param rows number of sets, 0 or more
+     * @param k points of a set, 1 or more
+     * @param dim dimension, 1 or more
+     * @param x (rows, k) points
+     * @param w (rows, k) weights; null for equal ones
+     * @param out (rows) points
+     */
+    public void midpoint(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment out) {
+        long width = width(dim);
+        midpoint(dtype, rows, k, dim, x, k * width, width, w, k, out, width);
+    }
+
+    /**
+     * {@link #midpoint(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment)} with
+     * distances in elements: from set to set (0: one set for all rows) and from point to point of
+     * x, from row to row of w (0: the same weights for all rows) and of out.
+     */
+    public void midpoint(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            long xRowStride,
+            long xPointStride,
+            MemorySegment w,
+            long wRowStride,
+            MemorySegment out,
+            long outStride) {
+        shape(dtype, rows, k, dim);
+        int bytes = dtype.bytes();
+        Checks.require("x", x, sets(rows, k, dim, xRowStride, xPointStride), bytes);
+        if (w != null) {
+            Checks.require("w", w, extent("w", rows, wRowStride, k), bytes);
+        }
+        Checks.requireWritable("out", out, extent("out", rows, outStride, width(dim)), bytes);
+        int status;
+        try {
+            status =
+                    (int)
+                            MIDPOINT.invokeExact(
+                                    model.ordinal(),
+                                    dtype.code(),
+                                    rows,
+                                    k,
+                                    dim,
+                                    x,
+                                    xRowStride,
+                                    xPointStride,
+                                    Checks.orNull(w),
+                                    wRowStride,
+                                    curvature,
+                                    out,
+                                    outStride,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * Gradients of {@link #midpoint}; any of the last three may be null.
+     *
+     * @param g (rows) cotangents, as wide as points
+     * @param g_x (rows, k) as x
+     * @param g_w (rows, k)
+     * @param g_curvature rows numbers
+     */
+    public void midpoint_vjp(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_w,
+            MemorySegment g_curvature) {
+        gradientOperands(dtype, rows, k, dim, x, w, g, g_x, g_w, g_curvature);
+        long width = width(dim);
+        int status;
+        try {
+            status =
+                    (int)
+                            MIDPOINT_VJP.invokeExact(
+                                    model.ordinal(),
+                                    dtype.code(),
+                                    rows,
+                                    k,
+                                    dim,
+                                    x,
+                                    k * width,
+                                    width,
+                                    Checks.orNull(w),
+                                    k,
+                                    curvature,
+                                    g,
+                                    width,
+                                    Checks.orNull(g_x),
+                                    k * width,
+                                    width,
+                                    Checks.orNull(g_w),
+                                    k,
+                                    Checks.orNull(g_curvature),
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * Fréchet means: the point of least {@code sum_i w_i dist(out, x_i)^2}, ball and hyperboloid.
+     * Midpoints with weights {@code w_i d_i/sinh(d_i)} are taken until the next would be at most
+     * {@code tolerance} radii away (d_i: the distance over the radius {@code 1/sqrt(c) = sqrt(K)}).
+     *
+     * @param w (rows, k) weights, 0 or more; null for equal ones
+     * @param tolerance positive; 1e-14 is about what rounding allows
+     * @param maxIterations 1 or more; sets a few radii wide take some tens
+     * @param out (rows) points
+     * @param variance rows numbers, {@code sum_i w_i dist^2 / sum_i w_i}; may be null
+     * @param iterations rows ints, how many midpoints were taken, -1 for a row that did not get
+     *     there; may be null
+     * @param workspace of {@link #frechetWorkspaceBytes}
+     */
+    public void frechet_mean(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            double tolerance,
+            int maxIterations,
+            MemorySegment out,
+            MemorySegment variance,
+            MemorySegment iterations,
+            MemorySegment workspace) {
+        shape(dtype, rows, k, dim);
+        long width = width(dim);
+        int bytes = dtype.bytes();
+        Checks.require("x", x, sets(rows, k, dim, k * width, width), bytes);
+        if (w != null) {
+            Checks.require("w", w, extent("w", rows, k, k), bytes);
+        }
+        Checks.requireWritable("out", out, extent("out", rows, width, width), bytes);
+        optional("variance", variance, rows, bytes);
+        optional("iterations", iterations, rows, Integer.BYTES);
+        Checks.requireWritable("workspace", workspace, 0, Double.BYTES);
+        Checks.requireDisjoint("workspace", workspace, "x", x);
+        Checks.requireDisjoint("workspace", workspace, "w", w);
+        Checks.requireDisjoint("workspace", workspace, "out", out);
+        Checks.requireDisjoint("variance", variance, "x", x);
+        Checks.requireDisjoint("variance", variance, "w", w);
+        Checks.requireDisjoint("variance", variance, "out", out);
+        Checks.requireDisjoint("workspace", workspace, "variance", variance);
+        int status;
+        try {
+            status =
+                    (int)
+                            FRECHET.invokeExact(
+                                    model.ordinal(),
+                                    dtype.code(),
+                                    rows,
+                                    k,
+                                    dim,
+                                    x,
+                                    k * width,
+                                    width,
+                                    Checks.orNull(w),
+                                    k,
+                                    curvature,
+                                    tolerance,
+                                    maxIterations,
+                                    out,
+                                    width,
+                                    Checks.orNull(variance),
+                                    Checks.orNull(iterations),
+                                    workspace,
+                                    workspace.byteSize(),
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * Gradients of the out of {@link #frechet_mean}, by the implicit function theorem: the mean is
+     * found again in double and the linear equation of the gradient solved by the same iteration.
+     *
+     * @param iterations rows ints, of both iterations together, -1 for a row that did not get
+     *     there; may be null
+     */
+    public void frechet_mean_vjp(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            double tolerance,
+            int maxIterations,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_w,
+            MemorySegment g_curvature,
+            MemorySegment iterations,
+            MemorySegment workspace) {
+        gradientOperands(dtype, rows, k, dim, x, w, g, g_x, g_w, g_curvature);
+        optional("iterations", iterations, rows, Integer.BYTES);
+        Checks.requireWritable("workspace", workspace, 0, Double.BYTES);
+        Checks.requireDisjoint("workspace", workspace, "x", x);
+        Checks.requireDisjoint("workspace", workspace, "w", w);
+        Checks.requireDisjoint("workspace", workspace, "g", g);
+        Checks.requireDisjoint("workspace", workspace, "g_x", g_x);
+        Checks.requireDisjoint("workspace", workspace, "g_w", g_w);
+        Checks.requireDisjoint("workspace", workspace, "g_curvature", g_curvature);
+        long width = width(dim);
+        int status;
+        try {
+            status =
+                    (int)
+                            FRECHET_VJP.invokeExact(
+                                    model.ordinal(),
+                                    dtype.code(),
+                                    rows,
+                                    k,
+                                    dim,
+                                    x,
+                                    k * width,
+                                    width,
+                                    Checks.orNull(w),
+                                    k,
+                                    curvature,
+                                    tolerance,
+                                    maxIterations,
+                                    g,
+                                    width,
+                                    Checks.orNull(g_x),
+                                    k * width,
+                                    width,
+                                    Checks.orNull(g_w),
+                                    k,
+                                    Checks.orNull(g_curvature),
+                                    Checks.orNull(iterations),
+                                    workspace,
+                                    workspace.byteSize(),
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /** Bytes of workspace of {@link #frechet_mean}, and of its gradient if {@code vjp}. */
+    public static long frechetWorkspaceBytes(long rows, long k, long dim, boolean vjp) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment bytes = arena.allocate(JAVA_LONG);
+            int status;
+            try {
+                status = (int) FRECHET_WORKSPACE.invokeExact(rows, k, dim, vjp ? 1 : 0, bytes);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return bytes.get(JAVA_LONG, 0);
+        }
+    }
+
+    /**
+     * {@code out[i,j] = dist(x_i, y_j)}, ball and hyperboloid. Differences are formed before they
+     * are squared, so close points are exact, and nothing larger than a tile is held.
+     *
+     * @param n points x, 0 or more
+     * @param m points y, 0 or more
+     * @param x (n) points
+     * @param y (m) points
+     * @param squared squares of the distances instead
+     * @param out (n, m)
+     */
+    public void cdist(
+            DType dtype,
+            long n,
+            long m,
+            long dim,
+            MemorySegment x,
+            MemorySegment y,
+            boolean squared,
+            MemorySegment out) {
+        cdist(dtype, n, m, dim, x, width(dim), y, width(dim), squared, out, m);
+    }
+
+    /** {@link #cdist} with distances in elements from row to row. */
+    public void cdist(
+            DType dtype,
+            long n,
+            long m,
+            long dim,
+            MemorySegment x,
+            long xStride,
+            MemorySegment y,
+            long yStride,
+            boolean squared,
+            MemorySegment out,
+            long outStride) {
+        pairs(dtype, n, m, dim);
+        int bytes = dtype.bytes();
+        Checks.require("x", x, extent("x", n, xStride, width(dim)), bytes);
+        Checks.require("y", y, extent("y", m, yStride, width(dim)), bytes);
+        Checks.requireWritable("out", out, m == 0 ? 0 : extent("out", n, outStride, m), bytes);
+        int status;
+        try {
+            status =
+                    (int)
+                            CDIST.invokeExact(
+                                    model.ordinal(),
+                                    dtype.code(),
+                                    n,
+                                    m,
+                                    dim,
+                                    x,
+                                    xStride,
+                                    y,
+                                    yStride,
+                                    curvature,
+                                    squared ? 1 : 0,
+                                    out,
+                                    outStride,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * Gradients of {@link #cdist}, zero where {@code x_i = y_j}; any of the last three may be null.
+     *
+     * @param g (n, m)
+     * @param g_x (n) as x
+     * @param g_y (m) as y
+     * @param g_curvature n numbers, each the sum over a row
+     */
+    public void cdist_vjp(
+            DType dtype,
+            long n,
+            long m,
+            long dim,
+            MemorySegment x,
+            MemorySegment y,
+            boolean squared,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_y,
+            MemorySegment g_curvature) {
+        pairs(dtype, n, m, dim);
+        int bytes = dtype.bytes();
+        long width = width(dim);
+        Checks.require("x", x, extent("x", n, width, width), bytes);
+        Checks.require("y", y, extent("y", m, width, width), bytes);
+        Checks.require("g", g, m == 0 ? 0 : extent("g", n, m, m), bytes);
+        optional("g_x", g_x, extent("g_x", n, width, width), bytes);
+        optional("g_y", g_y, extent("g_y", m, width, width), bytes);
+        optional("g_curvature", g_curvature, n, bytes);
+        int status;
+        try {
+            status =
+                    (int)
+                            CDIST_VJP.invokeExact(
+                                    model.ordinal(),
+                                    dtype.code(),
+                                    n,
+                                    m,
+                                    dim,
+                                    x,
+                                    width,
+                                    y,
+                                    width,
+                                    curvature,
+                                    squared ? 1 : 0,
+                                    g,
+                                    m,
+                                    Checks.orNull(g_x),
+                                    width,
+                                    Checks.orNull(g_y),
+                                    width,
+                                    Checks.orNull(g_curvature),
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    private static void shape(DType dtype, long rows, long k, long dim) {
+        Checks.requireFloating(dtype);
+        Operands.count(rows, "rows");
+        Checks.requireAtLeast("k", k, 1);
+        Checks.requireAtLeast("dim", dim, 1);
+        Operands.product(Operands.product(rows, k, "k"), dim + 1, "dim");
+    }
+
+    private static void pairs(DType dtype, long n, long m, long dim) {
+        Checks.requireFloating(dtype);
+        Operands.count(n, "n");
+        Operands.count(m, "m");
+        Checks.requireAtLeast("dim", dim, 1);
+        Operands.product(n, m, "m");
+    }
+
+    private void gradientOperands(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_w,
+            MemorySegment g_curvature) {
+        shape(dtype, rows, k, dim);
+        int bytes = dtype.bytes();
+        long width = width(dim);
+        long points = sets(rows, k, dim, k * width, width);
+        Checks.require("x", x, points, bytes);
+        if (w != null) {
+            Checks.require("w", w, rows * k, bytes);
+        }
+        Checks.require("g", g, extent("g", rows, width, width), bytes);
+        optional("g_x", g_x, points, bytes);
+        optional("g_w", g_w, rows * k, bytes);
+        optional("g_curvature", g_curvature, rows, bytes);
+    }
+
+    private long sets(long rows, long k, long dim, long rowStride, long pointStride) {
+        long set = extent("x", k, pointStride, width(dim));
+        return extent("x", rows, rowStride, set);
+    }
+
+    /** Elements from the first to the last of some rows. */
+    static long extent(String name, long rows, long stride, long width) {
+        Operands.count(stride, name);
+        return rows == 0 ? 0 : Operands.product(rows - 1, stride, name) + width;
+    }
+
+    static void optional(String name, MemorySegment segment, long elements, int bytes) {
+        if (segment != null) {
+            Checks.requireWritable(name, segment, elements, bytes);
+        }
+    }
+}

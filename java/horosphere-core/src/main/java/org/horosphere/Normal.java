@@ -1,0 +1,154 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Normal variates, and points of hyperbolic space distributed by a wrapped normal (Nagano et al., A
+ * Wrapped Normal Distribution on Hyperbolic Space, 2019). A variate is a function of a seed and a
+ * position (Philox4x32-10, Box and Muller): the same bits on every processor, for any number of
+ * threads and any cut into calls. Safe from any thread; memory is native and the caller's; nothing
+ * is allocated.
+ */
+public final class Normal {
+    private static final MethodHandle NORMAL =
+            Native.bind(
+                    "horo_normal",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS));
+
+    private Normal() {}
+
+    /**
+     * {@code out[i] = std z[offset + i]}, z the standard normal variates of the seed; both storage
+     * types round one sequence. {@code |z| <= 8.6}.
+     *
+     * @param exec where to run, the CPU
+     * @param dtype F32 or F64
+     * @param count 0 or more
+     * @param std standard deviation, 0 or more
+     * @param seed any; other seeds give independent sequences
+     * @param offset position of the first, 0 or more
+     * @param out count elements
+     * @throws IllegalArgumentException naming the argument that does not fit
+     */
+    public static void normal(
+            Exec exec,
+            DType dtype,
+            long count,
+            double std,
+            long seed,
+            long offset,
+            MemorySegment out) {
+        Checks.requireFloating(dtype);
+        Checks.requireAtLeast("count", count, 0);
+        if (!(std >= 0 && std < Double.POSITIVE_INFINITY)) {
+            throw new IllegalArgumentException(
+                    "std: " + std + ", expected a finite number of 0 or more");
+        }
+        if (offset < 0 || offset > Long.MAX_VALUE - count) {
+            throw new IllegalArgumentException(
+                    "offset: " + offset + ", expected 0 to 2^63 - 1 - count");
+        }
+        Checks.requireWritable("out", out, count, dtype == DType.F32 ? Float.BYTES : Double.BYTES);
+        int status;
+        try {
+            status =
+                    (int)
+                            NORMAL.invokeExact(
+                                    dtype.code(), count, std, seed, offset, out, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * Points {@code mean (+) expmap0(std z / 2)} of the ball: a normal tangent vector whose length
+     * in the metric is std |z|, z taken from the sequence at {@code offset} on, carried from the
+     * origin to the mean. Position of the next variate: {@code offset + rows * dim}.
+     *
+     * @param ball on the CPU
+     * @param dtype F32 or F64
+     * @param rows number of points
+     * @param dim coordinates of a point
+     * @param std standard deviation, 0 or more
+     * @param seed any
+     * @param offset position of the first variate
+     * @param mean (rows, dim)
+     * @param out (rows, dim); must not overlap mean
+     * @throws IllegalArgumentException naming the argument that does not fit
+     */
+    public static void wrapped_normal(
+            PoincareBall ball,
+            DType dtype,
+            long rows,
+            long dim,
+            double std,
+            long seed,
+            long offset,
+            MemorySegment mean,
+            MemorySegment out) {
+        requireRows(rows, dim);
+        Checks.requireDisjoint("out", out, "mean", mean);
+        normal(ball.exec(), dtype, Math.multiplyExact(rows, dim), std / 2, seed, offset, out);
+        ball.expmap0(dtype, rows, dim, out, out);
+        ball.mobius_add(dtype, rows, dim, mean, out, out);
+    }
+
+    /**
+     * Points of the Lorentz model: {@code mean (+) expmap0(std z)}, as in the ball.
+     *
+     * @param model on the CPU
+     * @param dtype F32 or F64
+     * @param rows number of points
+     * @param dim space coordinates of a point
+     * @param std standard deviation, 0 or more
+     * @param seed any
+     * @param offset position of the first variate
+     * @param mean (rows, dim + 1)
+     * @param noise (rows, dim), receives std z
+     * @param out (rows, dim + 1)
+     * @throws IllegalArgumentException naming the argument that does not fit; segments that overlap
+     */
+    public static void wrapped_normal(
+            Lorentz model,
+            DType dtype,
+            long rows,
+            long dim,
+            double std,
+            long seed,
+            long offset,
+            MemorySegment mean,
+            MemorySegment noise,
+            MemorySegment out) {
+        requireRows(rows, dim);
+        Checks.requireDisjoint("out", out, "mean", mean);
+        Checks.requireDisjoint("noise", noise, "mean", mean);
+        Checks.requireDisjoint("out", out, "noise", noise);
+        normal(model.exec(), dtype, Math.multiplyExact(rows, dim), std, seed, offset, noise);
+        model.expmap0(dtype, rows, dim, noise, out);
+        model.mobius_add(dtype, rows, dim, mean, out, out);
+    }
+
+    private static void requireRows(long rows, long dim) {
+        Checks.requireAtLeast("rows", rows, 0);
+        Checks.requireAtLeast("dim", dim, 1);
+        if (rows > (1L << 48) / dim) {
+            throw new IllegalArgumentException("rows: " + rows + ", expected rows * dim <= 2^48");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+package org.horosphere;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class HyperbolicSetsTest {
+    private static final DType F64 = DType.F64;
+    private final Arena arena = Arena.ofConfined();
+    private final PoincareBall ball = new PoincareBall(0.5);
+    private final HyperbolicSets sets = HyperbolicSets.of(ball);
+
+    @AfterEach
+    void close() {
+        arena.close();
+    }
+
+    private MemorySegment of(double... values) {
+        return Buffers.of(arena, F64, values);
+    }
+
+    private MemorySegment empty(long n) {
+        return Buffers.empty(arena, F64, n);
+    }
+
+    private double[] read(MemorySegment segment) {
+        return Buffers.read(segment, F64);
+    }
+
+    private MemorySegment points(int n, int dim) {
+        Random random = new Random(3);
+        return of(random.doubles((long) n * dim, -0.5, 0.5).toArray());
+    }
+
+    @Test
+    void opposite_points_meet_at_the_origin() {
+        MemorySegment out = empty(3);
+        sets.midpoint(F64, 1, 2, 3, of(0.5, -0.25, 1, -0.5, 0.25, -1), null, out);
+        assertArrayEquals(new double[3], read(out));
+    }
+
+    /** Halfway from the origin: tanh(artanh(n)/2). */
+    @Test
+    void the_midpoint_with_the_origin_is_at_half_the_distance() {
+        double n = Math.sqrt(0.5) * 1.25;
+        double want = Math.tanh(0.25 * Math.log((1 + n) / (1 - n))) / Math.sqrt(0.5);
+        MemorySegment workspace =
+                arena.allocate(HyperbolicSets.frechetWorkspaceBytes(1, 2, 1, true), 8);
+        MemorySegment out = empty(1);
+        MemorySegment variance = empty(1);
+        sets.midpoint(F64, 1, 2, 1, of(0, 1.25), of(1, 1), out);
+        assertEquals(want, read(out)[0], 2e-16);
+        sets.frechet_mean(
+                F64, 1, 2, 1, of(0, 1.25), of(1, 1), 1e-14, 100, out, variance, null, workspace);
+        assertEquals(want, read(out)[0], 2e-16);
+        double half = Math.log((1 + n) / (1 - n)) / Math.sqrt(0.5) / 2;
+        assertEquals(half * half, read(variance)[0], 1e-14);
+        MemorySegment iterations = arena.allocate(4, 4);
+        sets.frechet_mean(
+                F64, 1, 2, 1, of(0, 1.25), of(1, 2), 1e-14, 1, out, null, iterations, workspace);
+        assertEquals(-1, iterations.get(java.lang.foreign.ValueLayout.JAVA_INT, 0));
+    }
+
+    @ParameterizedTest
+    @EnumSource(HyperbolicSets.Model.class)
+    void gradients_are_the_slopes(HyperbolicSets.Model model) {
+        HyperbolicSets any = new HyperbolicSets(model, 0.5, Exec.CPU);
+        int width = (int) any.width(3);
+        double[] x = new Random(5).doubles(4L * width, -0.4, 0.4).toArray();
+        double[] w = {1, 0.5, 2, 0.25};
+        double[] g = new Random(6).doubles(width, -1, 1).toArray();
+        MemorySegment gx = empty(x.length);
+        MemorySegment gw = empty(4);
+        MemorySegment gc = empty(1);
+        any.midpoint_vjp(F64, 1, 4, 3, of(x), of(w), of(g), gx, gw, gc);
+        double h = 1e-6;
+        for (int i = 0; i < x.length; i++) {
+            double[] up = x.clone();
+            double[] down = x.clone();
+            up[i] += h;
+            down[i] -= h;
+            double slope = (value(any, up, w, g) - value(any, down, w, g)) / (2 * h);
+            assertEquals(slope, read(gx)[i], 1e-8, "x " + i);
+        }
+        double[] up = w.clone();
+        up[2] += h;
+        double[] down = w.clone();
+        down[2] -= h;
+        assertEquals((value(any, x, up, g) - value(any, x, down, g)) / (2 * h), read(gw)[2], 1e-8);
+        double slope =
+                (value(new HyperbolicSets(model, 0.5 + h, Exec.CPU), x, w, g)
+                                - value(new HyperbolicSets(model, 0.5 - h, Exec.CPU), x, w, g))
+                        / (2 * h);
+        assertEquals(slope, read(gc)[0], 1e-8);
+    }
+
+    private double value(HyperbolicSets any, double[] x, double[] w, double[] g) {
+        MemorySegment out = empty(g.length);
+        any.midpoint(F64, 1, 4, 3, of(x), of(w), out);
+        double sum = 0;
+        for (int i = 0; i < g.length; i++) {
+            sum += g[i] * read(out)[i];
+        }
+        return sum;
+    }
+
+    @Test
+    void one_set_serves_all_rows_of_weights() {
+        MemorySegment x = points(3, 2);
+        MemorySegment each = empty(2);
+        MemorySegment all = empty(4);
+        MemorySegment w = of(1, 2, 3, 3, 2, 1);
+        sets.midpoint(F64, 2, 3, 2, x, 0, 2, w, 3, all, 2);
+        sets.midpoint(F64, 1, 3, 2, x, of(3, 2, 1), each);
+        assertArrayEquals(read(each), new double[] {read(all)[2], read(all)[3]});
+    }
+
+    @Test
+    void cdist_is_dist_of_every_pair() {
+        int n = 5;
+        int m = 4;
+        int dim = 3;
+        MemorySegment x = points(n, dim);
+        MemorySegment y = of(new Random(9).doubles((long) m * dim, -0.5, 0.5).toArray());
+        MemorySegment out = empty((long) n * m);
+        MemorySegment squared = empty((long) n * m);
+        sets.cdist(F64, n, m, dim, x, y, false, out);
+        sets.cdist(F64, n, m, dim, x, y, true, squared);
+        MemorySegment one = empty(1);
+        for (int i = 0; i < n; i++) {
+            for (int j = 0; j < m; j++) {
+                ball.dist(F64, 1, dim, x.asSlice(8L * i * dim), y.asSlice(8L * j * dim), one);
+                double want = read(one)[0];
+                assertEquals(want, read(out)[i * m + j], 1e-15 * want); // each within 3 units
+                assertEquals(want * want, read(squared)[i * m + j], 2e-15 * want * want);
+            }
+        }
+        MemorySegment gx = empty((long) n * dim);
+        MemorySegment gy = empty((long) m * dim);
+        MemorySegment gc = empty(n);
+        double[] ones = new double[n * m];
+        java.util.Arrays.fill(ones, 1);
+        sets.cdist_vjp(F64, n, m, dim, x, y, false, of(ones), gx, gy, gc);
+        MemorySegment pair = empty(dim);
+        double sum = 0;
+        for (int j = 0; j < m; j++) {
+            ball.dist_vjp(F64, 1, dim, x, y.asSlice(8L * j * dim), of(1), pair, null, null);
+            sum += read(pair)[0];
+        }
+        assertEquals(sum, read(gx)[0], 1e-14);
+    }
+
+    @Test
+    void an_identity_matrix_leaves_points_alone() {
+        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(ball);
+        MemorySegment x = points(4, 2);
+        MemorySegment out = empty(8);
+        map.forward(F64, 4, 2, 2, x, of(1, 0, 0, 1), null, out);
+        assertArrayEquals(read(x), read(out), 2e-16);
+    }
+
+    @ParameterizedTest
+    @EnumSource(HyperbolicLinear.Operation.class)
+    void maps_have_the_slopes_they_say(HyperbolicLinear.Operation operation) {
+        HyperbolicLinear map = new HyperbolicLinear(operation, 0.75, Exec.CPU);
+        Random random = new Random(11);
+        int dim = 3;
+        int p = 2;
+        double[] x = random.doubles(2 * operation.width(dim), -0.5, 0.5).toArray();
+        double[] m = random.doubles(p * operation.columns(dim), -1, 1).toArray();
+        double[] bias = operation.hasBias() ? new double[] {0.25, -0.125} : null;
+        double[] g = random.doubles(2 * operation.outWidth(p), -1, 1).toArray();
+        MemorySegment gx = empty(x.length);
+        MemorySegment gm = empty(m.length);
+        MemorySegment gb = bias == null ? null : empty(p);
+        MemorySegment gc = empty(2);
+        map.vjp(
+                F64,
+                2,
+                dim,
+                p,
+                of(x),
+                of(m),
+                bias == null ? null : of(bias),
+                of(g),
+                gx,
+                gm,
+                gb,
+                gc,
+                arena.allocate(map.workspaceBytes(2, p), 8));
+        double h = 1e-6;
+        for (double[] values : new double[][] {x, m}) {
+            for (int i = 0; i < values.length; i++) {
+                double at = values[i];
+                values[i] = at + h;
+                double up = value(map, x, m, bias, g, dim, p);
+                values[i] = at - h;
+                double slope = (up - value(map, x, m, bias, g, dim, p)) / (2 * h);
+                values[i] = at;
+                assertEquals(slope, read(values == x ? gx : gm)[i], 1e-7, operation + " " + i);
+            }
+        }
+        if (bias != null) {
+            bias[1] += h;
+            double up = value(map, x, m, bias, g, dim, p);
+            bias[1] -= 2 * h;
+            double slope = (up - value(map, x, m, bias, g, dim, p)) / (2 * h);
+            bias[1] += h;
+            assertEquals(slope, read(gb)[1], 1e-7);
+        }
+        double slope =
+                (value(new HyperbolicLinear(operation, 0.75 + h, Exec.CPU), x, m, bias, g, dim, p)
+                                - value(
+                                        new HyperbolicLinear(operation, 0.75 - h, Exec.CPU),
+                                        x,
+                                        m,
+                                        bias,
+                                        g,
+                                        dim,
+                                        p))
+                        / (2 * h);
+        assertEquals(slope, read(gc)[0] + read(gc)[1], 1e-7);
+    }
+
+    private double value(
+            HyperbolicLinear map,
+            double[] x,
+            double[] m,
+            double[] bias,
+            double[] g,
+            int dim,
+            int p) {
+        MemorySegment out = empty(g.length);
+        map.forward(F64, 2, dim, p, of(x), of(m), bias == null ? null : of(bias), out);
+        double sum = 0;
+        for (int i = 0; i < g.length; i++) {
+            sum += g[i] * read(out)[i];
+        }
+        return sum;
+    }
+
+    @Test
+    void what_does_not_fit_is_named() {
+        MemorySegment x = points(4, 2);
+        MemorySegment out = empty(4);
+        refused("w", () -> sets.midpoint(F64, 2, 2, 2, x, of(1), out));
+        refused("x", () -> sets.midpoint(F64, 3, 2, 2, x, null, out));
+        refused("out", () -> sets.midpoint(F64, 2, 2, 2, x, null, empty(3)));
+        refused("out", () -> sets.midpoint(F64, 2, 2, 2, x, null, out.asReadOnly()));
+        refused("out", () -> sets.midpoint(F64, 2, 2, 2, x, null, x));
+        refused("x", () -> sets.midpoint(F64, 2, 2, 2, null, null, out));
+        refused(
+                "x",
+                () -> sets.midpoint(F64, 2, 2, 2, MemorySegment.ofArray(new double[8]), null, out));
+        refused("k", () -> sets.midpoint(F64, 2, 0, 2, x, null, out));
+        refused("dtype", () -> sets.midpoint(DType.BF16, 2, 2, 2, x, null, out));
+        refused("g", () -> sets.midpoint_vjp(F64, 2, 2, 2, x, null, of(1), out, null, null));
+        refused("m", () -> sets.cdist(F64, 2, -1, 2, x, x, false, out));
+        refused("out", () -> sets.cdist(F64, 2, 3, 2, x, x, false, out));
+        refused(
+                "workspace",
+                () -> sets.frechet_mean(F64, 2, 2, 2, x, null, 1e-9, 9, out, null, null, of(1)));
+        refused(
+                "tolerance",
+                () -> sets.frechet_mean(F64, 2, 2, 2, x, null, 0, 9, out, null, null, empty(9)));
+        refused("curvature", () -> new HyperbolicSets(HyperbolicSets.Model.KLEIN, 0, Exec.CPU));
+        refused(
+                "model",
+                () ->
+                        new HyperbolicSets(HyperbolicSets.Model.KLEIN, 1, Exec.CPU)
+                                .cdist(F64, 2, 2, 2, x, x, false, out));
+        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(ball);
+        refused("bias", () -> map.forward(F64, 2, 2, 2, x, x, of(1, 1), out));
+        refused("m", () -> map.forward(F64, 2, 2, 2, x, of(1), null, out));
+        refused("out", () -> map.forward(F64, 2, 2, 3, x, x, null, out));
+        refused(
+                "workspace",
+                () ->
+                        map.vjp(
+                                F64,
+                                2,
+                                2,
+                                2,
+                                x,
+                                of(1, 0, 0, 1),
+                                null,
+                                out,
+                                null,
+                                null,
+                                null,
+                                null,
+                                empty(1)));
+    }
+
+    private static void refused(String name, org.junit.jupiter.api.function.Executable call) {
+        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, call);
+        assertTrue(e.getMessage().startsWith(name + ":"), e.getMessage());
+    }
+}

@@ -1,0 +1,61 @@
+package org.horosphere.finetune;
+
+/**
+ * What a training step takes, in bytes. Sizes are those of the buffers that will be allocated, not
+ * a rule of thumb; the Java heap and the libraries' own scratch come on top, some 100 MiB.
+ *
+ * @param weights of the frozen model in memory of their own: not float32, or without a file
+ * @param mapped weights that are mapped files: the system can drop and read them again
+ * @param trained numbers with gradient, two moments of AdamW, and the copies that keep the best
+ *     state and write checkpoints
+ * @param activations of the model for the largest batch
+ * @param adapter activations of the adapter
+ * @param available memory when the estimate was made, the weights being loaded already
+ */
+public record MemoryEstimate(
+        long weights, long mapped, long trained, long activations, long adapter, long available) {
+    /** Values, gradients, two moments, the best state, and a checkpoint as it is written. */
+    private static final int COPIES = 4 + 1 + 3;
+
+    static MemoryEstimate of(Llama model, Adapter adapter, int sequences, int length) {
+        long tokens = (long) sequences * length;
+        long branches = 0;
+        for (LowRankBranch branch : adapter.branches().values()) {
+            branches += branch.activationBytes(tokens, model.exec());
+        }
+        long[] weights = model.weightBytes();
+        return new MemoryEstimate(
+                weights[0],
+                weights[1],
+                adapter.parameterCount() * Float.BYTES * COPIES,
+                model.activationBytes(sequences, length),
+                branches,
+                Memory.availableBytes());
+    }
+
+    /** What is still to be allocated. */
+    public long needed() {
+        return trained + activations + adapter;
+    }
+
+    /** All of it, the weights included. */
+    public long total() {
+        return weights + mapped + needed();
+    }
+
+    public boolean fits() {
+        return needed() <= available;
+    }
+
+    /** In a line. */
+    @Override
+    public String toString() {
+        return "memory: weights %s, activations %s, adapter and optimiser %s; %s more needed, %s available"
+                .formatted(
+                        Memory.text(weights + mapped),
+                        Memory.text(activations + adapter),
+                        Memory.text(trained),
+                        Memory.text(needed()),
+                        Memory.text(available));
+    }
+}

@@ -1,0 +1,105 @@
+// Rows of float or double read and written as vectors of doubles, and their sums. Included by files compiled
+// once per set only; everything here is static.
+#pragma once
+#include "cpu/lanes.h"
+#include "geometry/double_double.h"
+
+namespace horo {
+namespace HORO_ISA_NAMESPACE {
+namespace {
+
+constexpr int width = lanes<double>;
+using Doubles = Vec<double, width>;
+
+static inline Doubles load_doubles(const double* p) { return load<double, width>(p); }
+static inline Doubles load_doubles(const float* p) {
+    return __builtin_convertvector(load<float, width>(p), Doubles);
+}
+
+// Elements at .. at + width of `count`; those beyond are zero.
+static inline Doubles load_at(const double* p, int64_t at, int64_t count) {
+    if (at + width <= count) return load_doubles(p + at);
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << (count - at)) - 1), p + at);
+#else
+    Doubles v{};
+    for (int64_t l = 0; l < count - at; ++l) v[l] = p[at + l];
+    return v;
+#endif
+}
+static inline Doubles load_at(const float* p, int64_t at, int64_t count) {
+    if (at + width <= count) return load_doubles(p + at);
+#if defined(__AVX512F__)
+    const __m256 part = _mm256_maskz_loadu_ps(static_cast<__mmask8>((1u << (count - at)) - 1), p + at);
+    return (Doubles)_mm512_maskz_cvtps_pd(0xff, part);
+#else
+    Doubles v{};
+    for (int64_t l = 0; l < count - at; ++l) v[l] = static_cast<double>(p[at + l]);
+    return v;
+#endif
+}
+
+template <class T>
+static inline void store_at(T* p, int64_t at, int64_t count, Doubles v) {
+    T part[width];
+    if constexpr (sizeof(T) == 8)
+        std::memcpy(part, &v, sizeof part);
+    else
+        store<float, width>(part, __builtin_convertvector(v, Vec<float, width>));
+    std::memcpy(p + at, part, static_cast<size_t>(smaller(width, count - at)) * sizeof(T));
+}
+
+// a b + c, with one rounding where the machine has it.
+static inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__AVX2__)
+    return (Doubles)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+    return a * b + c;
+#endif
+}
+
+// A sum of products; exact: with the rounding errors carried along.
+template <bool exact>
+struct DotSum {
+    Doubles hi{}, lo{};
+
+    void add(Doubles a, Doubles b) {
+        if constexpr (exact) {
+            const horo::Sum<Doubles> p = two_product(a, b), s = two_sum(hi, p.hi);
+            hi = s.hi;
+            lo += s.lo + p.lo;
+        } else {
+            hi = multiply_add(a, b, hi);
+        }
+    }
+    // a (b + low)
+    void add(Doubles a, Doubles b, Doubles low) {
+        add(a, b);
+        if constexpr (exact) lo += a * low;
+    }
+    horo::Sum<double> total() const {
+        if constexpr (!exact) return {sum<double, width>(hi), 0.0};
+        horo::Sum<double> all{hi[0], sum<double, width>(lo)};
+        for (int l = 1; l < width; ++l) {
+            const horo::Sum<double> s = two_sum<double>(all.hi, hi[l]);
+            all = {s.hi, all.lo + s.lo};
+        }
+        return normalized<double>(all.hi, all.lo);
+    }
+};
+
+template <bool exact, class T>
+static inline horo::Sum<double> square_sum(const T* x, int64_t dim) {
+    DotSum<exact> xx;
+    for (int64_t j = 0; j < dim; j += width) {
+        const Doubles v = load_at(x, j, dim);
+        xx.add(v, v);
+    }
+    return xx.total();
+}
+
+}  // namespace
+}  // namespace HORO_ISA_NAMESPACE
+}  // namespace horo

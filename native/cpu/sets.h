@@ -1,0 +1,150 @@
+// Operations on sets of points: midpoints, pairwise distances.
+#pragma once
+#include <cstdint>
+
+#include "abi/exec.h"
+
+namespace horo {
+
+// Models of hyperbolic space, as HORO_POINCARE etc.
+enum Model { model_poincare, model_lorentz, model_klein };
+constexpr int models = 3;
+
+// (rows, k, dim) points and (rows, k) weights to (rows, dim). Pointers are to the storage type; w may be null
+// for equal weights, gradients may be null.
+struct MidpointTask {
+    int64_t rows, k, dim;
+    double curvature;
+    const void* x;
+    int64_t x_row, x_point;
+    const void* w;
+    int64_t w_row;
+    void* out;
+    int64_t out_row;
+    const void* g;
+    int64_t g_row;
+    void* g_x;
+    int64_t g_x_row, g_x_point;
+    void* g_w;
+    int64_t g_w_row;
+    void* g_curvature;
+};
+
+// What the Frechet mean adds to a MidpointTask.
+struct FrechetTask {
+    MidpointTask set;
+    double tolerance;
+    int32_t most;
+    void* variance;
+    int32_t* iterations;
+    double* workspace;  // frechet_width numbers per row
+};
+// The factors of the weights; for the gradient also its cotangent and the addend to that.
+constexpr int64_t frechet_width(int64_t k, int64_t dim, bool vjp) {
+    return k + (vjp ? 2 * ((dim + 15) & ~int64_t{7}) : 0);
+}
+
+// (rows, dim) points, a (p, dim) matrix and p biases to (rows, p).
+struct LinearTask {
+    int64_t rows, dim, p;
+    double curvature;
+    const void* x;
+    int64_t x_row;
+    const void* m;
+    int64_t m_row;
+    const void* bias;
+    void* out;
+    int64_t out_row;
+    const void* g;
+    int64_t g_row;
+    void* g_x;
+    int64_t g_x_row;
+    void* g_m;
+    int64_t g_m_row;
+    void* g_bias;
+    void* g_curvature;
+    double* cotangents;  // workspace: (rows, p), of the products
+    double* times;       // rows
+    double* partial;     // (chunks, 2, p), of |z| and of the bias
+};
+constexpr int64_t linear_chunk = 64;  // rows
+
+// In this order HORO_MOBIUS_MATVEC etc.
+constexpr int linear_operations = 7;
+struct LinearShape {
+    const char* name;
+    bool ambient_in, ambient_out, time_column, bias, normed;
+};
+
+struct PairsSide {
+    const void* points;
+    int64_t row, count;
+};
+
+// Distances of all x from all y; for the gradient, that of side x.
+struct PairsTask {
+    int64_t dim;
+    double curvature;
+    bool squared;
+    PairsSide x, y;
+    void* out;
+    int64_t out_row;
+    const void* g;
+    int64_t g_x, g_y;  // strides along x and along y
+    void* gradient;
+    int64_t gradient_row;
+    void* g_curvature;
+};
+constexpr int64_t pairs_tile = 64, pairs_columns = 512;
+
+struct PairsKernel {
+    // by model and storage type: the tile of rows at `row`, pairs_columns columns from `column` on
+    void (*forward[2][2])(const PairsTask& task, int64_t row, int64_t column);
+    void (*vjp[2][2])(const PairsTask& task, int64_t first, int64_t count);
+};
+
+struct SetKernel {
+    // rows [begin, end), by model and storage type
+    void (*midpoint[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
+    void (*midpoint_vjp[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
+    void (*frechet[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
+    void (*frechet_vjp[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
+};
+
+struct LinearKernel {
+    // by operation and storage type: one chunk of rows, and of its gradient; then matrix rows [begin, end)
+    void (*forward[linear_operations][2])(const LinearTask& task, int64_t chunk);
+    void (*vjp_rows[linear_operations][2])(const LinearTask& task, int64_t chunk);
+    void (*vjp_columns[linear_operations][2])(const LinearTask& task, int64_t begin, int64_t end);
+    LinearShape shape[linear_operations];
+};
+
+namespace scalar {
+extern const SetKernel set_kernel;
+extern const LinearKernel linear_kernel;
+extern const PairsKernel pairs_kernel;
+}  // namespace scalar
+namespace avx2 {
+extern const SetKernel set_kernel;
+extern const LinearKernel linear_kernel;
+extern const PairsKernel pairs_kernel;
+}  // namespace avx2
+namespace avx512 {
+extern const SetKernel set_kernel;
+extern const LinearKernel linear_kernel;
+extern const PairsKernel pairs_kernel;
+}  // namespace avx512
+
+void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, const horo_exec& exec);
+
+void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec);
+
+void cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec);
+void cdist_vjp(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec);
+
+const LinearShape& linear_shape(int32_t op);
+int64_t linear_workspace(int32_t op, int64_t rows, int64_t p);  // bytes
+void linear(int32_t op, int32_t dtype, const LinearTask& task, const horo_exec& exec);
+void linear_vjp(int32_t op, int32_t dtype, LinearTask task, double* workspace, const horo_exec& exec);
+
+}  // namespace horo

@@ -1,0 +1,193 @@
+// Weighted midpoints of sets of points. In every model the midpoint is the weighted sum of the points'
+// vectors in Minkowski space, S = (t, s) = sum_i w_i X_i, brought back to the model: the gyromidpoint of the
+// Poincare ball, the Einstein midpoint of the Klein model and the centroid of the hyperboloid are one point
+// (A. Ungar, "A Gyrovector Space Approach to Hyperbolic Geometry" (2009); M. Law et al., "Lorentzian Distance
+// Learning" (2019)).
+//
+// A model is a struct: `share`, what a point adds to S; `Mean`, what S becomes; `slopes`, the gradient of one
+// point. Far out |S|_L^2 = t^2 - s^2 loses twice the digits that the points lose, hence pairs of doubles. The
+// gradient is written on f = s - tau x, tau such that f vanishes when all points are one: the space part of S
+// orthogonal to the point in the Lorentz model, D(m - x) for a midpoint m = s/D in the others.
+#pragma once
+#include "geometry/double_double.h"
+
+namespace horo {
+
+// A point of a set: its factor, u x in s and its share of t.
+template <class V>
+struct SetShare {
+    Sum<V> lambda, u, time;
+};
+
+// What the gradient of one point is made of.
+template <class V>
+struct SetDots {
+    V xx, gf, ff, xf;
+};
+
+// g_x = g * along_g + f * along_f + x * along_x, and the gradients of the point's weight and of the
+// curvature.
+template <class V>
+struct SetSlopes {
+    V along_g, along_f, along_x, weight, curvature;
+};
+
+// How far a point is from the mean, for the Frechet mean: with d the distance over the radius, d^2, sinh(d),
+// cosh(d), factor = d / sinh(d), and for the gradient its slope by a measure of d: its gradient by the mean
+// is slope (along_f f + along_s s), that by the point slope (by_f f + by_x x), that by the curvature slope
+// by_curvature.
+template <class V>
+struct SetDistance {
+    V square, sinh, cosh, factor, slope, along_f, along_s, by_f, by_x, by_curvature;
+};
+
+// 1 - c |x|^2
+template <class V>
+HORO_HD Sum<V> long_gap(double c, Sum<V> xx) {
+    return exactly(V{} + 1.0) - exactly(V{} + c) * xx;
+}
+
+// The root of t^2 - c s^2 with the sign of t, so that weights of any sign give the point of the future cone.
+template <class V>
+HORO_HD Sum<V> minkowski_norm(double c, Sum<V> t, Sum<V> ss) {
+    const Sum<V> n = square_root(t * t - exactly(V{} + c) * ss);
+    return {choose<V>(t.hi < 0.0, -n.hi, n.hi), choose<V>(t.hi < 0.0, -n.lo, n.lo)};
+}
+
+namespace poincare {
+
+struct Midpoint {
+    static constexpr bool ambient = false, precise = false;
+
+    template <class V>
+    HORO_HD static SetShare<V> share(double c, Sum<V> xx, V w) {
+        const Sum<V> lambda = exactly(V{} + 2.0) / long_gap(c, xx);
+        const Sum<V> u = exactly(w) * lambda;
+        return {lambda, u, u - exactly(w)};
+    }
+    template <class V>
+    struct Mean {
+        double c;
+        Sum<V> d;  // the midpoint is s / d
+        V n;
+        HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_) {
+            const Sum<V> norm = minkowski_norm(c, t, ss);
+            d = t + norm;
+            n = norm.hi;
+        }
+        // how much of the precision of pairs of doubles tau has lost
+        HORO_HD V loss() const { return d.hi / n; }
+        HORO_HD V scale() const { return 1.0 / d.hi; }
+        HORO_HD V time() const { return V{}; }
+        HORO_HD Sum<V> tau(const SetShare<V>&) const { return d; }
+        HORO_HD SetSlopes<V> slopes(V, V gs, V w, const SetShare<V>& p, const SetDots<V>& dot) const {
+            (void)w;
+            const V i = 1.0 / d.hi, u = p.u.hi * i, lambda = p.lambda.hi;
+            const V q = gs * i / n;
+            const V e = lambda * i * i * (-dot.gf - 0.5 * c * q * dot.ff);
+            return {u, c * u * q, c * u * e * d.hi, e, 0.5 * u * (e * d.hi * dot.xx + q * dot.xf)};
+        }
+        // On S = sinh^2(d/2) = c|x - m|^2 / (a b), a = 2 / lambda, b = 2n / D the gap of the mean.
+        HORO_HD SetDistance<V> distance(V ss, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V i = 1.0 / d.hi, lambda = p.lambda.hi;
+            const V s = 0.25 * c * dot.ff * lambda * i / n;
+            const AsinhParts<V> h = asinh_parts<V>(s);
+            const V along = 0.5 * c * lambda / n;
+            return {4.0 * s * h.ratio * h.ratio,
+                    2.0 * square_root<V>(s) * h.root,
+                    1.0 + 2.0 * s,
+                    h.ratio / h.root,
+                    -0.5 * (h.difference + h.ratio / (h.root * h.root)) / h.root,
+                    along,
+                    c * s / n,
+                    -along,
+                    c * lambda * s,
+                    s * (1.0 / c + 0.5 * (ss * i / n + dot.xx * lambda))};
+        }
+        HORO_HD V unit() const { return V{} + 1.0 / c; }  // of squared distances
+    };
+};
+
+}  // namespace poincare
+
+namespace klein {
+
+struct Midpoint {
+    static constexpr bool ambient = false, precise = false;
+
+    template <class V>
+    HORO_HD static SetShare<V> share(double c, Sum<V> xx, V w) {
+        const Sum<V> gamma = exactly(V{} + 1.0) / square_root(long_gap(c, xx));
+        const Sum<V> u = exactly(w) * gamma;
+        return {gamma, u, u};
+    }
+    template <class V>
+    struct Mean {
+        double c;
+        Sum<V> d;
+        HORO_HD Mean(double c_, Sum<V> t, Sum<V>) : c(c_), d(t) {}
+        HORO_HD V loss() const { return V{} + 1.0; }
+        HORO_HD V scale() const { return 1.0 / d.hi; }
+        HORO_HD V time() const { return V{}; }
+        HORO_HD Sum<V> tau(const SetShare<V>&) const { return d; }
+        HORO_HD SetSlopes<V> slopes(V, V, V, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V i = 1.0 / d.hi, u = p.u.hi * i, gamma = p.lambda.hi;
+            const V e = -dot.gf * i;  // <g, x - m>
+            const V slope = u * gamma * gamma * e;
+            return {u, V{}, c * slope, gamma * e * i, 0.5 * slope * dot.xx};
+        }
+    };
+};
+
+}  // namespace klein
+
+namespace lorentz {
+
+struct Midpoint {
+    static constexpr bool ambient = true, precise = true;
+
+    template <class V>
+    HORO_HD static SetShare<V> share(double k, Sum<V> xx, V w) {
+        const Sum<V> x0 = square_root(exactly(V{} + k) + xx);
+        return {x0, exactly(w), exactly(w) * x0};
+    }
+    template <class V>
+    struct Mean {
+        double k;
+        Sum<V> t;
+        V n, q;  // the centroid is q S
+        HORO_HD Mean(double k_, Sum<V> t_, Sum<V> ss)
+            : k(k_), t(t_), n(minkowski_norm(1.0, t_, ss).hi), q(__builtin_sqrt(k_) / n) {}
+        HORO_HD V loss() const { return V{} + 1.0; }
+        HORO_HD V scale() const { return q; }
+        HORO_HD V time() const { return q * t.hi; }
+        HORO_HD Sum<V> tau(const SetShare<V>& p) const { return t / p.lambda; }
+        HORO_HD SetSlopes<V> slopes(V g0, V gs, V w, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V x0 = p.lambda.hi, m = w * q;
+            const V along = gs + g0 * t.hi, gamma = along / (n * n);
+            const V from = tau(p).hi;
+            return {m, m * gamma, m * g0 / x0, -q / from * (dot.gf + gamma * (from * dot.xf + dot.ff)),
+                    0.5 * m * (g0 / x0 - gamma * dot.xf / k)};
+        }
+        // On cosh(d) = -<M,X>_L / K, M = q S.
+        HORO_HD SetDistance<V> distance(V, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V w = (dot.xf * dot.xf + k * dot.ff) / (k * n * n);  // sinh^2(d)
+            const AsinhParts<V> h = asinh_parts<V>(w);
+            const V x0 = p.lambda.hi, m0 = q * t.hi, apart = x0 - m0;
+            return {w * h.ratio * h.ratio,
+                    square_root<V>(w),
+                    h.root,
+                    h.ratio,
+                    -h.difference * h.root,
+                    1.0 / (k * tau(p).hi),
+                    V{},
+                    -q / k,
+                    V{},
+                    (0.5 * apart * apart / (x0 * m0) - w / (1.0 + h.root)) / k};
+        }
+        HORO_HD V unit() const { return V{} + k; }
+    };
+};
+
+}  // namespace lorentz
+}  // namespace horo

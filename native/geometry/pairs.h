@@ -1,0 +1,100 @@
+// Distances between all points of two sets, in the same forms as poincare.dist and lorentz.dist but with one
+// sum per pair: everything else is a number of each point.
+//
+// A model is a struct: `Point`, the numbers of a point; `scale`, the factor its coordinates take before the
+// squared differences are summed; `Pair`, the distance and its gradient from two points and that sum.
+#pragma once
+#include "geometry/double_double.h"
+
+namespace horo {
+
+// The gradient of one distance by x is own * x + other * (y - x), x and y times their scale.
+template <class V>
+struct PairSlopes {
+    V own, other, curvature;
+};
+
+namespace poincare {
+
+struct PairDistance {
+    static constexpr bool ambient = false, scaled = false, precise = false;
+
+    template <class V>
+    struct Point {
+        V xx, a, inverse;  // |x|^2, a = 1 - c|x|^2, 1 / sqrt(a)
+    };
+    HORO_HD static Point<double> point(double c, Sum<double> xx) {
+        const Sum<double> p = two_product<double>(xx.hi, c);
+        const double a = ((1.0 - p.hi) - p.lo) - c * xx.lo;
+        return {xx.hi, a, 1.0 / square_root<double>(a)};
+    }
+    HORO_HD static double scale(double) { return 1.0; }
+
+    template <class V>
+    struct Pair {
+        double c;
+        Point<V> x, y;
+        V d, i, z;  // |y - x|, 1 / sqrt(a b), their product
+        AsinhParts<V> p;
+        HORO_HD Pair(double c_, const Point<V>& x_, const Point<V>& y_, V dd)
+            : c(c_),
+              x(x_),
+              y(y_),
+              d(square_root<V>(dd)),
+              i(x_.inverse * y_.inverse),
+              z(d * i),
+              p(asinh_parts<V>(c_ * z * z)) {}
+        HORO_HD V distance() const { return 2.0 * z * p.ratio; }
+        HORO_HD PairSlopes<V> slopes(V g) const {
+            const V e = g * i / p.root;
+            return {2.0 * c * e * d / x.a, choose<V>(d == 0.0, V{}, -2.0 * e / d),
+                    e * d * (x.xx / x.a + y.xx / y.a) - g * z * z * z * p.difference};
+        }
+    };
+};
+
+}  // namespace poincare
+
+namespace lorentz {
+
+// With u, v the directions of xs, ys and rho, sigma the distances from the origin over sqrt(K):
+// sinh^2(d/2) = (cosh(rho - sigma) - 1)/2 + |xs||ys||u - v|^2/(4K), where neither term cancels.
+struct PairDistance {
+    static constexpr bool ambient = true, scaled = true, precise = true;
+
+    template <class V>
+    struct Point {
+        V xx, low, norm, time;
+    };
+    HORO_HD static Point<double> point(double k, Sum<double> xx) {
+        return {xx.hi, xx.lo, square_root<double>(xx.hi), square_root<double>(k + xx.hi)};
+    }
+    HORO_HD static double scale(double norm) { return norm > 0 ? 1.0 / norm : 0.0; }
+
+    template <class V>
+    struct Pair {
+        double k;
+        Point<V> x, y;
+        V h, s, advance;  // sinh(rho - sigma), sinh^2(d/2), y0 - x0
+        AsinhParts<V> p;
+        HORO_HD Pair(double k_, const Point<V>& x_, const Point<V>& y_, V angle) : k(k_), x(x_), y(y_) {
+            const V further = (x.xx - y.xx) + (x.low - y.low);
+            h = choose<V>(further == 0.0, V{}, further / (x.norm * y.time + y.norm * x.time));
+            s = 0.5 * h * h / (1.0 + square_root<V>(1.0 + h * h)) + x.norm * y.norm * angle / (4.0 * k);
+            p = asinh_parts<V>(s);
+            advance = -further / (x.time + y.time);
+        }
+        HORO_HD V distance() const { return 2.0 * __builtin_sqrt(k) * (square_root<V>(s) * p.ratio); }
+        // The gradient of sinh^2(d/2) by xs is u sinh(rho - sigma) / (2 x0) - |ys| (v - u) / (2K).
+        HORO_HD PairSlopes<V> slopes(V g) const {
+            const V scaled_g = g * __builtin_sqrt(k), root = square_root<V>(s);
+            const V e = choose<V>(s == 0.0, V{}, scaled_g / (root * p.root));
+            return {0.5 * e * h / x.time, -0.5 * e * y.norm / k,
+                    scaled_g * root * s * p.difference / k +
+                        e * (advance * advance) / (4.0 * k * x.time * y.time)};
+        }
+    };
+};
+
+}  // namespace lorentz
+}  // namespace horo

@@ -1,0 +1,852 @@
+// Operations on sets of points and maps by a matrix, against their definitions in quadruple precision: every
+// result and gradient within 64 units of machine epsilon of its length plus its conditioning. Run once per
+// instruction set (HORO_ISA).
+#include <quadmath.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "horosphere/horo.h"
+
+namespace {
+
+using Quad = __float128;
+using Numbers = std::vector<Quad>;
+using Inputs = std::vector<Numbers>;  // the curvature last, one number
+
+Quad dot(const Quad* a, const Quad* b, size_t n) {
+    Quad s = 0;
+    for (size_t i = 0; i < n; ++i) s += a[i] * b[i];
+    return s;
+}
+Quad dot(const Numbers& a, const Numbers& b) { return dot(a.data(), b.data(), a.size()); }
+
+double length(const Numbers& a) { return static_cast<double>(sqrtq(dot(a, a))); }
+
+double distance(const Numbers& a, const Numbers& b) {
+    Numbers d(a.size());
+    for (size_t i = 0; i < a.size(); ++i) d[i] = a[i] - b[i];
+    const double n = length(d);
+    return n == n ? n : std::numeric_limits<double>::infinity();
+}
+
+template <class T>
+constexpr int32_t dtype = sizeof(T) == 4 ? HORO_F32 : HORO_F64;
+template <class T>
+constexpr double epsilon = std::numeric_limits<T>::epsilon();
+
+// ---- Definitions. Lorentz points are space parts.
+
+enum Model { poincare = HORO_POINCARE, lorentz = HORO_LORENTZ, klein = HORO_KLEIN };
+
+// The vector in Minkowski space, time first, with <X,X>_L = -K.
+Numbers lift(int model, const Quad* x, size_t dim, Quad curvature) {
+    Numbers v(dim + 1);
+    const Quad xx = dot(x, x, dim);
+    if (model == lorentz) {
+        v[0] = sqrtq(curvature + xx);
+        for (size_t i = 0; i < dim; ++i) v[i + 1] = x[i];
+    } else if (model == poincare) {
+        const Quad a = 1 - curvature * xx;
+        v[0] = (1 + curvature * xx) / a / sqrtq(curvature);
+        for (size_t i = 0; i < dim; ++i) v[i + 1] = 2 * x[i] / a;
+    } else {
+        const Quad gamma = 1 / sqrtq(1 - curvature * xx);
+        v[0] = gamma / sqrtq(curvature);
+        for (size_t i = 0; i < dim; ++i) v[i + 1] = gamma * x[i];
+    }
+    return v;
+}
+
+Quad minkowski(const Numbers& a, const Numbers& b) { return dot(a, b) - 2 * a[0] * b[0]; }
+
+Quad square_radius(int model, Quad curvature) { return model == lorentz ? curvature : 1 / curvature; }
+
+// A vector of the hyperboloid in the model's own coordinates.
+Numbers lower(int model, Numbers v, Quad curvature) {
+    const Quad root = sqrtq(square_radius(model, curvature));
+    if (model == lorentz) return v;
+    const Quad scale = model == poincare ? root / (root + v[0]) : root / v[0];
+    for (Quad& e : v) e *= scale;
+    return Numbers(v.begin() + 1, v.end());
+}
+
+Numbers weighted(int model, const Inputs& in, const Numbers& factor) {
+    const Numbers &x = in[0], &w = in[1];
+    const Quad c = in[2][0];
+    const size_t dim = x.size() / w.size();
+    Numbers s(dim + 1, 0);
+    for (size_t i = 0; i < w.size(); ++i) {
+        const Numbers v = lift(model, x.data() + i * dim, dim, c);
+        for (size_t j = 0; j <= dim; ++j) s[j] += w[i] * factor[i] * v[j];
+    }
+    const Quad n = sqrtq(square_radius(model, c) / -minkowski(s, s)) * (s[0] < 0 ? -1 : 1);
+    for (Quad& e : s) e *= n;
+    return s;
+}
+
+Numbers midpoint(int model, const Inputs& in) {
+    return lower(model, weighted(model, in, Numbers(in[1].size(), 1)), in[2][0]);
+}
+
+Quad dist(const Numbers& a, const Numbers& b, Quad k) {
+    Numbers d(a.size());
+    for (size_t i = 0; i < a.size(); ++i) d[i] = a[i] - b[i];
+    return 2 * sqrtq(k) * asinhq(sqrtq(fmaxq(minkowski(d, d), 0) / (4 * k)));
+}
+
+Numbers frechet_mean(int model, const Inputs& in) {
+    const Numbers& w = in[1];
+    const Quad c = in[2][0], k = square_radius(model, c);
+    const size_t dim = in[0].size() / w.size();
+    Numbers factor(w.size(), 1), mean, before;
+    for (int n = 0; n < 3000; ++n) {
+        mean = weighted(model, in, factor);
+        if (n > 0 && distance(mean, before) <= 1e-31 * length(mean)) break;
+        before = mean;
+        for (size_t i = 0; i < w.size(); ++i) {
+            const Quad d = dist(lift(model, in[0].data() + i * dim, dim, c), mean, k) / sqrtq(k);
+            factor[i] = d == 0 ? 1 : d / sinhq(d);
+        }
+    }
+    return lower(model, mean, c);
+}
+
+// One point by a matrix. in: x, m, bias, curvature
+Numbers linear(int op, const Inputs& in) {
+    const Numbers &x = in[0], &m = in[1], &bias = in[2];
+    const Quad c = in[3][0], root = sqrtq(c), xx = dot(x, x);
+    const size_t dim = x.size(), columns = op == HORO_LORENTZ_LINEAR ? dim + 1 : dim, p = m.size() / columns;
+    Numbers out(p);
+    if (op == HORO_MOBIUS_MATVEC) {
+        const Quad n = root * sqrtq(xx), scale = n == 0 ? 1 : atanhq(n) / n;
+        for (size_t k = 0; k < p; ++k) out[k] = scale * dot(&m[k * columns], x.data(), dim);
+        const Quad t = root * sqrtq(dot(out, out));
+        for (Quad& v : out) v *= t == 0 ? 1 : tanhq(t) / t;
+        return out;
+    }
+    const Quad x0 = sqrtq(c + xx);
+    for (size_t k = 0; k < p; ++k) {
+        const Quad* z = &m[k * columns];
+        if (op == HORO_LORENTZ_LINEAR) {
+            out[k] = z[0] * x0 + dot(z + 1, x.data(), dim) + bias[k];
+            continue;
+        }
+        const Quad n = sqrtq(dot(z, z, dim)), along = dot(z, x.data(), dim) / n;
+        if (op == HORO_LORENTZ_MLR || op == HORO_LORENTZ_DIST2PLANE) {
+            const Quad q = bias[k] / root;
+            out[k] = root * asinhq((coshq(q) * along - sinhq(q) * x0) / root);
+            if (op == HORO_LORENTZ_MLR) out[k] *= n;
+        } else {
+            const Quad lambda = 2 / (1 - c * xx), q = 2 * root * bias[k];
+            out[k] = asinhq(root * lambda * along * coshq(q) - (lambda - 1) * sinhq(q)) / root;
+            if (op != HORO_POINCARE_DIST2PLANE) out[k] *= 2 * n;
+        }
+    }
+    if (op == HORO_POINCARE_FC) {
+        for (Quad& v : out) v = sinhq(root * v) / root;
+        const Quad scale = 1 / (1 + sqrtq(1 + c * dot(out, out)));
+        for (Quad& v : out) v *= scale;
+    }
+    if (op == HORO_LORENTZ_LINEAR) out.insert(out.begin(), sqrtq(c + dot(out, out)));
+    return out;
+}
+
+// ---- Comparison
+
+using Reference = std::function<Numbers(const Inputs&)>;
+
+Inputs gradient(const Reference& f, Inputs in, const Numbers& g, double step = 1e-11) {
+    Inputs out = in;
+    for (size_t i = 0; i < in.size(); ++i)
+        for (size_t j = 0; j < in[i].size(); ++j) {
+            const Quad at = in[i][j], h = Quad(step) * (fabsq(at) > 1e-3 ? fabsq(at) : Quad(1e-3));
+            in[i][j] = at + h;
+            const Quad up = dot(g, f(in));
+            in[i][j] = at - h;
+            out[i][j] = (up - dot(g, f(in))) / (2 * h);
+            in[i][j] = at;
+        }
+    return out;
+}
+
+// The largest change of a result per relative change of the inputs, sampled.
+std::vector<double> conditioning(const std::function<Inputs(const Inputs&)>& f, const Inputs& in,
+                                 const Inputs& base) {
+    std::vector<double> worst(base.size(), 0);
+    std::mt19937 random(7);
+    for (int sample = 0; sample < 4; ++sample) {
+        Inputs moved = in;
+        for (Numbers& n : moved)
+            for (Quad& v : n) v *= 1 + Quad(random() % 2 ? 1e-9 : -1e-9);
+        const Inputs there = f(moved);
+        for (size_t i = 0; i < base.size(); ++i)
+            worst[i] = std::max(worst[i], distance(base[i], there[i]) / 1e-9);
+    }
+    return worst;
+}
+
+template <class T>
+void compare(const char* what, const char* tensor, const Numbers& got, const Numbers& want, double sens,
+             double doubt = 0) {
+    const double error = distance(got, want);
+    const double allowed =
+        64 * epsilon<T> * (length(want) + sens) + doubt + (sizeof(T) == 4 ? 1e-37 : 1e-300);
+    CHECK(error <= allowed, "%s %s %s: error %g, allowed %g, value %g", what, tensor,
+          sizeof(T) == 4 ? "f32" : "f64", error, allowed, length(want));
+}
+
+template <class T>
+void compare_all(const char* what, const Reference& f, const Inputs& in, const Numbers& g, const Numbers& out,
+                 const Inputs& gradients) {
+    static const char* const names[] = {"g_0", "g_1", "g_2", "g_3"};
+    const Numbers want = f(in);
+    compare<T>(what, "out", out, want,
+               conditioning([&](const Inputs& at) { return Inputs{f(at)}; }, in, {want})[0]);
+    const auto slopes = [&](const Inputs& at) { return gradient(f, at, g); };
+    const Inputs wanted = slopes(in);
+    const std::vector<double> sens = conditioning(slopes, in, wanted);
+    const Inputs coarser = gradient(f, in, g, 2e-11);
+    for (size_t i = 0; i < in.size(); ++i)
+        if (!gradients[i].empty() || in[i].empty()) {
+            const double doubt = distance(wanted[i], coarser[i]);  // of the differences themselves
+            compare<T>(what, names[i], gradients[i], wanted[i], sens[i], 8 * doubt);
+        }
+}
+
+std::mt19937 source(20261122);
+
+double gaussian() {
+    static std::normal_distribution<double> normal;
+    return normal(source);
+}
+
+template <class T>
+std::vector<T> random_numbers(size_t n, double size = 1) {
+    std::vector<T> v(n);
+    for (T& e : v) e = static_cast<T>(size * gaussian());
+    return v;
+}
+
+template <class T>
+Numbers quads(const std::vector<T>& v) {
+    return Numbers(v.begin(), v.end());
+}
+
+// A point as stored, at a distance of so many radii from the origin; a Lorentz point with a wrong time, which
+// is not read.
+template <class T>
+std::vector<T> random_point(int model, int64_t dim, double radii, double c) {
+    std::vector<double> v(dim);
+    double n = 0;
+    for (double& e : v) {
+        e = gaussian();
+        n += e * e;
+    }
+    const double r = model == lorentz    ? std::sinh(radii) * std::sqrt(c)
+                     : model == poincare ? std::tanh(radii / 2) / std::sqrt(c)
+                                         : std::tanh(radii) / std::sqrt(c);
+    std::vector<T> x;
+    if (model == lorentz) x.push_back(T(99));
+    for (double e : v) x.push_back(static_cast<T>(e / std::sqrt(n) * r));
+    return x;
+}
+
+template <class T>
+void append(std::vector<T>& to, const std::vector<T>& from) {
+    to.insert(to.end(), from.begin(), from.end());
+}
+
+// Rows of dim + 1 without their first number.
+template <class T>
+std::vector<T> space_parts(int model, const std::vector<T>& v, int64_t dim) {
+    if (model != lorentz) return v;
+    std::vector<T> out;
+    for (size_t i = 0; i < v.size(); i += dim + 1)
+        out.insert(out.end(), v.begin() + i + 1, v.begin() + i + 1 + dim);
+    return out;
+}
+
+const char* const model_names[] = {"poincare", "lorentz", "klein"};
+
+// ---- Sets
+
+template <class T>
+struct SetResult {
+    std::vector<T> out, g_x, g_w, g_c, variance;
+    std::vector<int32_t> iterations;
+};
+
+template <class T>
+SetResult<T> run_set(bool frechet, int model, int64_t rows, int64_t k, int64_t dim, double c,
+                     const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& g,
+                     const horo_exec* exec = nullptr) {
+    const int64_t width = model == lorentz ? dim + 1 : dim;
+    SetResult<T> r{std::vector<T>(rows * width), std::vector<T>(rows * k * width),
+                   std::vector<T>(rows * k),     std::vector<T>(rows),
+                   std::vector<T>(rows),         std::vector<int32_t>(rows)};
+    if (!frechet) {
+        CHECK(horo_midpoint(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
+                            r.out.data(), width, exec) == HORO_OK,
+              "%s", horo_last_error());
+        CHECK(horo_midpoint_vjp(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
+                                g.data(), width, r.g_x.data(), k * width, width, r.g_w.data(), k,
+                                r.g_c.data(), exec) == HORO_OK,
+              "%s", horo_last_error());
+        return r;
+    }
+    int64_t bytes = 0;
+    CHECK(horo_frechet_workspace(rows, k, dim, 1, &bytes) == HORO_OK);
+    std::vector<double> workspace(bytes / 8);
+    CHECK(horo_frechet_mean(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c, 1e-15,
+                            2000, r.out.data(), width, r.variance.data(), r.iterations.data(),
+                            workspace.data(), bytes, exec) == HORO_OK,
+          "%s", horo_last_error());
+    for (int32_t n : r.iterations) CHECK(n >= 1, "not converged");
+    CHECK(horo_frechet_mean_vjp(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
+                                1e-15, 2000, g.data(), width, r.g_x.data(), k * width, width, r.g_w.data(), k,
+                                r.g_c.data(), r.iterations.data(), workspace.data(), bytes, exec) == HORO_OK,
+          "%s", horo_last_error());
+    for (int32_t n : r.iterations) CHECK(n >= 1, "not converged");
+    return r;
+}
+
+template <class T>
+void set_values() {
+    struct Shape {
+        int64_t k, dim;
+        std::vector<double> radii;
+        std::vector<double> weights;
+    };
+    const double far = sizeof(T) == 4 ? 10 : 6;  // where the reference's digits and differences suffice
+    const std::vector<Shape> shapes = {
+        {1, 3, {2}, {0.7}},
+        {2, 5, {0.1, 3}, {0.5, 0.25}},
+        {3, 2, {5, 1, 0}, {1, 2, 0.125}},
+        {4, 9, {far, far, 1, 0.3}, {1, 1, 1, 1}},
+        {3, 4, {far, 2, 1}, {1, 0, 0}},
+        {3, 3, {0.2, 0.3, 0.1}, {2, -0.25, 1}},
+        {2, 3, {1, 2}, {-1, -2}},
+    };
+    for (int model : {poincare, lorentz, klein})
+        for (int frechet = 0; frechet < (model == klein ? 1 : 2); ++frechet)
+            for (const Shape& shape : shapes) {
+                if (frechet && (*std::min_element(shape.weights.begin(), shape.weights.end()) < 0 ||
+                                shape.radii[0] > 10))
+                    continue;
+                const double c = model == lorentz ? 1.75 : 0.5;
+                std::vector<T> x, w(shape.weights.begin(), shape.weights.end());
+                for (double radii : shape.radii)
+                    // the rim of the Klein model is twice as near
+                    append(x, random_point<T>(model, shape.dim, model == klein ? radii / 2 : radii, c));
+                const int64_t width = x.size() / shape.k;
+                const std::vector<T> g = random_numbers<T>(width);
+                const SetResult<T> r = run_set<T>(frechet, model, 1, shape.k, shape.dim, c, x, w, g);
+                const Inputs in = {quads(space_parts(model, x, shape.dim)), quads(w), {Quad(c)}};
+                const std::string name =
+                    std::string(model_names[model]) + (frechet ? " frechet_mean" : " midpoint") +
+                    " k=" + std::to_string(shape.k) + " dim=" + std::to_string(shape.dim);
+                compare_all<T>(
+                    name.c_str(),
+                    [&](const Inputs& at) { return frechet ? frechet_mean(model, at) : midpoint(model, at); },
+                    in, quads(g), quads(r.out),
+                    {quads(space_parts(model, r.g_x, shape.dim)), quads(r.g_w), quads(r.g_c)});
+            }
+}
+
+// Closed forms that need no reference.
+void set_properties() {
+    const double c = 0.8;
+    const int64_t dim = 7;
+    for (int frechet = 0; frechet < 2; ++frechet) {
+        std::vector<double> x = random_point<double>(poincare, dim, 3, c), g = random_numbers<double>(dim);
+        append(x, random_point<double>(poincare, dim, 1, c));
+        const std::vector<double> w = {0.4, 0.4};
+        const auto r = run_set<double>(frechet, poincare, 1, 2, dim, c, x, w, g);
+        std::vector<double> d(2);
+        CHECK(horo_cdist(HORO_POINCARE, HORO_F64, 1, 2, dim, r.out.data(), dim, x.data(), dim, c, 0, d.data(),
+                         2, nullptr) == HORO_OK);
+        CHECK(std::abs(d[0] - d[1]) <= 1e-14 * d[0], "equal weights: %.17g, %.17g", d[0], d[1]);
+        if (frechet) CHECK(std::abs(r.variance[0] - d[0] * d[0]) <= 1e-14 * r.variance[0]);
+
+        // The midpoint of moved points is the moved midpoint.
+        int32_t add = 0;
+        CHECK(horo_op_find("poincare.mobius_add", &add) == HORO_OK);
+        const auto moved = [&](const std::vector<double>& to, const std::vector<double>& points) {
+            std::vector<double> out(points.size());
+            CHECK(horo_row_op(add, HORO_F64, points.size() / dim, dim, to.data(), 0, points.data(), dim,
+                              nullptr, 0, nullptr, 0, out.data(), dim, nullptr, 0, nullptr, 0, nullptr, 0, c,
+                              0, 0, 0, 0, 0, nullptr) == HORO_OK);
+            return out;
+        };
+        append(x, random_point<double>(poincare, dim, 0.4, c));
+        const std::vector<double> three = {0.4, 0.1, 1.5}, to = random_point<double>(poincare, dim, 1.2, c);
+        const auto here = run_set<double>(frechet, poincare, 1, 3, dim, c, x, three, g);
+        const auto there = run_set<double>(frechet, poincare, 1, 3, dim, c, moved(to, x), three, g);
+        CHECK(distance(quads(moved(to, here.out)), quads(there.out)) <= 1e-14, "not equivariant");
+
+        // The scale of the weights does not matter.
+        const auto scaled = run_set<double>(frechet, poincare, 1, 3, dim, c, x, {4, 1, 15}, g);
+        CHECK(distance(quads(scaled.out), quads(here.out)) <= 1e-15, "not homogeneous");
+
+        // The hyperboloid gives the same point.
+        int32_t lift_op = 0;
+        CHECK(horo_op_find("poincare.to_lorentz", &lift_op) == HORO_OK);
+        const auto lifted = [&](const std::vector<double>& points) {
+            std::vector<double> out(points.size() / dim * (dim + 1));
+            CHECK(horo_row_op(lift_op, HORO_F64, points.size() / dim, dim, points.data(), dim, nullptr, 0,
+                              nullptr, 0, nullptr, 0, out.data(), dim + 1, nullptr, 0, nullptr, 0, nullptr, 0,
+                              c, 0, 0, 0, 0, 0, nullptr) == HORO_OK);
+            return out;
+        };
+        const auto above = run_set<double>(frechet, lorentz, 1, 3, dim, 1 / c, lifted(x), three,
+                                           random_numbers<double>(dim + 1));
+        const std::vector<double> want = lifted(here.out);
+        CHECK(distance(quads(above.out), quads(want)) <= 1e-13 * length(quads(want)), "models differ");
+    }
+    // One point is its own midpoint; weights that cancel have none.
+    const std::vector<double> x = random_point<double>(poincare, dim, 20, c), g = random_numbers<double>(dim);
+    const auto one = run_set<double>(false, poincare, 1, 1, dim, c, x, {3}, g);
+    CHECK(distance(quads(one.out), quads(x)) <= 1e-15);
+    CHECK(distance(quads(one.g_x), quads(g)) <= 1e-14, "identity's gradient");
+    CHECK(one.g_c[0] == 0 && one.g_w[0] == 0);
+    std::vector<double> twice = x;
+    append(twice, x);
+    const auto none = run_set<double>(false, poincare, 1, 2, dim, c, twice, {1, -1}, g);
+    CHECK(none.out[0] != none.out[0], "no midpoint: %g", none.out[0]);
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+// A batch gives what its rows give one by one, for any number of threads, NaN in one of them or not.
+template <class T>
+void set_batches() {
+    horo_exec* one_thread = nullptr;
+    CHECK(horo_exec_create(-1, 1, nullptr, &one_thread) == HORO_OK);
+    for (int model : {poincare, lorentz})
+        for (int frechet = 0; frechet < 2; ++frechet)
+            for (int64_t dim : {1, 3, 8, 17, 4101}) {
+                if (dim > 4000 && (frechet || model == lorentz)) continue;
+                const int64_t rows = dim > 4000 ? 3 : 41, k = 5, width = model == lorentz ? dim + 1 : dim;
+                const double c = 1.5;
+                std::vector<T> x, w, g = random_numbers<T>(rows * width);
+                for (int64_t i = 0; i < rows * k; ++i) {
+                    append(x, random_point<T>(model, dim, 0.1 + 0.3 * double(i % 7), c));
+                    w.push_back(T(0.1) + T(i % 3));
+                }
+                const auto all = run_set<T>(frechet, model, rows, k, dim, c, x, w, g);
+                const auto again = run_set<T>(frechet, model, rows, k, dim, c, x, w, g, one_thread);
+                CHECK(same_bits(all.out, again.out) && same_bits(all.g_x, again.g_x) &&
+                          same_bits(all.g_w, again.g_w) && same_bits(all.g_c, again.g_c),
+                      "threads change a bit");
+                const auto row = [&](const std::vector<T>& v, int64_t n) {
+                    return std::vector<T>(v.begin() + n, v.begin() + 2 * n);
+                };
+                const auto single =
+                    run_set<T>(frechet, model, 1, k, dim, c, row(x, k * width), row(w, k), row(g, width));
+                CHECK(same_bits(single.out, row(all.out, width)) &&
+                      same_bits(single.g_x, row(all.g_x, k * width)));
+                if (frechet) continue;
+                x[width - 1] = std::numeric_limits<T>::quiet_NaN();
+                const auto with_nan = run_set<T>(frechet, model, rows, k, dim, c, x, w, g);
+                CHECK(with_nan.out[0] != with_nan.out[0]);
+                CHECK(same_bits(std::vector<T>(with_nan.out.begin() + width, with_nan.out.end()),
+                                std::vector<T>(all.out.begin() + width, all.out.end())),
+                      "NaN left its row");
+            }
+    horo_exec_destroy(one_thread);
+}
+
+// ---- Distances
+
+template <class T>
+void pairs() {
+    for (int model : {poincare, lorentz})
+        for (int squared = 0; squared < 2; ++squared)
+            for (int64_t dim : {2, 3, 5}) {
+                const double c = model == lorentz ? 2.5 : 0.4;
+                const std::vector<double> radii = {0.2, 0, 3, 7};
+                std::vector<T> x, y;
+                for (double r : radii) append(x, random_point<T>(model, dim, r, c));
+                const int64_t width = x.size() / radii.size(), n = 4, m = 3;
+                for (int64_t j = 0; j < width; ++j) y.push_back(x[2 * width + j] * T(1.0009765625));  // close
+                append(y, random_point<T>(model, dim, 5, c));
+                for (int64_t j = 0; j < width; ++j) y.push_back(-x[2 * width + j]);
+                const std::vector<T> g = random_numbers<T>(n * m);
+                std::vector<T> out(n * m), g_x(x.size()), g_y(y.size()), g_c(n);
+                CHECK(horo_cdist(model, dtype<T>, n, m, dim, x.data(), width, y.data(), width, c, squared,
+                                 out.data(), m, nullptr) == HORO_OK,
+                      "%s", horo_last_error());
+                CHECK(horo_cdist_vjp(model, dtype<T>, n, m, dim, x.data(), width, y.data(), width, c, squared,
+                                     g.data(), m, g_x.data(), width, g_y.data(), width, g_c.data(),
+                                     nullptr) == HORO_OK,
+                      "%s", horo_last_error());
+                const std::vector<T> xs = space_parts(model, x, dim), ys = space_parts(model, y, dim);
+                Numbers slopes_y(ys.size(), 0);
+                for (int64_t i = 0; i < n; ++i) {
+                    const auto f = [&](const Inputs& at) {
+                        Numbers d(m);
+                        for (int64_t j = 0; j < m; ++j) {
+                            d[j] = dist(lift(model, at[0].data(), dim, at[2][0]),
+                                        lift(model, at[1].data() + j * dim, dim, at[2][0]),
+                                        square_radius(model, at[2][0]));
+                            if (squared) d[j] *= d[j];
+                        }
+                        return d;
+                    };
+                    const auto row = [&](const std::vector<T>& v, int64_t size) {
+                        return Numbers(v.begin() + i * size, v.begin() + (i + 1) * size);
+                    };
+                    const Inputs in = {row(xs, dim), quads(ys), {Quad(c)}};
+                    const std::string name =
+                        std::string(model_names[model]) + " cdist dim=" + std::to_string(dim);
+                    compare_all<T>(name.c_str(), f, in, row(g, m), row(out, m),
+                                   {row(space_parts(model, g_x, dim), dim), {}, {g_c[i]}});
+                    const Numbers part = gradient(f, in, row(g, m))[1];
+                    for (size_t j = 0; j < part.size(); ++j) slopes_y[j] += part[j];
+                }
+                const Numbers got = quads(space_parts(model, g_y, dim));
+                // summed over rows of different sizes: relative to the largest of them
+                CHECK(distance(got, slopes_y) <= (sizeof(T) == 4 ? 1e-6 : 1e-10) * (length(slopes_y) + 1),
+                      "%s g_y: %g of %g", model_names[model], distance(got, slopes_y), length(slopes_y));
+            }
+}
+
+// Against the row operation, over tile edges, strides, slices and threads.
+template <class T>
+void pair_batches() {
+    horo_exec* one_thread = nullptr;
+    CHECK(horo_exec_create(-1, 1, nullptr, &one_thread) == HORO_OK);
+    struct Shape {
+        int64_t n, m, dim;
+    };
+    for (int model : {poincare, lorentz})
+        for (const Shape s : {Shape{1, 1, 3}, {67, 5, 17}, {3, 601, 2}, {70, 66, 9}, {2, 3, 8203}}) {
+            const int64_t width = s.dim + (model == lorentz), stride = width + 2, out_stride = s.m + 1;
+            const double c = 0.9;
+            std::vector<T> x, y, repeated, g = random_numbers<T>(s.n * s.m);
+            for (int64_t i = 0; i < s.n; ++i) {
+                append(x, random_point<T>(model, s.dim, 0.2 * double(i % 20), c));
+                x.resize(x.size() + 2, T(7));
+            }
+            for (int64_t j = 0; j < s.m; ++j) {
+                append(y, random_point<T>(model, s.dim, 0.3 + 0.2 * double(j % 20), c));
+                y.resize(y.size() + 2, T(7));
+            }
+            std::vector<T> out(s.n * out_stride, T(-1)), again = out, row(s.m);
+            const auto run = [&](std::vector<T>& to, const horo_exec* exec) {
+                CHECK(horo_cdist(model, dtype<T>, s.n, s.m, s.dim, x.data(), stride, y.data(), stride, c, 0,
+                                 to.data(), out_stride, exec) == HORO_OK,
+                      "%s", horo_last_error());
+            };
+            run(out, nullptr);
+            run(again, one_thread);
+            CHECK(same_bits(out, again), "threads change a bit");
+            int32_t op = 0;
+            CHECK(horo_op_find(model == lorentz ? "lorentz.dist" : "poincare.dist", &op) == HORO_OK);
+            double worst = 0;
+            for (int64_t i = 0; i < s.n; ++i) {
+                CHECK(horo_row_op(op, dtype<T>, s.m, s.dim, x.data() + i * stride, 0, y.data(), stride,
+                                  nullptr, 0, nullptr, 0, row.data(), 1, nullptr, 0, nullptr, 0, nullptr, 0,
+                                  c, 0, 0, 0, 0, 0, nullptr) == HORO_OK);
+                for (int64_t j = 0; j < s.m; ++j)
+                    worst =
+                        std::max(worst, double(std::abs(out[i * out_stride + j] - row[j])) / double(row[j]));
+                CHECK(out[i * out_stride + s.m] == T(-1), "wrote past a row");
+            }
+            CHECK(worst <= 40 * epsilon<T>, "%s: %g eps from the row operation", model_names[model],
+                  worst / epsilon<T>);
+            std::vector<T> a(x.size()), b(y.size()), c1(s.n), a1 = a, b1 = b;
+            const auto slopes = [&](std::vector<T>& g_x, std::vector<T>& g_y, const horo_exec* exec) {
+                CHECK(horo_cdist_vjp(model, dtype<T>, s.n, s.m, s.dim, x.data(), stride, y.data(), stride, c,
+                                     0, g.data(), s.m, g_x.data(), stride, g_y.data(), stride, c1.data(),
+                                     exec) == HORO_OK,
+                      "%s", horo_last_error());
+            };
+            slopes(a, b, nullptr);
+            slopes(a1, b1, one_thread);
+            CHECK(same_bits(a, a1) && same_bits(b, b1), "threads change a bit");
+            // A point's gradient does not depend on its place in the batch.
+            std::vector<T> last(width), g_last(s.m);
+            std::copy(g.end() - s.m, g.end(), g_last.begin());
+            CHECK(horo_cdist_vjp(model, dtype<T>, 1, s.m, s.dim, x.data() + (s.n - 1) * stride, stride,
+                                 y.data(), stride, c, 0, g_last.data(), s.m, last.data(), width, nullptr, 0,
+                                 nullptr, nullptr) == HORO_OK);
+            CHECK(same_bits(last, std::vector<T>(a.end() - stride, a.end() - 2)), "depends on the batch");
+            // Equal points: exactly 0, and so are their gradients.
+            std::vector<T> zero(1, T(3)), g_zero(width, T(3)), unit(1, T(1));
+            CHECK(horo_cdist(model, dtype<T>, 1, 1, s.dim, x.data(), stride, x.data(), stride, c, 0,
+                             zero.data(), 1, nullptr) == HORO_OK);
+            CHECK(zero[0] == 0, "distance to itself: %g", double(zero[0]));
+            CHECK(horo_cdist_vjp(model, dtype<T>, 1, 1, s.dim, x.data(), stride, x.data(), stride, c, 0,
+                                 unit.data(), 1, g_zero.data(), width, nullptr, 0, nullptr,
+                                 nullptr) == HORO_OK);
+            CHECK(std::all_of(g_zero.begin(), g_zero.end(), [](T v) { return v == 0; }));
+        }
+    horo_exec_destroy(one_thread);
+}
+
+// ---- Maps by a matrix
+
+const char* const linear_names[] = {"mobius_matvec",  "poincare mlr", "poincare dist2plane", "poincare fc",
+                                    "lorentz linear", "lorentz mlr",  "lorentz dist2plane"};
+
+template <class T>
+struct LinearResult {
+    std::vector<T> out, g_x, g_m, g_bias, g_c;
+};
+
+template <class T>
+LinearResult<T> run_linear(int op, int64_t rows, int64_t dim, int64_t p, double c, const std::vector<T>& x,
+                           const std::vector<T>& m, const std::vector<T>& bias, const std::vector<T>& g,
+                           const horo_exec* exec = nullptr) {
+    const int64_t in = dim + (op >= HORO_LORENTZ_LINEAR), out = p + (op == HORO_LORENTZ_LINEAR);
+    const int64_t columns = dim + (op == HORO_LORENTZ_LINEAR);
+    LinearResult<T> r{std::vector<T>(rows * out), std::vector<T>(x.size()), std::vector<T>(m.size()),
+                      std::vector<T>(bias.size()), std::vector<T>(rows)};
+    const T* b = bias.empty() ? nullptr : bias.data();
+    CHECK(horo_linear(op, dtype<T>, rows, dim, p, x.data(), in, m.data(), columns, b, c, r.out.data(), out,
+                      exec) == HORO_OK,
+          "%s", horo_last_error());
+    int64_t bytes = 0;
+    CHECK(horo_linear_workspace(op, rows, p, &bytes) == HORO_OK);
+    std::vector<double> workspace(bytes / 8);
+    CHECK(horo_linear_vjp(op, dtype<T>, rows, dim, p, x.data(), in, m.data(), columns, b, c, g.data(), out,
+                          r.g_x.data(), in, r.g_m.data(), columns, b ? r.g_bias.data() : nullptr,
+                          r.g_c.data(), workspace.data(), bytes, exec) == HORO_OK,
+          "%s", horo_last_error());
+    return r;
+}
+
+template <class T>
+void linear_values() {
+    for (int op = 0; op <= HORO_LORENTZ_DIST2PLANE; ++op) {
+        const int model = op >= HORO_LORENTZ_LINEAR ? lorentz : poincare;
+        for (double radii : {0.0, 0.3, 2.0, sizeof(T) == 4 ? 9.0 : 12.0}) {
+            // a saturated layer, and the gradient by the curvature of what does not depend on it
+            if (op == HORO_POINCARE_FC && radii > 3) radii = 3;
+            const int64_t dim = 6, p = 3, columns = dim + (op == HORO_LORENTZ_LINEAR);
+            const double c = model == lorentz ? 1.5 : 0.6;
+            const std::vector<T> x = random_point<T>(model, dim, radii, c);
+            const std::vector<T> m = random_numbers<T>(p * columns, 0.4);
+            const std::vector<T> bias = random_numbers<T>(op == HORO_MOBIUS_MATVEC ? 0 : p, 0.3);
+            const std::vector<T> g = random_numbers<T>(p + (op == HORO_LORENTZ_LINEAR));
+            const auto r = run_linear<T>(op, 1, dim, p, c, x, m, bias, g);
+            Inputs gradients = {quads(space_parts(model, r.g_x, dim)), quads(r.g_m), quads(r.g_bias),
+                                quads(r.g_c)};
+            if (radii == 0) {
+                const double g_c = static_cast<double>(gradients[3][0]);
+                gradients[3].clear();
+                CHECK(op == HORO_LORENTZ_LINEAR || op == HORO_POINCARE_FC || std::abs(g_c) <= 64 * epsilon<T>,
+                      "%s at the origin: g_c %g", linear_names[op], g_c);
+            }
+            compare_all<T>(
+                linear_names[op], [&](const Inputs& at) { return linear(op, at); },
+                {quads(space_parts(model, x, dim)), quads(m), quads(bias), {Quad(c)}}, quads(g), quads(r.out),
+                gradients);
+        }
+    }
+}
+
+// Batches are their rows one by one, matrix gradients the sum over them; over tile edges and threads.
+template <class T>
+void linear_batches() {
+    horo_exec* one_thread = nullptr;
+    CHECK(horo_exec_create(-1, 1, nullptr, &one_thread) == HORO_OK);
+    struct Shape {
+        int64_t rows, dim, p;
+    };
+    for (int op = 0; op <= HORO_LORENTZ_DIST2PLANE; ++op)
+        for (const Shape s : {Shape{1, 1, 1}, {131, 5, 9}, {70, 33, 130}, {2, 2, 16500}}) {
+            const int model = op >= HORO_LORENTZ_LINEAR ? lorentz : poincare;
+            const double c = 1.2;
+            std::vector<T> x;
+            for (int64_t i = 0; i < s.rows; ++i)
+                append(x, random_point<T>(model, s.dim, 0.1 + 0.1 * double(i % 20), c));
+            const int64_t columns = s.dim + (op == HORO_LORENTZ_LINEAR),
+                          out = s.p + (op == HORO_LORENTZ_LINEAR);
+            const int64_t width = x.size() / s.rows;
+            const std::vector<T> m = random_numbers<T>(s.p * columns, 1 / std::sqrt(double(s.p)));
+            const std::vector<T> bias = random_numbers<T>(op == HORO_MOBIUS_MATVEC ? 0 : s.p, 0.1);
+            const std::vector<T> g = random_numbers<T>(s.rows * out);
+            const auto all = run_linear<T>(op, s.rows, s.dim, s.p, c, x, m, bias, g);
+            const auto again = run_linear<T>(op, s.rows, s.dim, s.p, c, x, m, bias, g, one_thread);
+            CHECK(same_bits(all.out, again.out) && same_bits(all.g_x, again.g_x) &&
+                      same_bits(all.g_m, again.g_m) && same_bits(all.g_bias, again.g_bias) &&
+                      same_bits(all.g_c, again.g_c),
+                  "threads change a bit");
+            Numbers g_m(m.size(), 0), g_bias(bias.size(), 0);
+            for (int64_t i = 0; i < s.rows; ++i) {
+                const auto row = [&](const std::vector<T>& v, int64_t n) {
+                    return std::vector<T>(v.begin() + i * n, v.begin() + (i + 1) * n);
+                };
+                const auto one = run_linear<T>(op, 1, s.dim, s.p, c, row(x, width), m, bias, row(g, out));
+                CHECK(same_bits(one.out, row(all.out, out)), "%s out of row %ld depends on the batch",
+                      linear_names[op], long(i));
+                CHECK(same_bits(one.g_x, row(all.g_x, width)) && one.g_c[0] == all.g_c[i],
+                      "%s gradient of row %ld depends on the batch", linear_names[op], long(i));
+                for (size_t j = 0; j < g_m.size(); ++j) g_m[j] += one.g_m[j];
+                for (size_t j = 0; j < g_bias.size(); ++j) g_bias[j] += one.g_bias[j];
+            }
+            CHECK(distance(quads(all.g_m), g_m) <= 8 * epsilon<T> * std::sqrt(double(s.rows)) * length(g_m),
+                  "%s g_m: %g of %g", linear_names[op], distance(quads(all.g_m), g_m), length(g_m));
+            CHECK(distance(quads(all.g_bias), g_bias) <=
+                      8 * epsilon<T> * std::sqrt(double(s.rows)) * length(g_bias),
+                  "%s g_bias", linear_names[op]);
+            if (s.rows < 2) continue;
+            std::vector<T> with_nan = x;
+            with_nan[width - 1] = std::numeric_limits<T>::quiet_NaN();
+            const auto marked = run_linear<T>(op, s.rows, s.dim, s.p, c, with_nan, m, bias, g);
+            CHECK(marked.out[out - 1] != marked.out[out - 1]);
+            CHECK(same_bits(std::vector<T>(marked.out.begin() + out, marked.out.end()),
+                            std::vector<T>(all.out.begin() + out, all.out.end())),
+                  "NaN left its row");
+        }
+    horo_exec_destroy(one_thread);
+}
+
+void linear_properties() {
+    const int64_t dim = 5, rows = 6;
+    const double c = 0.7;
+    std::vector<double> x, identity(dim * dim, 0), g = random_numbers<double>(rows * dim);
+    for (int64_t i = 0; i < rows; ++i) append(x, random_point<double>(poincare, dim, 4.0 * double(i), c));
+    for (int64_t i = 0; i < dim; ++i) identity[i * dim + i] = 1;
+    const auto same = run_linear<double>(HORO_MOBIUS_MATVEC, rows, dim, dim, c, x, identity, {}, g);
+    for (size_t i = 0; i < x.size(); ++i)
+        CHECK(std::abs(same.out[i] - x[i]) <= 4e-16, "identity: %.17g, %.17g", same.out[i], x[i]);
+
+    // The other side of the hyperplanes: normals turned, biases negated.
+    for (int op : {HORO_POINCARE_MLR, HORO_POINCARE_DIST2PLANE, HORO_LORENTZ_MLR, HORO_LORENTZ_DIST2PLANE}) {
+        const int model = op >= HORO_LORENTZ_LINEAR ? lorentz : poincare;
+        std::vector<double> points;
+        for (int64_t i = 0; i < rows; ++i) append(points, random_point<double>(model, dim, double(i), c));
+        std::vector<double> z = random_numbers<double>(3 * dim), r = random_numbers<double>(3, 0.3);
+        const std::vector<double> cot(rows * 3, 1);
+        const auto one = run_linear<double>(op, rows, dim, 3, c, points, z, r, cot);
+        for (double& v : z) v = -v;
+        for (double& v : r) v = -v;
+        const auto other = run_linear<double>(op, rows, dim, 3, c, points, z, r, cot);
+        for (size_t i = 0; i < one.out.size(); ++i)
+            CHECK(one.out[i] == -other.out[i], "%s: %.17g, %.17g", linear_names[op], one.out[i],
+                  other.out[i]);
+        // without a normal there is no hyperplane: 0, and no NaN
+        const std::vector<double> nothing(3 * dim, 0);
+        const auto zero =
+            run_linear<double>(op, rows, dim, 3, c, points, nothing, std::vector<double>(3, 0), cot);
+        for (double v : zero.out) CHECK(v == 0);
+        for (double v : zero.g_x) CHECK(v == 0);
+    }
+    // The signed distance to a hyperplane is the distance to its nearest point, on the ray of the normal.
+    std::vector<double> normal(dim, 0), at(dim, 0), foot(dim, 0), d(1);
+    normal[0] = 2;
+    at[0] = std::tanh(1.5 * std::sqrt(c)) / std::sqrt(c);
+    foot[0] = std::tanh(0.5 * std::sqrt(c)) / std::sqrt(c);
+    const auto plane = run_linear<double>(HORO_POINCARE_DIST2PLANE, 1, dim, 1, c, at, normal, {0.5}, {1});
+    CHECK(horo_cdist(HORO_POINCARE, HORO_F64, 1, 1, dim, at.data(), dim, foot.data(), dim, c, 0, d.data(), 1,
+                     nullptr) == HORO_OK);
+    CHECK(std::abs(plane.out[0] - d[0]) <= 1e-15 * d[0] && std::abs(d[0] - 2) <= 1e-14, "%.17g, %.17g",
+          plane.out[0], d[0]);
+}
+
+// ---- Arguments
+
+bool refused(int32_t status, const char* named) {
+    return status == HORO_INVALID_ARGUMENT && std::strstr(horo_last_error(), named) == horo_last_error();
+}
+
+void refusals() {
+    std::vector<double> x(64, 0.1), w(16, 1), out(64, 0), g(64, 1), work(512);
+    const auto mid = [&](int32_t model, int32_t type, int64_t rows, int64_t k, int64_t dim,
+                         const void* points, double c, void* to) {
+        return horo_midpoint(model, type, rows, k, dim, points, k * dim, dim, w.data(), k, c, to, dim,
+                             nullptr);
+    };
+    CHECK(mid(HORO_POINCARE, HORO_F64, 0, 2, 3, nullptr, 1, nullptr) == HORO_OK);
+    CHECK(refused(mid(3, HORO_F64, 2, 2, 3, x.data(), 1, out.data()), "model"));
+    CHECK(refused(mid(0, HORO_BF16, 2, 2, 3, x.data(), 1, out.data()), "dtype"));
+    CHECK(refused(mid(0, HORO_F64, -1, 2, 3, x.data(), 1, out.data()), "rows"));
+    CHECK(refused(mid(0, HORO_F64, 2, 0, 3, x.data(), 1, out.data()), "k"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 0, x.data(), 1, out.data()), "dim"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 3, nullptr, 1, out.data()), "x"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 3, x.data(), 0, out.data()), "curvature"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 3, x.data(), NAN, out.data()), "curvature"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 3, x.data(), 1, nullptr), "out"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 3, x.data(), 1, x.data() + 11), "out"));
+    CHECK(refused(mid(0, HORO_F64, 2, 2, 3, reinterpret_cast<char*>(x.data()) + 1, 1, out.data()), "x"));
+    // one set for all rows is welcome; one gradient for all rows is not
+    CHECK(horo_midpoint(0, HORO_F64, 2, 2, 3, x.data(), 0, 3, nullptr, 0, 1, out.data(), 3, nullptr) ==
+          HORO_OK);
+    CHECK(refused(horo_midpoint_vjp(0, HORO_F64, 2, 2, 3, x.data(), 0, 3, nullptr, 0, 1, g.data(), 3,
+                                    out.data(), 0, 3, nullptr, 0, nullptr, nullptr),
+                  "g_x"));
+    CHECK(refused(horo_midpoint_vjp(0, HORO_F64, 2, 2, 3, x.data(), 6, 3, w.data(), 2, 1, g.data(), 3,
+                                    out.data(), 6, 3, out.data(), 2, nullptr, nullptr),
+                  "g_w"));
+    const auto cdist = [&](int32_t model, int64_t n, int64_t m, int64_t dim, int64_t stride, void* to) {
+        return horo_cdist(model, HORO_F64, n, m, dim, x.data(), dim, x.data(), dim, 1, 0, to, stride,
+                          nullptr);
+    };
+    CHECK(cdist(0, 0, 3, 2, 3, nullptr) == HORO_OK && cdist(0, 3, 0, 2, 0, nullptr) == HORO_OK);
+    CHECK(refused(cdist(HORO_KLEIN, 2, 2, 2, 2, out.data()), "model"));
+    CHECK(refused(cdist(0, -1, 2, 2, 2, out.data()), "n"));
+    CHECK(refused(cdist(0, 2, 2, 0, 2, out.data()), "dim"));
+    CHECK(refused(cdist(0, 2, 3, 2, 2, out.data()), "out"));
+    CHECK(refused(cdist(0, 2, 2, 2, 2, x.data() + 1), "out"));
+    const auto map = [&](int32_t op, int64_t rows, int64_t p, const void* bias, void* to) {
+        return horo_linear(op, HORO_F64, rows, 2, p, x.data(), 3, x.data(), 3, bias, 1, to, p + 1, nullptr);
+    };
+    CHECK(map(0, 0, 2, nullptr, nullptr) == HORO_OK);
+    CHECK(refused(map(7, 2, 2, nullptr, out.data()), "op"));
+    CHECK(refused(map(0, 2, 0, nullptr, out.data()), "p"));
+    CHECK(refused(map(0, 2, 2, w.data(), out.data()), "bias"));
+    CHECK(refused(map(1, 2, 2, w.data(), x.data()), "out"));
+    CHECK(refused(horo_linear_vjp(1, HORO_F64, 2, 2, 2, x.data(), 2, x.data(), 2, nullptr, 1, g.data(), 2,
+                                  out.data(), 2, nullptr, 0, nullptr, nullptr, work.data(), 8, nullptr),
+                  "workspace"));
+    // no rows: the matrix has a gradient, and it is 0
+    std::vector<double> g_m(4, 5);
+    CHECK(horo_linear_vjp(1, HORO_F64, 0, 2, 2, nullptr, 2, x.data(), 2, nullptr, 1, nullptr, 2, nullptr, 0,
+                          g_m.data(), 2, nullptr, nullptr, nullptr, 0, nullptr) == HORO_OK,
+          "%s", horo_last_error());
+    for (double v : g_m) CHECK(v == 0);
+    const auto mean = [&](int32_t model, double tolerance, int32_t most, int64_t bytes) {
+        return horo_frechet_mean(model, HORO_F64, 2, 2, 3, x.data(), 8, 4, w.data(), 2, 1, tolerance, most,
+                                 out.data(), 4, nullptr, nullptr, work.data(), bytes, nullptr);
+    };
+    CHECK(mean(0, 1e-12, 9, 4096) == HORO_OK);
+    CHECK(refused(mean(HORO_KLEIN, 1e-12, 9, 4096), "model"));
+    CHECK(refused(mean(0, 0, 9, 4096), "tolerance") && refused(mean(0, 1e-12, 0, 4096), "max_iterations"));
+    CHECK(refused(mean(0, 1e-12, 9, 8), "workspace"));
+}
+
+}  // namespace
+
+int main() {
+    set_values<float>();
+    set_values<double>();
+    set_properties();
+    set_batches<float>();
+    set_batches<double>();
+    pairs<float>();
+    pairs<double>();
+    pair_batches<float>();
+    pair_batches<double>();
+    linear_values<float>();
+    linear_values<double>();
+    linear_batches<float>();
+    linear_batches<double>();
+    linear_properties();
+    refusals();
+    return check_result();
+}
