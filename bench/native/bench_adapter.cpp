@@ -1,74 +1,265 @@
-// HypLoRA against LoRA of the same shape: forward and forward + backward. The Gram matrix is part of the
-// forward call as in training, but not with a single token, as in generating. Usage: bench_adapter [threads].
+// HypLoRA against LoRA of the same shape, alone and on top of the frozen layer it adapts, in turns in one
+// run. The Gram matrix is part of the forward call as in training, but not with a single row, as in
+// generating.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "horosphere/horo.h"
 #include "measure.h"
 
 namespace {
 
-horo_exec* exec = nullptr;
-int threads = 1;
-double peak = 0;
+const char* const usage =
+    "usage: horo bench adapter [--quick] [--dim N] [--rank N] [--rows N] [--threads N] [--seconds X]\n"
+    "                          [--onednn FILE] [--json FILE]\n"
+    "\n"
+    "Times HypLoRA on a layer of N inputs and N outputs in float32, forward and backward, in turns with what "
+    "it\n"
+    "is compared with (the floor): LoRA alone, and the whole layer with LoRA, that is the product with the\n"
+    "frozen weight (backward: with its transpose) and LoRA. ratio = time over that of the floor, best of "
+    "the\n"
+    "turns; 1 is the ideal. One row is a step of generating, without a backward pass.\n"
+    "\n"
+    "  --quick         rank 8 and shorter turns\n"
+    "  --dim N         only this dimension (repeatable); default 256, 768, 2048, 4096\n"
+    "  --rank N        only this rank (repeatable); default 8, 16, 32\n"
+    "  --rows N        only so many rows, i.e. tokens (repeatable); default 1, 512\n"
+    "  --threads N     default 1\n"
+    "  --seconds X     for the turns of each comparison, default 0.5; five turns at least\n"
+    "  --onednn FILE   libdnnl.so.3 for the products with the frozen weight\n"
+    "  --json FILE     writes the results there too\n";
 
-void run(int64_t tokens, int64_t d, int64_t r, int64_t k) {
-    const auto x = measure::random(tokens * d, 1, 1), a = measure::random(r * d, 0.02f, 2),
-               b = measure::random(k * r, 0.02f, 3);
-    const auto dout = measure::random(tokens * k, 1, 4);
-    std::vector<float> out(tokens * k), p(tokens * r), dx(tokens * d), da(r * d), db(k * r);
-    std::vector<double> gram(r * r), gain(tokens), norm(tokens), m(tokens);
-    double dK = 0, ds = 0;
-    horo_gram(exec, HORO_F32, k, r, b.data(), gram.data());
-    int64_t bytes = 0;
-    horo_low_rank_workspace(exec, HORO_F32, HORO_HYPLORA, tokens, d, r, k, &bytes);
-    std::vector<char> workspace(static_cast<size_t>(bytes));
-    const double s = std::sqrt(static_cast<double>(d));
-    const auto forward = [&](int32_t kind) {
-        if (kind == HORO_HYPLORA && tokens > 1) horo_gram(exec, HORO_F32, k, r, b.data(), gram.data());
-        if (horo_low_rank_forward(exec, HORO_F32, kind, tokens, d, r, k, x.data(), d, a.data(), b.data(),
-                                  gram.data(), 1, s, 2, out.data(), k, p.data(), gain.data(), norm.data(),
-                                  m.data()))
-            std::puts(horo_last_error());
-    };
-    const auto backward = [&](int32_t kind) {
-        if (horo_low_rank_backward(exec, HORO_F32, kind, tokens, d, r, k, x.data(), d, a.data(), b.data(),
-                                   gram.data(), 1, s, 2, dout.data(), k, p.data(), norm.data(), m.data(),
-                                   dx.data(), d, da.data(), db.data(), &dK, &ds, workspace.data(), bytes))
-            std::puts(horo_last_error());
-    };
-    const auto t = measure::interleaved(threads, 0.6,
-                                        {[&] { forward(HORO_LORA); }, [&] { forward(HORO_HYPLORA); },
-                                         [&] { backward(HORO_LORA); }, [&] { backward(HORO_HYPLORA); }});
-    const double flops =
-        2.0 * static_cast<double>(tokens) * static_cast<double>(r) * static_cast<double>(d + k);
-    const double moved = 4.0 * static_cast<double>(tokens) * static_cast<double>(d + 2 * k);
-    const double moved_back = 4.0 * static_cast<double>(tokens) * static_cast<double>(2 * k + 3 * d + d);
-    std::printf(
-        "T%-5ld d%-5ld r%-3ld k%-5ld | fwd LoRA %8.1f us %4.0f GF/s (%3.0f %%) %5.1f GB/s | bwd LoRA %8.1f "
-        "us %4.0f GF/s "
-        "(%3.0f %%) %5.1f GB/s | HypLoRA/LoRA fwd %.3f bwd %.3f both %.3f\n",
-        static_cast<long>(tokens), static_cast<long>(d), static_cast<long>(r), static_cast<long>(k),
-        t[0] * 1e6, flops / t[0] * 1e-9, peak ? 100 * flops / t[0] / peak : 0, moved / t[0] * 1e-9,
-        t[2] * 1e6, 2 * flops / t[2] * 1e-9, peak ? 200 * flops / t[2] / peak : 0, moved_back / t[2] * 1e-9,
-        t[1] / t[0], t[3] / t[2], (t[1] + t[3]) / (t[0] + t[2]));
+[[noreturn]] void refuse(const std::string& what) {
+    std::fprintf(stderr, "horo bench adapter: %s (see --help)\n", what.c_str());
+    std::exit(2);
 }
+
+void check(int32_t status) {
+    if (status == HORO_OK) return;
+    std::fprintf(stderr, "horo bench adapter: %s\n", horo_last_error());
+    std::exit(1);
+}
+
+struct Options {
+    std::vector<int64_t> dims, ranks, rows;
+    int threads = 1;
+    double seconds = 0.5;
+    bool quick = false;
+    std::string onednn, json;
+};
+
+int64_t number(const std::string& flag, const char* text, int64_t most) {
+    char* end;
+    const long long n = std::strtoll(text, &end, 10);
+    if (*end || end == text || n < 1 || n > most)
+        refuse(flag + ": \"" + text + "\", expected a number from 1 to " + std::to_string(most));
+    return n;
+}
+
+Options parse(int argc, char** argv) {
+    Options o;
+    bool timed = false;
+    for (int i = 1; i < argc; ++i) {
+        const std::string flag = argv[i];
+        if (flag == "--help" || flag == "-h") {
+            std::fputs(usage, stdout);
+            std::exit(0);
+        }
+        if (flag == "--quick") {
+            o.quick = true;
+            continue;
+        }
+        const char* const known[] = {"--dim",     "--rank",   "--rows", "--threads",
+                                     "--seconds", "--onednn", "--json"};
+        if (std::find(std::begin(known), std::end(known), flag) == std::end(known))
+            refuse("unknown option \"" + flag + "\"");
+        if (++i == argc) refuse(flag + ": value missing");
+        const char* value = argv[i];
+        if (flag == "--dim") o.dims.push_back(number(flag, value, 1 << 15));
+        if (flag == "--rank") o.ranks.push_back(number(flag, value, 1 << 12));
+        if (flag == "--rows") o.rows.push_back(number(flag, value, 1 << 15));
+        if (flag == "--threads") o.threads = static_cast<int>(number(flag, value, 1024));
+        if (flag == "--onednn") o.onednn = value;
+        if (flag == "--json") o.json = value;
+        if (flag == "--seconds") {
+            char* end;
+            o.seconds = std::strtod(value, &end);
+            timed = true;
+            if (*end || end == value || !(o.seconds >= 0 && o.seconds <= 3600))
+                refuse(flag + ": \"" + value + "\", expected a number from 0 to 3600");
+        }
+    }
+    if (o.dims.empty()) o.dims = {256, 768, 2048, 4096};
+    if (o.ranks.empty()) o.ranks = o.quick ? std::vector<int64_t>{8} : std::vector<int64_t>{8, 16, 32};
+    if (o.rows.empty()) o.rows = {1, 512};
+    if (o.quick && !timed) o.seconds = 0.1;
+    return o;
+}
+
+struct Result {
+    const char *pass, *floor;
+    int64_t dim, rank, rows;
+    double us, floor_us;
+    double ratio() const { return us / floor_us; }
+};
+
+std::string machine() {
+    std::string name = "unknown";
+    if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
+        char line[512];
+        while (std::fgets(line, sizeof line, file)) {
+            const std::string text = line;
+            if (text.rfind("model name", 0) != 0 || text.find(": ") == std::string::npos) continue;
+            name = text.substr(text.find(": ") + 2);
+            break;
+        }
+        std::fclose(file);
+    }
+    std::string clean;
+    for (char c : name)
+        if (c >= ' ' && c != '"' && c != '\\') clean += c;
+    return clean;
+}
+
+void write_json(const Options& o, const std::vector<Result>& results) {
+    FILE* file = std::fopen(o.json.c_str(), "w");
+    if (!file) refuse("--json: cannot write \"" + o.json + "\"");
+    const char* commit = std::getenv("HORO_COMMIT");
+    std::fprintf(file,
+                 "{\"machine\": \"%s\", \"cores\": %u, \"isa\": \"%s\", \"threads\": %d, \"gemm\": \"%s\", "
+                 "\"version\": \"%s\", \"commit\": \"%s\", \"results\": [",
+                 machine().c_str(), std::thread::hardware_concurrency(), horo_cpu_isa(), o.threads,
+                 horo_gemm_provider(), horo_version(), commit ? commit : "unknown");
+    for (size_t i = 0; i < results.size(); ++i) {
+        const Result& r = results[i];
+        std::fprintf(
+            file,
+            "%s\n{\"bench\": \"adapter\", \"op\": \"hyplora\", \"pass\": \"%s\", \"dtype\": \"f32\", "
+            "\"dim\": %lld, \"rank\": %lld, \"rows\": %lld, \"us\": %.3f, \"floor\": \"%s\", "
+            "\"floor_us\": %.3f, \"ratio\": %.4f}",
+            i ? "," : "", r.pass, static_cast<long long>(r.dim), static_cast<long long>(r.rank),
+            static_cast<long long>(r.rows), r.us, r.floor, r.floor_us, r.ratio());
+    }
+    std::fprintf(file, "\n]}\n");
+    if (std::fclose(file) != 0) refuse("--json: cannot write \"" + o.json + "\"");
+}
+
+// One layer with its adapter, and the calls to be timed.
+struct Layer {
+    horo_exec* exec;
+    int64_t rows, dim, rank, bytes = 0;
+    std::vector<float> x, a, b, dout, weight, out, p, dx, da, db;
+    std::vector<double> gram, gain, norm, m;
+    std::vector<char> workspace;
+    double dK = 0, ds = 0, s;
+
+    Layer(horo_exec* e, int64_t n, int64_t d, int64_t r)
+        : exec(e),
+          rows(n),
+          dim(d),
+          rank(r),
+          x(measure::random(n * d, 1, 1)),
+          a(measure::random(r * d, 0.02f, 2)),
+          b(measure::random(d * r, 0.02f, 3)),
+          dout(measure::random(n * d, 1, 4)),
+          weight(measure::random(d * d, 0.02f, 5)),
+          out(n * d),
+          p(n * r),
+          dx(n * d),
+          da(r * d),
+          db(d * r),
+          gram(r * r),
+          gain(n),
+          norm(n),
+          m(n),
+          s(std::sqrt(static_cast<double>(d))) {
+        check(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
+        check(horo_low_rank_workspace(exec, HORO_F32, HORO_HYPLORA, rows, dim, rank, dim, &bytes));
+        workspace.resize(static_cast<size_t>(bytes));
+    }
+
+    void adapter_forward(int32_t kind) {
+        if (kind == HORO_HYPLORA && rows > 1)
+            check(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
+        check(horo_low_rank_forward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
+                                    b.data(), gram.data(), 1, s, 2, out.data(), dim, p.data(), gain.data(),
+                                    norm.data(), m.data()));
+    }
+    void adapter_backward(int32_t kind) {
+        check(horo_low_rank_backward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
+                                     b.data(), gram.data(), 1, s, 2, dout.data(), dim, p.data(), norm.data(),
+                                     m.data(), dx.data(), dim, da.data(), db.data(), &dK, &ds,
+                                     workspace.data(), bytes));
+    }
+    void layer_forward(int32_t kind) {
+        check(horo_gemm(0, 1, rows, dim, dim, 1, HORO_F32, x.data(), dim, HORO_F32, weight.data(), dim, 0,
+                        out.data(), dim, exec));
+        adapter_forward(kind);
+    }
+    void layer_backward(int32_t kind) {
+        check(horo_gemm(0, 0, rows, dim, dim, 1, HORO_F32, dout.data(), dim, HORO_F32, weight.data(), dim, 0,
+                        dx.data(), dim, exec));
+        adapter_backward(kind);
+    }
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    threads = argc > 1 ? std::atoi(argv[1]) : 1;
-    if (horo_exec_create(-1, threads, nullptr, &exec)) return std::puts(horo_last_error()), 1;
-    peak = measure::peak_flops() * threads;
-    std::printf("# %s, %d thread(s), multiply-add peak %.0f GFLOP/s\n", horo_cpu_isa(), threads, peak * 1e-9);
-    for (int64_t r : {8, 16, 32}) {
-        run(1, 4096, r, 4096);
-        run(512, 256, r, 256);
-        run(512, 768, r, 768);
-        run(1024, 2048, r, 2048);
-        run(1024, 4096, r, 4096);
-        run(1024, 4096, r, 14336);
-    }
+    const Options o = parse(argc, argv);
+    if (!o.onednn.empty()) check(horo_gemm_load(o.onednn.c_str()));
+    if (!o.json.empty()) write_json(o, {});  // a bad path shows now
+    horo_exec* exec = nullptr;
+    check(horo_exec_create(-1, o.threads, nullptr, &exec));
+    std::fprintf(stderr, "%s, %d thread(s), products by %s\n", horo_cpu_isa(), o.threads,
+                 horo_gemm_provider());
+    std::printf("%-8s %-16s %6s %5s %6s %11s %11s %7s\n", "pass", "floor", "dim", "rank", "rows", "us",
+                "floor us", "ratio");
+    std::vector<Result> results;
+    const auto add = [&](const Layer& l, const char* pass, const char* floor, double time,
+                         double floor_time) {
+        results.push_back({pass, floor, l.dim, l.rank, l.rows, time * 1e6, floor_time * 1e6});
+        const Result& r = results.back();
+        std::printf("%-8s %-16s %6lld %5lld %6lld %11.2f %11.2f %7.3f\n", pass, floor,
+                    static_cast<long long>(r.dim), static_cast<long long>(r.rank),
+                    static_cast<long long>(r.rows), r.us, r.floor_us, r.ratio());
+        std::fflush(stdout);
+    };
+    const size_t comparisons = 2 * o.dims.size() * o.ranks.size() * o.rows.size();
+    size_t done = 0;
+    for (int64_t dim : o.dims)
+        for (int64_t rank : o.ranks)
+            for (int64_t rows : o.rows) {
+                Layer l(exec, rows, dim, rank);
+                for (bool whole : {false, true}) {
+                    std::fprintf(stderr, "[%zu/%zu] dim %lld rank %lld rows %lld\n", ++done, comparisons,
+                                 static_cast<long long>(dim), static_cast<long long>(rank),
+                                 static_cast<long long>(rows));
+                    const auto forward = [&](int32_t kind) {
+                        whole ? l.layer_forward(kind) : l.adapter_forward(kind);
+                    };
+                    const auto backward = [&](int32_t kind) {
+                        whole ? l.layer_backward(kind) : l.adapter_backward(kind);
+                    };
+                    std::vector<std::function<void()>> calls = {[&] { forward(HORO_LORA); },
+                                                                [&] { forward(HORO_HYPLORA); }};
+                    if (rows > 1) {
+                        calls.push_back([&] { backward(HORO_LORA); });
+                        calls.push_back([&] { backward(HORO_HYPLORA); });
+                    }
+                    const auto t = measure::interleaved(o.threads, o.seconds, calls);
+                    const char* const floor = whole ? "layer with lora" : "lora";
+                    add(l, "forward", floor, t[1], t[0]);
+                    if (rows == 1) continue;
+                    add(l, "backward", floor, t[3], t[2]);
+                    add(l, "both", floor, t[1] + t[3], t[0] + t[2]);
+                }
+            }
     horo_exec_destroy(exec);
+    if (!o.json.empty()) write_json(o, results);
 }

@@ -16,8 +16,9 @@ const LowRankKernels& low_rank(int32_t dtype) {
 int32_t check_sizes(int32_t dtype, int32_t kind, int64_t tokens, int64_t d, int64_t r, int64_t k) {
     constexpr int64_t most = int64_t{1} << 31;
     HORO_REQUIRE(dtype == HORO_F32 || dtype == HORO_F64, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
-    HORO_REQUIRE(kind == HORO_LORA || kind == HORO_HYPLORA, "kind: %d, expected HORO_LORA or HORO_HYPLORA",
-                 kind);
+    HORO_REQUIRE(
+        kind >= HORO_LORA && kind <= HORO_HYPLORA_SIMPLIFIED,
+        "kind: %d, expected HORO_LORA, HORO_HYPLORA, HORO_HYPLORA_RELEASED or HORO_HYPLORA_SIMPLIFIED", kind);
     HORO_REQUIRE(tokens >= 0 && tokens < most, "tokens: %lld, expected 0 or more",
                  static_cast<long long>(tokens));
     HORO_REQUIRE(d >= 1 && d < most, "d: %lld, expected 1 or more", static_cast<long long>(d));
@@ -36,7 +37,7 @@ int32_t check_inputs(const LowRank& w) {
     HORO_REQUIRE(w.tokens < 2 || w.out_stride >= w.k, "out_stride: %lld, expected k (%lld) or more",
                  static_cast<long long>(w.out_stride), static_cast<long long>(w.k));
     HORO_REQUIRE(std::isfinite(w.scaling), "scaling: %g, expected a finite number", w.scaling);
-    if (!w.hyperbolic) return HORO_OK;
+    if (!w.hyperbolic()) return HORO_OK;
     HORO_REQUIRE(std::isfinite(w.K) && w.K > 0, "K: %g, expected a positive number", w.K);
     HORO_REQUIRE(std::isfinite(w.s) && w.s > 0, "s: %g, expected a positive number", w.s);
     HORO_REQUIRE(w.gram, "gram: null pointer");
@@ -69,9 +70,8 @@ int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int32_t kind
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;
-        const horo::LowRank w{
-            kind == HORO_HYPLORA, tokens, d,    r,    k, x, x_stride, a, b, gram, K, s, scaling,
-            out_stride,           p,      gain, norm, m};
+        const horo::LowRank w{kind, tokens, d, r,       k,          x, x_stride, a,    b,
+                              gram, K,      s, scaling, out_stride, p, gain,     norm, m};
         if (const int32_t status = horo::check_inputs(w)) return status;
         HORO_REQUIRE(out, "out: null pointer");
         HORO_REQUIRE(gain || kind == HORO_LORA, "gain: null pointer");
@@ -90,7 +90,7 @@ int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, int32_t kin
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;
-        const horo::LowRank w{kind == HORO_HYPLORA,
+        const horo::LowRank w{kind,
                               tokens,
                               d,
                               r,
@@ -132,7 +132,7 @@ int32_t horo_low_rank_workspace(const horo_exec*, int32_t dtype, int32_t kind, i
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;
         horo::LowRank w{};
-        w.hyperbolic = kind == HORO_HYPLORA, w.tokens = tokens, w.d = d, w.r = r, w.k = k;
+        w.kind = kind, w.tokens = tokens, w.d = d, w.r = r, w.k = k;
         *bytes = horo::low_rank(dtype).backward_workspace(w);
         return HORO_OK;
     });

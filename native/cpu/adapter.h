@@ -8,7 +8,7 @@
 namespace horo {
 
 struct LowRank {
-    bool hyperbolic;
+    int32_t kind;
     int64_t tokens, d, r, k;
     const void* x;
     int64_t x_stride;
@@ -18,6 +18,8 @@ struct LowRank {
     int64_t out_stride;
     void* p;  // forward: written; backward: read, like norm and m
     double *gain, *norm, *m;
+
+    bool hyperbolic() const { return kind != HORO_LORA; }
 };
 
 struct LowRankGradients {

@@ -5,6 +5,10 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/lanes.h"
+#include "geometry/math.h"
+#include "horosphere/horo.h"
+
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
 namespace {
@@ -128,6 +132,143 @@ static inline Gain gain_at(double n, double m, const Curvature& c) {
         out.by_n_over_n = saturate(w * excess / (sq * sq));
         out.by_s = saturate(-w * (1 + t * t * excess) / c.s);
         out.by_K = saturate(-(out.by_m_over_m * m * m + w * t * t * excess) / (2 * c.q * c.q));
+    }
+    return out;
+}
+
+// ---- The gains of the released code, with its clamps and their zero slopes
+
+// g = sigma q L(theta)/max(v, 1e-7), v = sigma m, theta = sqrt(v^2 + 1/K)/q, sigma = q sinh(min(t, 12))/n,
+// n >= 1e-7; L = sqrt(2 max(theta - 1, 1e-6)) for theta < 1.01, else arcosh theta. 1/K is the code's; the
+// hyperboloid has K.
+template <bool gradient>
+static inline Gain released_gain_at(double norm, double m, const Curvature& c) {
+    const double q = c.q, K = q * q, n = norm < 1e-7 ? 1e-7 : norm;
+    const double reach = n / (c.s * q), t = reach > 12 ? 12 : reach;
+    const double sigma = q * std::sinh(t) / n, v = sigma * m, floor_v = v < 1e-7 ? 1e-7 : v;
+    const double time = std::sqrt(v * v + 1 / K), theta = time / q;
+    const bool near = theta < 1.01, flat = near && theta - 1 < 1e-6;
+    const double length = near ? std::sqrt(2 * (flat ? 1e-6 : theta - 1)) : std::acosh(theta);
+    Gain out{};
+    out.g = sigma * (q * length / floor_v);
+    if (gradient) {
+        const double slope = flat ? 0 : near ? 1 / length : 1 / std::sqrt(theta * theta - 1);  // dL/dtheta
+        // F = q L/max(v, 1e-7), so that g = sigma F
+        const double F = q * length / floor_v;
+        const double by_v_over_v = slope / (time * floor_v) - (v < 1e-7 ? 0 : F / (v * v));
+        const double by_sigma = F + v * v * by_v_over_v;  // dg/dsigma
+        const double moves = reach > 12 ? 0 : std::cosh(t);
+        out.by_m_over_m = sigma * sigma * sigma * by_v_over_v;
+        out.by_n_over_n = norm < 1e-7 ? 0 : by_sigma * (moves / c.s - sigma) / (n * n);
+        out.by_s = -by_sigma * moves / (c.s * c.s);
+        const double sigma_K = (sigma - moves / c.s) / (2 * K);
+        const double theta_K = -(1 / (K * time) / K + time / K) / (2 * q);
+        out.by_K = sigma_K * by_sigma + sigma * (length / (2 * q) + q * slope * theta_K) / floor_v;
+    }
+    return out;
+}
+
+// The released "simplified" branch: g = sigma/(1 + sqrt(K (v^2 + K))), v = sigma m, sigma = 2/(1 + K n^2).
+template <bool gradient>
+static inline Gain simplified_gain_at(double n, double m, const Curvature& c) {
+    const double K = c.q * c.q, sigma = 2 / (1 + K * n * n), v = sigma * m;
+    const double root = std::sqrt(v * v + K), D = 1 + c.q * root;
+    Gain out{};
+    out.g = sigma / D;
+    if (gradient) {
+        const double by_sigma = (1 + c.q * (K / root)) / (D * D);  // 1/D - q v^2/(D^2 root)
+        out.by_m_over_m = -sigma * sigma * sigma * c.q / (D * D * root);
+        out.by_n_over_n = -sigma * sigma * K * by_sigma;
+        out.by_K =
+            -sigma * sigma * n * n / 2 * by_sigma - sigma / (D * D) * (root / (2 * c.q) + c.q / (2 * root));
+    }
+    return out;
+}
+
+// ---- The same for a register of tokens
+
+constexpr int token_lanes = lanes<double>;
+using Lanes = Vec<double, token_lanes>;
+using LaneMask = Mask<Lanes>::type;
+
+struct Gains {
+    Lanes g, by_m_over_m, by_n_over_n, by_K, by_s;  // as in Gain
+};
+
+static inline bool any(LaneMask mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
+    int64_t bits = 0;
+    for (int i = 0; i < token_lanes; ++i) bits |= mask[i];
+    return bits != 0;
+#endif
+}
+
+static inline Lanes saturate(Lanes x) {
+    const Lanes most = Lanes{} + std::numeric_limits<double>::max();
+    return choose<Lanes>(x > most, most, choose<Lanes>(x < -most, -most, x));
+}
+
+// (cosh t - sinh(t)/t)/t^2 in powers of t^2; for t <= 2 to the last bit or two of float64.
+static inline Lanes cosh_excess_series(Lanes w) {
+    return horo::polynomial(w, 1.0 / 3, 1.0 / 30, 1.0 / 840, 1.0 / 45360, 1.0 / 3991680, 1.0 / 518918400,
+                            1.0 / 93405312000, 1.0 / 22230464256000, 1.0 / 6758061133824000,
+                            1.0 / 2554547108585472000, 22.0 / 25852016738884976640000.0,
+                            24.0 / 15511210043330985984000000.0);
+}
+
+template <bool gradient>
+static inline Gain gain_at(double n, double m, const Curvature& c, int32_t kind) {
+    return kind == HORO_HYPLORA            ? gain_at<gradient>(n, m, c)
+           : kind == HORO_HYPLORA_RELEASED ? released_gain_at<gradient>(n, m, c)
+                                           : simplified_gain_at<gradient>(n, m, c);
+}
+
+// Tokens in the range where nothing overflows are solved together; the others, NaN too, one by one, so that
+// what a token gets does not depend on its neighbours.
+template <bool gradient>
+static inline Gains gains_at(Lanes n, Lanes m, const Curvature& c, int32_t kind) {
+    const double sq = c.s * c.q;
+    const Lanes t = n / sq;
+    const Lanes w = t * t;
+    Lanes ratio = 1.0 + w * sinh_series(w);  // sinh(t)/t
+    Lanes excess{};                          // (t coth t - 1)/t^2
+    if (gradient) excess = cosh_excess_series(w) / ratio;
+    const LaneMask far = w > 4.0;
+    if (any(far)) {
+        const Lanes y = choose<Lanes>(far, t, Lanes{} + 2.0);
+        const Lanes e = exp_negative(-y);
+        ratio = choose<Lanes>(far, 0.5 * (1.0 / e - e) / y, ratio);
+        if (gradient)
+            excess = choose<Lanes>(far, (y * ((1.0 + e * e) / (1.0 - e * e)) - 1.0) / (y * y), excess);
+    }
+    const Lanes sigma = ratio / c.s;
+    const Lanes a = sigma * m / c.q;
+    const auto asinh = asinh_parts(a * a);
+    Gains out{};
+    out.g = sigma * asinh.ratio;
+    if (gradient) {
+        const Lanes root = sigma / asinh.root;  // sigma/sqrt(1 + a^2)
+        const Lanes slope = sigma / c.q;
+        out.by_m_over_m = -(slope * slope) * sigma * asinh.difference;
+        out.by_n_over_n = root * excess / (sq * sq);
+        out.by_s = -root * (1.0 + w * excess) / c.s;
+        out.by_K = -(out.by_m_over_m * (m * m) + root * w * excess) / (2 * c.q * c.q);
+    }
+    constexpr double large = 1e60;
+    const bool ordinary_curve =
+        kind == HORO_HYPLORA && c.q > 1 / large && c.q < large && sq > 1 / large && sq < large;
+    const LaneMask ordinary = (t < 100.0) & (a < large) & (sigma < large) & (m < large);
+    if (ordinary_curve && !any(~ordinary)) return out;
+    for (int i = 0; i < token_lanes; ++i) {
+        if (ordinary_curve && ordinary[i]) continue;
+        const Gain one = gain_at<gradient>(n[i], m[i], c, kind);
+        out.g[i] = one.g;
+        out.by_m_over_m[i] = one.by_m_over_m;
+        out.by_n_over_n[i] = one.by_n_over_n;
+        out.by_K[i] = one.by_K;
+        out.by_s[i] = one.by_s;
     }
     return out;
 }

@@ -172,17 +172,20 @@ static void gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int
     gemm_from<T>(m, n, k, a, a_row, a_k, b, b_k, accumulate ? c : nullptr, c_row, c, c_row, none);
 }
 
-template <class T, int MR, int NR, class Out>
+template <class T, int MR, int NR, bool with_squares, class Out>
 __attribute__((noinline)) static void tile_nt(int64_t k, const T* a, int64_t a_row, const T* b, int64_t b_row,
-                                              Out* c, int64_t c_row) {
+                                              Out* c, int64_t c_row, T* squares) {
     constexpr int W = lanes<T>;
     using V = Vec<T, W>;
-    V sums[MR][NR] = {};
+    V sums[MR][NR] = {}, own[MR] = {};
     int64_t q = 0;
     for (; q + W <= k; q += W) {
         V x[MR];
 #pragma GCC unroll 4
-        for (int i = 0; i < MR; ++i) x[i] = load<T, W>(a + i * a_row + q);
+        for (int i = 0; i < MR; ++i) {
+            x[i] = load<T, W>(a + i * a_row + q);
+            if (with_squares) own[i] += x[i] * x[i];
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < NR; ++j) {
             const V y = load<T, W>(b + j * b_row + q);
@@ -190,28 +193,44 @@ __attribute__((noinline)) static void tile_nt(int64_t k, const T* a, int64_t a_r
             for (int i = 0; i < MR; ++i) sums[i][j] += x[i] * y;
         }
     }
-    for (int i = 0; i < MR; ++i)
+    for (int i = 0; i < MR; ++i) {
         for (int j = 0; j < NR; ++j) {
             T tail = 0;
             for (int64_t t = q; t < k; ++t) tail += a[i * a_row + t] * b[j * b_row + t];
             c[i * c_row + j] += sum<T, W>(sums[i][j]) + tail;
         }
+        if (with_squares) {
+            T tail = 0;
+            for (int64_t t = q; t < k; ++t) tail += a[i * a_row + t] * a[i * a_row + t];
+            squares[i] = sum<T, W>(own[i]) + tail;
+        }
+    }
 }
 
-template <class T, int NR, class Out>
+template <class T, int NR, bool with_squares, class Out>
 static inline void strip_nt(int64_t m, int64_t k, const T* a, int64_t a_row, const T* b, int64_t b_row,
-                            Out* c, int64_t c_row) {
-    for (; m >= 4; m -= 4, a += 4 * a_row, c += 4 * c_row) tile_nt<T, 4, NR>(k, a, a_row, b, b_row, c, c_row);
-    for (; m > 0; --m, a += a_row, c += c_row) tile_nt<T, 1, NR>(k, a, a_row, b, b_row, c, c_row);
+                            Out* c, int64_t c_row, T* squares) {
+    for (; m >= 4; m -= 4, a += 4 * a_row, c += 4 * c_row, squares += with_squares ? 4 : 0)
+        tile_nt<T, 4, NR, with_squares>(k, a, a_row, b, b_row, c, c_row, squares);
+    for (; m > 0; --m, a += a_row, c += c_row, squares += with_squares ? 1 : 0)
+        tile_nt<T, 1, NR, with_squares>(k, a, a_row, b, b_row, c, c_row, squares);
 }
 
+// squares, where it is given: m sums of squares of the rows of A, which are in registers anyway.
 template <class T, class Out>
 static void gemm_nt(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, const T* b, int64_t b_row,
-                    Out* c, int64_t c_row) {
+                    Out* c, int64_t c_row, T* squares = nullptr) {
     int64_t j = 0;
+    if (squares && n >= nt_columns) {
+        strip_nt<T, nt_columns, true>(m, k, a, a_row, b, b_row, c, c_row, squares);
+        j = nt_columns;
+    } else if (squares) {
+        strip_nt<T, 1, true>(m, k, a, a_row, b, b_row, c, c_row, squares);
+        j = 1;
+    }
     for (; n - j >= nt_columns; j += nt_columns)
-        strip_nt<T, nt_columns>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row);
-    for (; j < n; ++j) strip_nt<T, 1>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row);
+        strip_nt<T, nt_columns, false>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row, squares);
+    for (; j < n; ++j) strip_nt<T, 1, false>(m, k, a, a_row, b + j * b_row, b_row, c + j, c_row, squares);
 }
 
 // to[j][i] = from[i][j] for i < rows, j < columns.

@@ -99,7 +99,7 @@ int main() {
     const int64_t adapters[][4] = {
         {1, 1, 1, 1}, {3, 7, 2, 5}, {130, 33, 3, 17}, {9, 300, 70, 90}, {70, 1100, 16, 520}};
     for (const auto& s : adapters)
-        for (int32_t kind : {HORO_LORA, HORO_HYPLORA})
+        for (int32_t kind : {HORO_LORA, HORO_HYPLORA, HORO_HYPLORA_RELEASED, HORO_HYPLORA_SIMPLIFIED})
             CHECK(
                 same_bits(adapter(1, kind, s[0], s[1], s[2], s[3]), adapter(3, kind, s[0], s[1], s[2], s[3])),
                 "kind %d tokens %ld", kind, static_cast<long>(s[0]));

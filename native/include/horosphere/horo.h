@@ -461,6 +461,8 @@ HORO_API int32_t horo_attention_workspace(const horo_exec* exec, int32_t dtype, 
 /* Kinds of low-rank adapter. */
 #define HORO_LORA 0
 #define HORO_HYPLORA 1
+#define HORO_HYPLORA_RELEASED 2
+#define HORO_HYPLORA_SIMPLIFIED 3
 
 /*
  * gram = b^T b: b is k x r row-major, gram r x r row-major in float64 whatever dtype (HORO_F32 or HORO_F64)
@@ -476,6 +478,13 @@ HORO_API int32_t horo_gram(const horo_exec* exec, int32_t dtype, int64_t k, int6
  *    is LoRA times one number per token: with q = sqrt(K), t = |x|/(s q), m = |b a x|:
  *    g = q asinh(m sinh(t)/|x|)/m. s = 1 is the paper. Evaluated in float64 without clamps, in log space for
  *    large t; what leaves the range of float64 saturates at its largest number. K > 0, s > 0.
+ *  - HORO_HYPLORA_RELEASED: what the authors' released code computes instead, for adapters trained with it:
+ *    with n = max(|x|, 1e-7), sigma = q sinh(min(n/(s q), 12))/n, v = sigma m,
+ *    theta = sqrt(v^2 + 1/K)/q: g = sigma q L/max(v, 1e-7), where L = sqrt(2 max(theta - 1, 1e-6)) for
+ *    theta < 1.01, else arcosh(theta); where a bound holds its slope is 0. For K > 1 the output has one
+ *    length for all small v; for K < 1 it jumps at 0. K here is softplus(k) + 1e-6 of the code's k.
+ *  - HORO_HYPLORA_SIMPLIFIED: its other branch, sigma = 2/(1 + K |x|^2): g = sigma/(1 + sqrt(K (v^2 + K))).
+ *    s is not used (but must be positive).
  *  - x: tokens x d, out: tokens x k, with strides between tokens; a: r x d, b: k x r, contiguous.
  *  - gram: from horo_gram; unused by LORA, like K and s.
  *  - p: tokens x r of dtype, receives a x. gain, norm, m: tokens, float64, receive g, |x|, |b a x|; not

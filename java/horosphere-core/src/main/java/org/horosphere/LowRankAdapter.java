@@ -3,6 +3,7 @@ package org.horosphere;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 
 /**
  * A low-rank adapter on top of a linear layer: {@code out_t += scaling g_t B (A x_t)} for every
@@ -32,7 +33,20 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
         /** g = 1. */
         LORA(0),
         /** g from norms and curvature. */
-        HYPLORA(1);
+        HYPLORA(1),
+        /**
+         * What the authors' released code computes for {@code hyplora}, clamps included, for
+         * adapters trained with it: with {@code n = max(|x|, 1e-7)}, {@code sigma = q sinh(min(n/(s
+         * q), 12))/n}, {@code v = sigma m} and {@code theta = sqrt(v² + 1/K)/q}: {@code g = sigma q
+         * L/max(v, 1e-7)}, where {@code L = sqrt(2 max(theta - 1, 1e-6))} for theta below 1.01,
+         * else {@code arcosh(theta)}. K is {@code softplus(k) + 1e-6} of the code's k.
+         */
+        HYPLORA_RELEASED(2),
+        /**
+         * What it computes for {@code hyplora_simplified}: with {@code sigma = 2/(1 + K |x|²)} and
+         * {@code v = sigma m}: {@code g = sigma/(1 + sqrt(K (v² + K)))}. s is not used.
+         */
+        HYPLORA_SIMPLIFIED(3);
 
         private final int code;
 
@@ -53,7 +67,8 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
     public LowRankAdapter {
         Checks.requireFloating(dtype);
         if (kind == null) {
-            throw new IllegalArgumentException("kind: null, expected LORA or HYPLORA");
+            throw new IllegalArgumentException(
+                    "kind: null, expected one of " + Arrays.toString(Kind.values()));
         }
         Checks.requireAtLeast("d", d, 1);
         Checks.requireAtLeast("r", r, 1);
@@ -65,7 +80,7 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
     }
 
     private boolean hyperbolic() {
-        return kind == Kind.HYPLORA;
+        return kind != Kind.LORA;
     }
 
     /** Bytes of workspace {@link #backward} needs for so many tokens. */

@@ -60,7 +60,7 @@ class LowRankAdapterTest {
             DType t = shape.dtype();
             int d = (int) shape.d();
             int k = (int) shape.k();
-            boolean hyperbolic = shape.kind() == Kind.HYPLORA;
+            boolean hyperbolic = shape.kind() != Kind.LORA;
             try (Arena arena = Arena.ofConfined()) {
                 MemorySegment xs = Buffers.of(arena, t, spread(x, d, gap));
                 MemorySegment as = Buffers.of(arena, t, a);
@@ -174,8 +174,57 @@ class LowRankAdapterTest {
         return out;
     }
 
+    /** The two forward functions of the authors' released code, step by step, in float64. */
+    private static double[] literalReleased(Run in) {
+        int d = (int) in.shape.d();
+        int r = (int) in.shape.r();
+        int k = (int) in.shape.k();
+        double q = Math.sqrt(in.curvature);
+        boolean simplified = in.shape.kind() == Kind.HYPLORA_SIMPLIFIED;
+        double[] out = new double[in.tokens * k];
+        for (int t = 0; t < in.tokens; t++) {
+            double n = 0;
+            for (int i = 0; i < d; i++) {
+                n += in.x[t * d + i] * in.x[t * d + i];
+            }
+            double clamped = Math.max(Math.sqrt(n), 1e-7);
+            double lift =
+                    simplified
+                            ? 2 / (1 + in.curvature * n)
+                            : q * Math.sinh(Math.min(clamped / (in.s * q), 12)) / clamped;
+            double[] z = new double[k];
+            double square = 0;
+            for (int i = 0; i < k; i++) {
+                for (int j = 0; j < r; j++) {
+                    double h = 0;
+                    for (int l = 0; l < d; l++) {
+                        h += in.a[j * d + l] * (lift * in.x[t * d + l]);
+                    }
+                    z[i] += in.b[i * r + j] * h;
+                }
+                square += z[i] * z[i];
+            }
+            double factor;
+            if (simplified) {
+                factor = 1 / (1 + q * Math.sqrt(square + in.curvature));
+            } else {
+                double theta = Math.sqrt(square + 1 / in.curvature) / q;
+                double safe = Math.max(theta, 1 + 1e-7);
+                double length =
+                        theta < 1.01
+                                ? Math.sqrt(2 * Math.max(theta - 1, 1e-6))
+                                : Math.log(safe + Math.sqrt(safe * safe - 1));
+                factor = q * length / Math.max(Math.sqrt(square), 1e-7);
+            }
+            for (int i = 0; i < k; i++) {
+                out[t * k + i] = in.shape.scaling() * factor * z[i];
+            }
+        }
+        return out;
+    }
+
     private static double loss(Run run) {
-        double[] out = literal(run);
+        double[] out = run.shape.kind() == Kind.HYPLORA ? literal(run) : literalReleased(run);
         double sum = 0;
         for (int i = 0; i < out.length; i++) {
             sum += out[i] * run.dout[i];
@@ -212,44 +261,125 @@ class LowRankAdapterTest {
     }
 
     @Test
-    void gradientsEqualCentralDifferences() {
-        for (double curvature : new double[] {0.2, 1, 30}) {
-            Run run = Run.random(shape(DType.F64, Kind.HYPLORA, 6, 3, 5), 4, 2);
-            run.curvature = curvature;
-            run.s = 1.3;
-            run.call(Exec.CPU);
-            double h = 1e-5;
-            double[][] inputs = {run.x, run.a, run.b};
-            double[][] gradients = {run.dx, run.da, run.db};
-            for (int i = 0; i < inputs.length; i++) {
-                for (int j = 0; j < inputs[i].length; j++) {
-                    double at = inputs[i][j];
-                    inputs[i][j] = at + h;
-                    double above = loss(run);
-                    inputs[i][j] = at - h;
-                    double below = loss(run);
-                    inputs[i][j] = at;
-                    double want = (above - below) / (2 * h);
-                    assertEquals(
-                            want,
-                            gradients[i][j],
-                            1e-7 * (1 + Math.abs(want)),
-                            "input " + i + " element " + j);
+    void equalsTheReleasedCode() {
+        for (Kind kind : new Kind[] {Kind.HYPLORA_RELEASED, Kind.HYPLORA_SIMPLIFIED}) {
+            // 0.01: min(t, 12) holds; 30: some tokens lie in the dead zone
+            for (double curvature : new double[] {0.01, 0.5, 1, 1.3132627, 30}) {
+                for (DType dtype : new DType[] {DType.F32, DType.F64}) {
+                    Run run = Run.random(shape(dtype, kind, 33, 3, 17), 70, 1);
+                    run.curvature = curvature;
+                    run.s = 2.5;
+                    run.call(Exec.CPU, 3);
+                    assertClose(
+                            kind + " K " + curvature,
+                            run.out,
+                            literalReleased(run),
+                            dtype == DType.F32 ? 2e-6 : 2e-14);
                 }
             }
-            run.curvature = curvature * (1 + h);
-            double above = loss(run);
-            run.curvature = curvature * (1 - h);
-            double below = loss(run);
-            run.curvature = curvature;
-            assertEquals(
-                    (above - below) / (2 * h * curvature), run.dK, 1e-7 * (1 + Math.abs(run.dK)));
-            run.s = 1.3 + h;
-            above = loss(run);
-            run.s = 1.3 - h;
-            below = loss(run);
-            assertEquals((above - below) / (2 * h), run.ds, 1e-7 * (1 + Math.abs(run.ds)));
         }
+    }
+
+    /** Numbers measured with the released code: d = k = 4096, r = 32, float32. */
+    @Test
+    void releasedDeadZoneAndJump() {
+        assertEquals(1.6207e-3, releasedLength(1.3133, 3e-3), 1e-7); // any |z| below 0.743
+        assertEquals(1.6207e-3, releasedLength(1.3133, 0.7), 1e-7);
+        assertTrue(releasedLength(1.3133, 0.8) > 0.1);
+        assertEquals(0.227, releasedLength(0.9741, 4e-7), 5e-4); // any z but 0
+    }
+
+    /** |out| at |BAu| = z. */
+    private static double releasedLength(double curvature, double z) {
+        return releasedScalar(curvature, z).call(Exec.CPU).out[0];
+    }
+
+    private static Run releasedScalar(double curvature, double z) {
+        LowRankAdapter shape = new LowRankAdapter(DType.F64, Kind.HYPLORA_RELEASED, 1, 1, 1, 1);
+        Run run = new Run(shape, 1);
+        run.curvature = curvature;
+        run.x = new double[] {1};
+        run.a = new double[] {1};
+        double q = Math.sqrt(curvature);
+        run.b = new double[] {z / (q * Math.sinh(1 / q))};
+        run.dout = new double[] {1};
+        return run;
+    }
+
+    @Test
+    void gradientsEqualCentralDifferences() {
+        for (double curvature : new double[] {0.2, 1, 30}) {
+            requireGradients(Kind.HYPLORA, curvature, 1);
+        }
+    }
+
+    /** Also where min(t, 12) holds, in the dead zone and in the square-root branch. */
+    @Test
+    void releasedGradientsEqualCentralDifferences() {
+        for (double curvature : new double[] {0.01, 0.5, 1.3, 30}) {
+            for (double size : new double[] {0.3, 1}) {
+                requireGradients(Kind.HYPLORA_RELEASED, curvature, size);
+                requireGradients(Kind.HYPLORA_SIMPLIFIED, curvature, size);
+            }
+        }
+        // dead zone, square root, arcosh
+        for (double z : new double[] {0.3, 0.75, 2}) {
+            Run run = releasedScalar(1.3133, z);
+            double h = 1e-6;
+            run.call(Exec.CPU);
+            double[][] inputs = {run.x, run.a, run.b};
+            double[] got = {run.dx[0], run.da[0], run.db[0]};
+            for (int i = 0; i < 3; i++) {
+                double value = inputs[i][0];
+                inputs[i][0] = value + h;
+                double above = loss(run);
+                inputs[i][0] = value - h;
+                double below = loss(run);
+                inputs[i][0] = value;
+                double want = (above - below) / (2 * h);
+                assertEquals(want, got[i], 1e-7 * (1 + Math.abs(want)), "z " + z + " input " + i);
+            }
+        }
+    }
+
+    private static void requireGradients(Kind kind, double curvature, double size) {
+        Run run = Run.random(shape(DType.F64, kind, 6, 3, 5), 4, 2);
+        for (int i = 0; i < run.b.length; i++) {
+            run.b[i] *= size;
+        }
+        run.curvature = curvature;
+        run.s = 1.3;
+        run.call(Exec.CPU);
+        double h = 1e-5;
+        double[][] inputs = {run.x, run.a, run.b};
+        double[][] gradients = {run.dx, run.da, run.db};
+        for (int i = 0; i < inputs.length; i++) {
+            for (int j = 0; j < inputs[i].length; j++) {
+                double at = inputs[i][j];
+                inputs[i][j] = at + h;
+                double above = loss(run);
+                inputs[i][j] = at - h;
+                double below = loss(run);
+                inputs[i][j] = at;
+                double want = (above - below) / (2 * h);
+                assertEquals(
+                        want,
+                        gradients[i][j],
+                        1e-7 * (1 + Math.abs(want)),
+                        "input " + i + " element " + j);
+            }
+        }
+        run.curvature = curvature * (1 + h);
+        double above = loss(run);
+        run.curvature = curvature * (1 - h);
+        double below = loss(run);
+        run.curvature = curvature;
+        assertEquals((above - below) / (2 * h * curvature), run.dK, 1e-7 * (1 + Math.abs(run.dK)));
+        run.s = 1.3 + h;
+        above = loss(run);
+        run.s = 1.3 - h;
+        below = loss(run);
+        assertEquals((above - below) / (2 * h), run.ds, 1e-7 * (1 + Math.abs(run.ds)));
     }
 
     @Test

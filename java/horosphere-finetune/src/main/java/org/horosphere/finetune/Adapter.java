@@ -46,7 +46,7 @@ public final class Adapter implements Trainables {
                                     linear.weight(),
                                     config.rank(linear.path()),
                                     config.scaling(linear.path()),
-                                    kind.isHyperbolic(),
+                                    config.gain(),
                                     kind.isDora()));
                     branches++;
                 }

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
+import org.horosphere.LowRankAdapter;
 
 /**
  * {@code adapter_config.json} of a PEFT directory. Options that would change what the adapter
@@ -52,6 +53,7 @@ public record AdapterConfig(
         Map<String, Object> horosphere) {
     static final String FILE = "adapter_config.json";
     private static final String EXTENSION = "horosphere";
+    private static final String GAIN = "gain";
 
     /** Kinds of adapter. PEFT knows {@code LORA} and refuses to load the others. */
     public enum PeftType {
@@ -121,6 +123,7 @@ public record AdapterConfig(
                     "rank_pattern",
                     "alpha_pattern",
                     "inference_mode",
+                    "lora_type",
                     EXTENSION);
 
     public AdapterConfig {
@@ -159,6 +162,9 @@ public record AdapterConfig(
                 });
         if (useDora && (peftType.hyperbolic() || targetModules.isEmpty())) {
             throw new IllegalArgumentException("use_dora needs plain low-rank matrices");
+        }
+        if (peftType.hyperbolic()) {
+            gain(horosphere);
         }
         if (peftType == PeftType.LORA && !horosphere.isEmpty()) {
             throw new IllegalArgumentException(
@@ -217,6 +223,30 @@ public record AdapterConfig(
                 alphaPattern,
                 inferenceMode,
                 horosphere);
+    }
+
+    /**
+     * Which gain HypLoRA's tokens have: {@code "gain": "released"} or {@code "simplified"} in the
+     * {@code horosphere} block, the paper's without; LORA for plain matrices. Adapters of the
+     * authors' code say {@code "lora_type": "hyplora-K"} or {@code "hyplora_simplified-K"}.
+     */
+    public LowRankAdapter.Kind gain() {
+        return peftType.hyperbolic() ? gain(horosphere) : LowRankAdapter.Kind.LORA;
+    }
+
+    private static LowRankAdapter.Kind gain(Map<String, Object> extension) {
+        Object name = extension.get(GAIN);
+        if (name == null) {
+            return LowRankAdapter.Kind.HYPLORA;
+        }
+        if (name.equals("released")) {
+            return LowRankAdapter.Kind.HYPLORA_RELEASED;
+        }
+        if (name.equals("simplified")) {
+            return LowRankAdapter.Kind.HYPLORA_SIMPLIFIED;
+        }
+        throw new IllegalArgumentException(
+                "horosphere.gain is " + name + ", expected released or simplified");
     }
 
     /** Whether the layer at a module path is adapted. */
@@ -280,6 +310,11 @@ public record AdapterConfig(
                 json.object(EXTENSION) == null
                         ? Map.of()
                         : Json.MAPPER.convertValue(json.get(EXTENSION), new TypeReference<>() {});
+        String released = releasedGain(json, type);
+        if (released != null) {
+            type = PeftType.HYPLORA;
+            extension = Map.of(GAIN, released);
+        }
         try {
             return new AdapterConfig(
                     type,
@@ -301,6 +336,23 @@ public record AdapterConfig(
         } catch (IllegalArgumentException e) {
             throw new CheckpointException(file + ": " + e.getMessage(), e);
         }
+    }
+
+    /** The gain that an adapter of the authors' code asks for; null for all others. */
+    private static String releasedGain(Json json, PeftType type) {
+        String name = json.string("lora_type");
+        if (name == null || name.split("-")[0].equals("std")) {
+            return null;
+        }
+        String kind = name.split("-")[0];
+        if (type != PeftType.LORA
+                || !kind.equals("hyplora") && !kind.equals("hyplora_simplified")) {
+            throw json.error(
+                    "lora_type is "
+                            + name
+                            + ", expected std, hyplora or hyplora_simplified of peft_type LORA");
+        }
+        return kind.equals("hyplora") ? "released" : "simplified";
     }
 
     private static PeftType type(Json json) {

@@ -13,6 +13,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.horosphere.LowRankAdapter;
 
 /**
  * An adapter directory in PEFT's format: {@code adapter_config.json} and {@code
@@ -24,6 +25,8 @@ import java.util.regex.Pattern;
  *   <li>{@code base_model.model.MODULE.lora_A.weight} (r, in), {@code .lora_B.weight} (out, r);
  *   <li>{@code base_model.model.MODULE.lora_magnitude_vector} (out), DoRA's;
  *   <li>{@code base_model.model.MODULE.hyplora_K} (1), {@code .hyplora_s} (1);
+ *   <li>{@code .lora_k} and {@code .lora_norm_scale} (scalars) in their place in adapters of the
+ *       authors' code, read only;
  *   <li>{@code base_model.model.model.layers.N.self_attn.coeff_alpha} (H, H), the residual: the
  *       mixing matrix is the identity plus it.
  * </ul>
@@ -41,12 +44,14 @@ public record AdapterFiles(
     private static final String K = ".hyplora_K";
     private static final String S = ".hyplora_s";
     private static final String M = ".lora_magnitude_vector";
+    private static final String RELEASED_K = ".lora_k";
+    private static final String RELEASED_S = ".lora_norm_scale";
 
     private static final Pattern MODULE =
             Pattern.compile(
                     Pattern.quote(PREFIX)
                             + "(.+?)(\\.lora_A\\.weight|\\.lora_B\\.weight|\\.hyplora_K|\\.hyplora_s"
-                            + "|\\.lora_magnitude_vector)");
+                            + "|\\.lora_magnitude_vector|\\.lora_k|\\.lora_norm_scale)");
     private static final Pattern ALPHA =
             Pattern.compile(
                     Pattern.quote(PREFIX)
@@ -143,7 +148,7 @@ public record AdapterFiles(
             }
             Map<String, LowRank> lowRank = new TreeMap<>();
             for (String module : modules) {
-                lowRank.put(module, lowRank(file, tensors, module));
+                lowRank.put(module, lowRank(file, tensors, module, config.gain()));
             }
             try {
                 return new AdapterFiles(config, lowRank, alphas);
@@ -153,7 +158,8 @@ public record AdapterFiles(
         }
     }
 
-    private static LowRank lowRank(Path file, SafeTensors tensors, String module) {
+    private static LowRank lowRank(
+            Path file, SafeTensors tensors, String module, LowRankAdapter.Kind gain) {
         TensorData a = matrix(file, tensors, PREFIX + module + A);
         TensorData b = matrix(file, tensors, PREFIX + module + B);
         long r = a.shape()[0];
@@ -168,6 +174,23 @@ public record AdapterFiles(
         }
         float k = scalar(file, tensors, PREFIX + module + K);
         float s = scalar(file, tensors, PREFIX + module + S);
+        if (tensors.names().contains(PREFIX + module + RELEASED_K)) {
+            double released = number(file, tensors, PREFIX + module + RELEASED_K);
+            switch (gain) {
+                case HYPLORA_RELEASED -> {
+                    k = (float) (Math.log1p(Math.exp(released)) + 1e-6);
+                    s = scalar(file, tensors, PREFIX + module + RELEASED_S);
+                }
+                case HYPLORA_SIMPLIFIED -> {
+                    k = (float) released;
+                    s = 1;
+                }
+                default ->
+                        throw new CheckpointException(
+                                "%s: module %s has lora_k, but %s has no lora_type hyplora"
+                                        .formatted(file, module, AdapterConfig.FILE));
+            }
+        }
         try {
             return new LowRank(
                     Math.toIntExact(r),
@@ -210,21 +233,26 @@ public record AdapterFiles(
         return tensor.toFloatArray();
     }
 
+    /** NaN where there is none. */
     private static float scalar(Path file, SafeTensors tensors, String name) {
         if (!tensors.names().contains(name)) {
             return Float.NaN;
         }
-        TensorData tensor = tensors.get(name);
-        if (!Arrays.equals(tensor.shape(), new long[] {1})) {
-            throw shape(file, tensor, "[1]");
-        }
-        float value = tensor.toFloatArray()[0];
+        float value = number(file, tensors, name);
         if (!(value > 0 && Float.isFinite(value))) {
             throw new CheckpointException(
                     "%s: tensor %s is %s, expected a finite number greater than 0"
                             .formatted(file, name, value));
         }
         return value;
+    }
+
+    private static float number(Path file, SafeTensors tensors, String name) {
+        TensorData tensor = tensors.get(name);
+        if (tensor.shape().length != 0 && !Arrays.equals(tensor.shape(), new long[] {1})) {
+            throw shape(file, tensor, "[1]");
+        }
+        return tensor.toFloatArray()[0];
     }
 
     private static CheckpointException shape(Path file, TensorData tensor, String expected) {

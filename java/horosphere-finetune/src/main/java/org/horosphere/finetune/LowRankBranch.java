@@ -36,9 +36,9 @@ final class LowRankBranch {
 
     /**
      * @param weight the layer's frozen weight
-     * @param scaling alpha/r. HypLoRA's output is also multiplied by sqrt(in), which undoes the
-     *     initial division of its input by s = sqrt(in): K → ∞ is then LoRA at the same scaling,
-     *     and both start with comparable steps
+     * @param scaling alpha/r. The output of the paper's HypLoRA is also multiplied by sqrt(in),
+     *     which undoes the initial division of its input by s = sqrt(in): K → ∞ is then LoRA at the
+     *     same scaling, and both start with comparable steps
      */
     LowRankBranch(
             Parameters parameters,
@@ -46,7 +46,7 @@ final class LowRankBranch {
             Tensor weight,
             int rank,
             double scaling,
-            boolean hyperbolic,
+            LowRankAdapter.Kind kind,
             boolean dora) {
         this.parameters = parameters;
         this.in = Math.toIntExact(weight.columns());
@@ -55,11 +55,12 @@ final class LowRankBranch {
         shape =
                 new LowRankAdapter(
                         DType.F32,
-                        hyperbolic ? LowRankAdapter.Kind.HYPLORA : LowRankAdapter.Kind.LORA,
+                        kind,
                         in,
                         rank,
                         out,
-                        hyperbolic ? scaling * Math.sqrt(in) : scaling);
+                        kind == LowRankAdapter.Kind.HYPLORA ? scaling * Math.sqrt(in) : scaling);
+        boolean hyperbolic = kind != LowRankAdapter.Kind.LORA;
         a = parameters.add(path + ".lora_A.weight", rank, in);
         b = parameters.add(path + ".lora_B.weight", out, rank);
         logK = hyperbolic ? parameters.add(path + ".hyplora_K", 1) : null;

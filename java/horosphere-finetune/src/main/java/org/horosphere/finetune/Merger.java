@@ -15,6 +15,7 @@ import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.Gemm;
 import org.horosphere.Layers;
+import org.horosphere.LowRankAdapter;
 
 /**
  * Puts an adapter into the weights of its model, where mathematics allows it:
@@ -115,6 +116,12 @@ public final class Merger {
         AdapterFiles files = AdapterFiles.read(adapter);
         if (!files.config().peftType().hyperbolic()) {
             throw new CheckpointException(adapter + ": has no HypLoRA, it can be merged exactly");
+        }
+        if (files.config().gain() != LowRankAdapter.Kind.HYPLORA) {
+            throw new CheckpointException(
+                    adapter
+                            + ": has the gain of the released code, which varies too much between"
+                            + " tokens to be replaced by its mean");
         }
         OneDnn.ensureLoaded();
         Llama adapted = Llama.load(model, exec);

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import org.horosphere.LowRankAdapter;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -90,6 +91,48 @@ class AdapterFilesTest {
         assertSame(adapter(type, 3), AdapterFiles.read(path));
         assertEquals(List.of("adapter_config.json", "adapter_model.safetensors"), list(path));
         assertEquals(List.of("adapter"), list(path.getParent()));
+    }
+
+    /** As the authors' code saves them: PEFT's LORA with lora_type, scalars without dimensions. */
+    @ParameterizedTest
+    @CsvSource({
+        "hyplora-1.0, 1.0, HYPLORA_RELEASED, 1.3132627, 64",
+        "hyplora-0.5, 0.5, HYPLORA_RELEASED, 0.97407800, 64",
+        "hyplora_simplified-0.5, 0.5, HYPLORA_SIMPLIFIED, 0.5, 1"
+    })
+    void readsAdaptersOfTheReleasedCode(
+            String type, float k, LowRankAdapter.Kind kind, float K, float s) throws IOException {
+        LowRank plain = lowRank(false, 4, 6, 3);
+        new AdapterFiles(config(AdapterConfig.PeftType.LORA), Map.of(Q, plain), Map.of())
+                .write(directory);
+        Path file = directory.resolve("adapter_config.json");
+        ObjectNode json = (ObjectNode) Json.MAPPER.readTree(file.toFile());
+        Json.MAPPER.writeValue(file.toFile(), json.put("lora_type", type));
+        String prefix = "base_model.model." + Q;
+        List<TensorData> tensors =
+                new ArrayList<>(
+                        List.of(
+                                TensorData.of(prefix + ".lora_A.weight", plain.a(), 2, 4),
+                                TensorData.of(prefix + ".lora_B.weight", plain.b(), 6, 2),
+                                TensorData.of(prefix + ".lora_k", new float[] {k})));
+        if (kind == LowRankAdapter.Kind.HYPLORA_RELEASED) {
+            tensors.add(TensorData.of(prefix + ".lora_norm_scale", new float[] {64}));
+        }
+        SafeTensors.write(
+                directory.resolve("adapter_model.safetensors"), tensors, Map.of("format", "pt"));
+        AdapterFiles read = AdapterFiles.read(directory);
+        assertEquals(kind, read.config().gain());
+        assertEquals(K, read.lowRank().get(Q).K(), 1e-6);
+        assertEquals(s, read.lowRank().get(Q).s());
+        assertArrayEquals(plain.b(), read.lowRank().get(Q).b());
+        read.write(directory.resolve("again"));
+        assertSame(read, AdapterFiles.read(directory.resolve("again")));
+
+        Json.MAPPER.writeValue(file.toFile(), json.put("lora_type", "std"));
+        String message =
+                assertThrows(CheckpointException.class, () -> AdapterFiles.read(directory))
+                        .getMessage();
+        assertTrue(message.contains("lora_k"), message);
     }
 
     @Test
