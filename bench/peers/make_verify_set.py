@@ -330,6 +330,7 @@ OPERATIONS = {
     "poincare.mobius_matvec": ("M matrix, x ball", "c", matvec),
     "hyplora": ("x vector, A matrix, B matrix", "K s scaling", hyplora),
 }
+NOISE = 1e-50  # smaller: a difference of equal numbers at the digits carried
 SHARED = {"matrix"}
 AMBIENT = {"point", "tangent", "points"}  # stored with a time coordinate, differentiated by their space part
 
@@ -585,6 +586,8 @@ def main(folder):
         print(cases[-1]["id"], flush=True)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for a in tensors.values():
+        a[np.abs(a) < NOISE] = 0
     save_file({n: np.ascontiguousarray(a) for n, a in tensors.items()}, folder / file)
     index = {"format": "horosphere-golden-1", "variant": "built-in", "seed": 20261122}
     lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases)

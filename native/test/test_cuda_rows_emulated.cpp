@@ -113,6 +113,8 @@ void compare(int64_t rows, int64_t dim, const Layout& layout, unsigned grid) {
             largest = std::fmax(largest, std::sqrt(norm));
             if (!(std::sqrt(error) <= worst)) worst = std::sqrt(error);
         }
+        // On a line the part of a gradient across x is missing, and with it the scale of the rounding errors.
+        if (dim == 1) largest = std::fmax(largest, 1);
         CHECK(worst <= 8 * std::numeric_limits<T>::epsilon() * largest,
               "%s: output %d, %lld rows, dim %lld, %zu bytes, offset %lld, pad %lld: error %g of %g",
               Op::name, j, (long long)rows, (long long)dim, sizeof(T), (long long)layout.offset,

@@ -301,7 +301,9 @@ class PoincareBallTest {
             assertTrue(op.doc().length() > 20, op.name());
             assertTrue(!op.inputs().isEmpty() && !op.outputs().isEmpty(), op.name());
             boolean step = op.outputs().get(0).name().equals("out_x"); // of an optimizer
-            if (!op.name().endsWith(".vjp") && !step) {
+            // a gradient would have more operands than a call takes, or two cotangents
+            boolean onGaps = op.name().endsWith("_gap");
+            if (!op.name().endsWith(".vjp") && !step && !onGaps) {
                 RowOp vjp = op.vjp();
                 assertEquals(op.inputs(), vjp.inputs().subList(0, op.inputs().size()));
                 assertEquals(op.inputs().size() + 1, vjp.inputs().size());
