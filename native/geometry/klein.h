@@ -93,12 +93,14 @@ struct Expmap : Rows<0, 2> {
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
         const auto i = c / row.gap(Index<0>());
-        const auto m = i * row.sum(Index<2>()), across = i * row.sum(Index<1>());
+        const auto m = i * row.sum(Index<2>());
+        const auto across = i * row.sum(Index<1>());
         const auto n2 = across + m * m;
         const auto t = tanh_ratio(n2);
         // inward and far, 1 + T m = (1 - h) + h (1 - tanh n), h = -m/n, both parts without cancellation
         const auto inward = (value_of(m) < 0.0) & (value_of(n2) > 1.0);
-        const auto n = root(n2), h = -(m / n);
+        const auto n = root(n2);
+        const auto h = -(m / n);
         const auto rest = across / (n2 * (1.0 + h)) + h * sech2(n2) / (1.0 + n * t);
         row.constant(0, 1.0);
         row.coefficient(1, t / pick(inward, rest, 1.0 + t * m));
@@ -115,7 +117,8 @@ struct Logmap : PointPair<0> {
     static constexpr int terms = 2;
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
         row.constant(0, 0.0);
         row.coefficient(1, root(a / b) * asinh_ratio(row.curvature() * form(row) / (a * b)));
     }
@@ -132,8 +135,12 @@ struct Ptransp : Differences<0, 3> {
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 3}, {1, 3}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
-        const auto c = row.curvature(), a = row.gap(Index<0>()), b = row.gap(Index<1>());
-        const auto r = root(b / a), xv = row.sum(Index<3>()), yv = xv + row.sum(Index<4>());
+        const auto c = row.curvature();
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
+        const auto r = root(b / a);
+        const auto xv = row.sum(Index<3>());
+        const auto yv = xv + row.sum(Index<4>());
         // 1 - c<x,y> is the mean of the gaps and half of c|y - x|^2
         const auto d = root(a * b) + 0.5 * (a + b + c * row.sum(Index<2>()));
         row.constant(0, 0.0);
@@ -155,11 +162,15 @@ struct Geodesic : PointPair<1> {
     static constexpr int terms = 3;
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
-        const auto t = row.number(Index<0>()), u = 1.0 - t;
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
+        const auto t = row.number(Index<0>());
+        const auto u = 1.0 - t;
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
         const auto w = row.curvature() * form(row) / (a * b);
-        const auto ratio = asinh_ratio(w), d2 = w * (ratio * ratio);
-        const auto at_x = u * sinh_ratio(u * u * d2) * root(b), at_y = t * sinh_ratio(t * t * d2) * root(a);
+        const auto ratio = asinh_ratio(w);
+        const auto d2 = w * (ratio * ratio);
+        const auto at_x = u * sinh_ratio(u * u * d2) * root(b);
+        const auto at_y = t * sinh_ratio(t * t * d2) * root(a);
         const auto i = 1.0 / (at_x + at_y);
         const auto share = at_y * i;
         // near points are combined on their difference
@@ -184,12 +195,17 @@ struct EinsteinAdd : Totals<0, 2> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>()), h = root(a);
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), ss = row.sum(Index<2>());
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
+        const auto h = root(a);
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto ss = row.sum(Index<2>());
         const auto opposite = value_of(ss) < pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
         const auto xy = c * row.sum(Index<4>());
         const auto i = 1.0 / pick(opposite, 0.5 * (a + b + c * ss), 1.0 + xy);
-        const auto direct = h * i, bend = c * row.sum(Index<3>()) / (1.0 + h) * i;
+        const auto direct = h * i;
+        const auto bend = c * row.sum(Index<3>()) / (1.0 + h) * i;
         row.coefficient(0, pick(opposite, bend, 1.0 - direct * xy / (1.0 + h)));
         row.coefficient(1, only(opposite, direct));
         row.coefficient(2, unless(opposite, direct));

@@ -90,7 +90,8 @@ struct PairParts {
 template <class K, class X, class Y, class D, class M, class P, class G, class H>
 HORO_HD auto pair_parts(const K& k, const X& xx, const Y& yy, const D& dd, const M& m, const P& p,
                         const G& by_y, const H& by_d) {
-    const auto x = root(k + xx), y = root(k + yy);
+    const auto x = root(k + xx);
+    const auto y = root(k + yy);
     const auto advance = (dd + 2.0 * m) / (x + y);
     const auto gram_xy = pick(value_of(yy) < value_of(dd), by_y, by_d);
     const auto same = (k * dd + gram_xy) / (2.0 * k * (x * y + k + p));
@@ -126,15 +127,19 @@ struct Geodesic : PointPair<1> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto pair = parts(row);
-        const auto t = row.number(Index<0>()), u = 1.0 - t;
-        const auto ratio = asinh_ratio(pair.s), h2 = pair.s * (ratio * ratio);  // h = d/2
+        const auto t = row.number(Index<0>());
+        const auto u = 1.0 - t;
+        const auto ratio = asinh_ratio(pair.s);
+        const auto h2 = pair.s * (ratio * ratio);  // h = d/2
         const auto root_s = root(1.0 + pair.s);
         const auto rest = 2.0 * t * u * h2 * (sinh_ratio(u * u * h2) * sinh_ratio(t * t * h2)) / root_s;
         const auto at_y = t * sinh_ratio(4.0 * (t * t) * h2) * ratio / root_s;
         const auto at_x = u * sinh_ratio(4.0 * (u * u) * h2) * ratio / root_s;
         // the weights add up to 1 - rest; near points are combined on their difference
         const auto near = value_of(pair.s) < 1.0;
-        const auto first = pick(near, 1.0 - rest, at_x), step = only(near, at_y), second = unless(near, at_y);
+        const auto first = pick(near, 1.0 - rest, at_x);
+        const auto step = only(near, at_y);
+        const auto second = unless(near, at_y);
         row.coefficient(0, first);
         row.coefficient(1, step);
         row.coefficient(2, second);
@@ -156,7 +161,8 @@ struct MobiusAdd : Totals<0, 2> {
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 1}, {0, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
-        const auto k = row.curvature(), radius = root(k);
+        const auto k = row.curvature();
+        const auto radius = root(k);
         const auto pair =
             pair_parts(k, row.sum(Index<0>()), row.sum(Index<1>()), row.sum(Index<2>()), -row.sum(Index<3>()),
                        -row.sum(Index<4>()), row.gram(Index<0>(), Index<1>(), Index<4>()),
@@ -165,7 +171,9 @@ struct MobiusAdd : Totals<0, 2> {
         row.constant(1, 1.0);
         // the time sqrt(K) (1 + 2S), with derivatives that do not cancel where one of the points is near the
         // origin
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), xy = row.sum(Index<4>());
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto xy = row.sum(Index<4>());
         const auto by_x = pair.y + (xx * pair.y / (pair.x + radius) + xy) / radius;
         const auto by_y = pair.x + (yy * pair.x / (pair.y + radius) + xy) / radius;
         const auto x_is_less = value_of(xx) < value_of(yy);
@@ -193,12 +201,16 @@ struct OxyAngle : PointPair<0> {
         const auto by_y = row.gram(Index<0>(), Index<1>(), Index<4>());
         const auto by_d = row.gram(Index<0>(), Index<2>(), Index<3>());
         const auto across = pick(value_of(row.sum(Index<1>())) < value_of(row.sum(Index<2>())), by_y, by_d);
-        const auto k = row.curvature(), radius = root(k);
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), dd = row.sum(Index<2>());
+        const auto k = row.curvature();
+        const auto radius = root(k);
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto dd = row.sum(Index<2>());
         const auto xy = row.sum(Index<4>());
         // sqrt(K) (y0 - x0 - 2 S x0), and equal forms that do not cancel near the origin
         const auto far = radius * (pair.advance - 2.0 * pair.s * pair.x);
-        const auto x = root(1.0 + xx / k), y = root(1.0 + yy / k);
+        const auto x = root(1.0 + xx / k);
+        const auto y = root(1.0 + yy / k);
         const auto close = x * row.sum(Index<3>()) - pair.advance / radius * xx;
         const auto apart = x * xy - y * xx;
         const auto least = pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
@@ -220,7 +232,8 @@ struct Residual : PointPair<0> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto pair = parts(row);
-        const auto w = row.number(Index<2>()), sum = 1.0 + w;
+        const auto w = row.number(Index<2>());
+        const auto sum = 1.0 + w;
         const auto part = w / sum;
         const auto i = 1.0 / root(1.0 + 4.0 * (part / sum) * pair.s);
         row.coefficient(0, i);
@@ -278,7 +291,8 @@ struct Transp0 : VectorAtPoint {
     static constexpr int terms = 2;
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
-        const auto k = row.curvature(), radius = root(k);
+        const auto k = row.curvature();
+        const auto radius = root(k);
         const auto vy = row.sum(Index<1>());
         row.constant(0, 1.0);
         row.coefficient(1, vy / (radius * (radius + root(k + row.sum(Index<0>())))));
@@ -316,7 +330,9 @@ struct Norm : Rows<0, 2> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto k = row.curvature();
-        const auto vv = row.sum(Index<1>()), xv = row.sum(Index<2>()), x2 = k + row.sum(Index<0>());
+        const auto vv = row.sum(Index<1>());
+        const auto xv = row.sum(Index<2>());
+        const auto x2 = k + row.sum(Index<0>());
         const auto exact = (k * vv + row.gram(Index<0>(), Index<1>(), Index<2>())) / x2;
         row.result(0, root(with_value(vv - xv * xv / x2, exact)));
     }
@@ -350,7 +366,8 @@ struct Boost : Rows<0, 2> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto time = root(row.curvature() + row.sum(Index<0>()));
-        const auto vx = row.sum(Index<2>()), h = root(row.unit_gap(Index<1>()));
+        const auto vx = row.sum(Index<2>());
+        const auto h = root(row.unit_gap(Index<1>()));
         row.constant(0, 1.0);
         row.coefficient(1, (vx / (1.0 + h) + time) / h);
         row.result(0, (time + vx) / h);

@@ -22,7 +22,8 @@ struct MobiusTerms {
 template <class C, class A, class B, class X, class Y, class S, class D>
 HORO_HD auto mobius_terms(const C& c, const A& a, const B& b, const X& xx, const Y& yy, const S& ss,
                           const D& d) {
-    const auto x = value_of(xx), y = value_of(yy);
+    const auto x = value_of(xx);
+    const auto y = value_of(yy);
     const auto opposite = value_of(ss) < pick(x < y, x, y);
     const auto s = c * ss;
     const auto i = 1.0 / pick(opposite, s + a * b, d);
@@ -42,7 +43,8 @@ struct MobiusSub : Differences<0, 2> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>());
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
         const auto d = 1.0 - 2.0 * c * row.sum(Index<3>()) + (c * xx) * (c * yy);
         const auto t =
             mobius_terms(c, row.gap(Index<0>()), row.gap(Index<1>()), xx, yy, row.sum(Index<2>()), d);
@@ -69,8 +71,11 @@ struct Coaddition : std::conditional_t<(sign > 0), Totals<0, 2>, Differences<0, 
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), ss = row.sum(Index<2>());
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto ss = row.sum(Index<2>());
         const auto opposite = value_of(ss) < pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
         const auto i = 1.0 / (a + b * (c * xx));
         const auto direct = a * i;
@@ -175,9 +180,13 @@ struct PlaneDistance : PlaneVectors {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto x = row.gap(Index<0>()), p = row.gap(Index<1>());
-        const auto dd = row.sum(Index<2>()), da = row.sum(Index<3>()), pa = row.sum(Index<4>());
-        const auto size = root(row.sum(Index<5>())), radius = root(c);
+        const auto x = row.gap(Index<0>());
+        const auto p = row.gap(Index<1>());
+        const auto dd = row.sum(Index<2>());
+        const auto da = row.sum(Index<3>());
+        const auto pa = row.sum(Index<4>());
+        const auto size = root(row.sum(Index<5>()));
+        const auto radius = root(c);
         const auto z = 2.0 * radius * (p * da - c * dd * pa) / (p * x) * inverse_or_zero(size);
         const auto distance = asinh_of(z) / radius;
         if constexpr (kind == Plane::absolute)
@@ -314,10 +323,12 @@ struct GeodesicUnit : Rows<1, 2> {
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
         const auto half = 0.5 * row.number(Index<0>());
-        const auto h2 = c * (half * half), ratio = tanh_ratio(h2);
+        const auto h2 = c * (half * half);
+        const auto ratio = tanh_ratio(h2);
         const auto a = row.gap(Index<0>());
         const auto length = half * ratio * inverse_or_zero(root(row.sum(Index<1>())));  // y = length u
-        const auto q = h2 * (ratio * ratio), scale = c * length;
+        const auto q = h2 * (ratio * ratio);
+        const auto scale = c * length;
         const auto d = translation(a, sech2(h2), c * row.sum(Index<0>()), q, scale * row.sum(Index<2>()),
                                    scale * scale * row.gram(Index<0>(), Index<1>(), Index<2>()));
         row.coefficient(0, 1.0 + a * q / d);

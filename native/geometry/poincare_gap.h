@@ -23,7 +23,8 @@ template <int sign, class V, class Row, class A>
 HORO_HD GapPair<V> gap_pair(Row& row, double c, A a, A b) {
     const V xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), dd = row.sum(Index<2>()),
             xy = row.sum(Index<4>());
-    const auto x_rim = a < 0.5, y_rim = b < 0.5;
+    const auto x_rim = a < 0.5;
+    const auto y_rim = b < 0.5;
     const V p = choose<V>(x_rim, 1.0 - a, c * xx), q = choose<V>(y_rim, 1.0 - b, c * yy);
     const V rx = square_root(p), ry = square_root(q);
     const V by_gap = (b - a) / (rx + ry), by_norm = rx - ry;
@@ -83,7 +84,8 @@ struct DistGap : GapPoints<GapVectors<-1>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const double c = row.curvature();
-        const auto a = row.number(Index<1>()), b = row.number(Index<3>());
+        const auto a = row.number(Index<1>());
+        const auto b = row.number(Index<3>());
         using V = decltype(a + b);
         const GapPair<V> pair = gap_pair<-1, V>(row, c, a, b);
         const V z = square_root(pair.s) / (square_root<V>(a) * square_root<V>(b));
@@ -101,7 +103,8 @@ struct MobiusAddGap : GapPoints<GapVectors<1>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const double c = row.curvature();
-        const auto a = row.number(Index<1>()), b = row.number(Index<3>());
+        const auto a = row.number(Index<1>());
+        const auto b = row.number(Index<3>());
         using V = decltype(a + b);
         const GapPair<V> pair = gap_pair<1, V>(row, c, a, b);
         const V i = 1.0 / (pair.s + a * b);
@@ -120,7 +123,8 @@ struct LogmapGap : GapPoints<GapVectors<-1>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const double c = row.curvature();
-        const auto a = row.number(Index<1>()), b = row.number(Index<3>());
+        const auto a = row.number(Index<1>());
+        const auto b = row.number(Index<3>());
         using V = decltype(a + b);
         const GapPair<V> pair = gap_pair<-1, V>(row, c, a, b);
         const V ab = square_root<V>(a) * square_root<V>(b), z = square_root(pair.s) / ab;

@@ -104,8 +104,11 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), xy = row.sum(Index<2>());
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto xy = row.sum(Index<2>());
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
         const auto inner = 1.0 + 2.0 * c * xy + (c * xx) * (c * yy);
         const auto sphere = sphere_denominator(c, xy, row.gram(Index<0>(), Index<1>(), Index<2>()));
         const auto is_ball = hyperbolic(row) ? value_of(xx) == value_of(xx) : value_of(xx) != value_of(xx);
@@ -132,7 +135,9 @@ struct MobiusScalarMul : AnyCurvature<Rows<1, 1>> {
         if (hyperbolic(row)) {
             row.coefficient(0, tanh_multiple(r * poincare::artanh_ratio(c, row.gap(Index<0>()), xx), c * xx));
         } else {
-            const auto k = -c * xx, turn = r * atan_ratio(k), angle2 = turn * turn * k;
+            const auto k = -c * xx;
+            const auto turn = r * atan_ratio(k);
+            const auto angle2 = turn * turn * k;
             row.coefficient(0, turn * sin_ratio(angle2) / cos_root(angle2));
         }
     }
@@ -186,17 +191,24 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto xx = row.sum(Index<0>()), vv = row.sum(Index<1>()), xv = row.sum(Index<2>());
-        const auto a = row.gap(Index<0>()), gram_xv = row.gram(Index<0>(), Index<1>(), Index<2>());
+        const auto xx = row.sum(Index<0>());
+        const auto vv = row.sum(Index<1>());
+        const auto xv = row.sum(Index<2>());
+        const auto a = row.gap(Index<0>());
+        const auto gram_xv = row.gram(Index<0>(), Index<1>(), Index<2>());
         const auto w = c * vv / (a * a);
         if (hyperbolic(row)) {
-            const auto ratio = tanh_ratio(w), length = ratio / a;  // y = length v
-            const auto q = w * (ratio * ratio), scale = c * length;
+            const auto ratio = tanh_ratio(w);
+            const auto length = ratio / a;  // y = length v
+            const auto q = w * (ratio * ratio);
+            const auto scale = c * length;
             const auto d = poincare::translation(a, sech2(w), c * xx, q, scale * xv, scale * scale * gram_xv);
             row.coefficient(0, 1.0 + a * q / d);
             row.coefficient(1, ratio / d);
         } else {  // all times cos^2, as the tangent has poles
-            const auto ratio = sin_ratio(-w), cosine = cos_root(-w), scale = c * ratio / a;
+            const auto ratio = sin_ratio(-w);
+            const auto cosine = cos_root(-w);
+            const auto scale = c * ratio / a;
             const auto one = cosine + scale * xv;
             const auto d = one * one + scale * scale * gram_xv;
             row.coefficient(0, 1.0 + a * w * (ratio * ratio) / d);
@@ -216,7 +228,8 @@ struct Logmap : Pairs<Differences<0, 2>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
         const auto dd = row.sum(Index<3>());
         if (hyperbolic(row)) {
             const auto d = c * dd + a * b;
@@ -294,22 +307,30 @@ struct Geodesic : Pairs<Differences<1, 2>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto t = row.number(Index<0>()), u = 1.0 - t;
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
+        const auto t = row.number(Index<0>());
+        const auto u = 1.0 - t;
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
         const auto dd = row.sum(Index<3>());
-        const auto tt = t * t, uu = u * u;
+        const auto tt = t * t;
+        const auto uu = u * u;
         if (hyperbolic(row)) {
             const auto w = c * dd / (a * b);
-            const auto ratio = asinh_ratio(w), f2 = w * (ratio * ratio), inverse = 1.0 / root(1.0 + w);
-            const auto p = sinh_ratio(uu * f2), q = sinh_ratio(tt * f2);
+            const auto ratio = asinh_ratio(w);
+            const auto f2 = w * (ratio * ratio);
+            const auto inverse = 1.0 / root(1.0 + w);
+            const auto p = sinh_ratio(uu * f2);
+            const auto q = sinh_ratio(tt * f2);
             const auto scale = 2.0 * ratio * inverse;
             combine_points(row, value_of(w) < 1.0, u * p * cosh_root(uu * f2) * scale / a,
                            t * q * cosh_root(tt * f2) * scale / b, 2.0 * t * u * f2 * p * q * inverse);
         } else {
             const auto d =
                 sphere_denominator(-c, row.sum(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
-            const auto ratio = angle_ratio(-c * dd, d), f2 = -c * dd * (ratio * ratio);
-            const auto p = sin_ratio(uu * f2), q = sin_ratio(tt * f2);
+            const auto ratio = angle_ratio(-c * dd, d);
+            const auto f2 = -c * dd * (ratio * ratio);
+            const auto p = sin_ratio(uu * f2);
+            const auto q = sin_ratio(tt * f2);
             const auto scale = 2.0 * ratio;
             combine_points(row, value_of(-c * dd) < value_of(d), u * p * cos_root(uu * f2) * scale * b,
                            t * q * cos_root(tt * f2) * scale * a, -(2.0 * t * u * f2 * p * q * root(a * b)));
@@ -328,15 +349,21 @@ struct Gyration : AnyCurvature<Totals<0, 3>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto xx = row.sum(Index<0>()), yy = row.sum(Index<1>()), xy = row.sum(Index<2>());
-        const auto ss = row.sum(Index<3>()), vx = row.sum(Index<4>()), vs = row.sum(Index<5>()),
-                   vy = row.sum(Index<6>());
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto xy = row.sum(Index<2>());
+        const auto ss = row.sum(Index<3>());
+        const auto vx = row.sum(Index<4>());
+        const auto vs = row.sum(Index<5>());
+        const auto vy = row.sum(Index<6>());
         row.constant(3, 1.0);
         // on x and y: -2c^2 (...) + 2c (...), the terms small where x or y is
         const auto on_x = c * (2.0 * (c * xy) * vy - (c * yy) * vx + vy);
         const auto on_y = -(c * ((c * xx) * vy + vx));
         if (hyperbolic(row)) {
-            const auto a = row.gap(Index<0>()), b = row.gap(Index<1>()), s = c * ss;
+            const auto a = row.gap(Index<0>());
+            const auto b = row.gap(Index<1>());
+            const auto s = c * ss;
             const auto opposite =
                 value_of(ss) < pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
             const auto f = 2.0 / pick(opposite, s + a * b, 1.0 + 2.0 * c * xy + (c * xx) * (c * yy));
@@ -364,13 +391,17 @@ struct Ptransp : AnyCurvature<Differences<0, 3>> {
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto a = row.gap(Index<0>()), b = row.gap(Index<1>());
-        const auto d = c * row.sum(Index<3>()), p = row.sum(Index<4>()), q = row.sum(Index<5>());
+        const auto a = row.gap(Index<0>());
+        const auto b = row.gap(Index<1>());
+        const auto d = c * row.sum(Index<3>());
+        const auto p = row.sum(Index<4>());
+        const auto q = row.sum(Index<5>());
         const auto ball = d + a * b;
         const auto sphere =
             sphere_denominator(-c, row.sum(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
         const auto is_ball = hyperbolic(row) ? value_of(p) == value_of(p) : value_of(p) != value_of(p);
-        const auto scale = b / a, f = -(2.0 * c * scale / pick(is_ball, ball, sphere));
+        const auto scale = b / a;
+        const auto f = -(2.0 * c * scale / pick(is_ball, ball, sphere));
         row.coefficient(0, f * (d * p - a * q));
         row.coefficient(1, f * ((b + d) * p + (1.0 - a) * q));
         row.constant(2, 0.0);
