@@ -1,6 +1,7 @@
 // What one call of a row operation costs in C, for the calls that RowOpBench makes from Java.
 #include <chrono>
 #include <cstdio>
+#include <initializer_list>
 
 #include "horosphere/horo.h"
 
