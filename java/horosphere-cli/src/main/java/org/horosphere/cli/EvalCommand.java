@@ -2,12 +2,15 @@ package org.horosphere.cli;
 
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.ImageClassifier;
+import org.horosphere.finetune.ImageFolder;
 import org.horosphere.finetune.Template;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -22,7 +25,9 @@ import picocli.CommandLine.Option;
             "Text is split into pieces on <|endoftext|> if the file has that marker, else on blank lines. Each piece "
                     + "begins with BOS; a piece longer than the context is cut into windows that begin with BOS too.",
             "JSONL, JSON and CSV (prompt/completion, instruction/output, messages, question/answer) count the completion "
-                    + "only, unless --loss-on all."
+                    + "only, unless --loss-on all.",
+            "With --images, of an image classifier: the share of images whose class is found, with its standard error, "
+                    + "and how many of each class."
         })
 final class EvalCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
@@ -33,6 +38,13 @@ final class EvalCommand implements Callable<Integer> {
             description =
                     "Records if the name ends in .jsonl, .json or .csv, else plain text (default: the embedded test set).")
     private Path data;
+
+    @Option(
+            names = "--images",
+            paramLabel = "DIR",
+            description =
+                    "A folder per class, in DIR/test, DIR/val or DIR, the first of these that is there.")
+    private Path images;
 
     @Option(
             names = "--loss-on",
@@ -79,7 +91,7 @@ final class EvalCommand implements Callable<Integer> {
     @Option(
             names = "--json",
             paramLabel = "FILE",
-            description = "Write {\"loss\", \"tokens\"} here.")
+            description = "Write what was measured here.")
     private Path json;
 
     @Override
@@ -89,6 +101,13 @@ final class EvalCommand implements Callable<Integer> {
         }
         UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         Outputs.requireUsable(json);
+        if (images != null) {
+            if (data != null || exactMatch) {
+                throw new UsageException("--images: takes the place of --data and --exact-match");
+            }
+            return classify();
+        }
+        model.requireText();
         try (CausalLm lm = model.open(Exec.CPU)) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
@@ -134,6 +153,41 @@ final class EvalCommand implements Callable<Integer> {
                         score.rightAnswers(),
                         score.total());
             }
+            Reports.writeJson(json, report);
+            return 0;
+        }
+    }
+
+    private int classify() {
+        try (ImageClassifier classifier = model.openClassifier(Exec.CPU)) {
+            List<String> labels = classifier.labels();
+            if (labels == null) {
+                throw new UsageException(
+                        "--model " + model.name() + ": has no classifier; --adapter may have one");
+            }
+            ImageFolder folder = ImageFolder.open(images);
+            Map<String, Integer> classes = folder.match(labels);
+            if (classes == null) {
+                throw new UsageException(
+                        "--images "
+                                + images
+                                + ": the folders "
+                                + ImageReports.text(folder.classNames())
+                                + " are not all classes of the model, which has "
+                                + ImageReports.text(labels));
+            }
+            List<ImageFolder.Image> measured = folder.evaluation(classes);
+            ImageClassifier.Score score =
+                    classifier.evaluate(
+                            measured,
+                            done -> Terminal.progress("classifying", done, measured.size()));
+            ImageReports.print(System.out, score, labels);
+            Map<String, Object> report = new LinkedHashMap<>();
+            report.put("accuracy", score.accuracy());
+            report.put("accuracy_standard_error", score.standardError());
+            report.put("loss", score.loss());
+            report.put("images", score.total());
+            report.put("classes", ImageReports.classes(score, labels));
             Reports.writeJson(json, report);
             return 0;
         }
