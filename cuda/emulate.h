@@ -10,6 +10,8 @@
 #include <memory>
 #include <vector>
 
+#include "horosphere/horo.h"
+
 #define HORO_DEVICE inline
 #define HORO_KERNEL(threads) void
 #define HORO_CONSTANT const
@@ -27,6 +29,18 @@ inline void require_aligned(const void* p, size_t bytes) {
         std::fprintf(stderr, "access of %zu bytes at %p\n", bytes, p);
         std::abort();
     }
+}
+
+// By the CPU library's conversions.
+inline float widen(int32_t dtype, uint16_t bits) {
+    float x = 0;
+    if (horo_convert_to_f32(dtype, &bits, &x, 1, nullptr) != HORO_OK) std::abort();
+    return x;
+}
+inline uint16_t narrow(int32_t dtype, float x) {
+    uint16_t bits = 0;
+    if (horo_convert_from_f32(&x, dtype, &bits, 1, nullptr) != HORO_OK) std::abort();
+    return bits;
 }
 
 // One block at a time.

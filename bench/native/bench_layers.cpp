@@ -93,7 +93,7 @@ void layers(int64_t rows, int64_t dim) {
     layer("bias_add", 2 * element, [&] { horo_bias_add(weight.data(), rows, dim, z.data(), exec); });
     layer("bias_grad", element, [&] { horo_bias_grad(x.data(), rows, dim, dweight.data(), exec); });
     layer("embedding_forward", 2 * element,
-          [&] { horo_embedding_forward(ids.data(), x.data(), rows, rows, dim, z.data(), exec); });
+          [&] { horo_embedding_forward(ids.data(), HORO_F32, x.data(), rows, rows, dim, z.data(), exec); });
     layer("embedding_backward", 3 * element,
           [&] { horo_embedding_backward(ids.data(), x.data(), rows, rows, dim, z.data(), exec); });
     for (int64_t t = 0; t < rows; ++t) ids[t] = static_cast<int32_t>(t % 7);
