@@ -3,15 +3,13 @@
 #include <cmath>
 #include <cstring>
 
-#include "abi/exec.h"
-#include "abi/status.h"
+#include "abi/operands.h"
 #include "cpu/isa.h"
 #include "cpu/pool.h"
 
 namespace {
 
-constexpr int64_t dtype_bytes[4] = {4, 8, 2, 2};
-
+using horo::dtype_bytes;
 using horo::fail;
 using horo::parallel_for;
 using horo::resolve;

@@ -228,6 +228,32 @@ HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t row
 /* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
 
+/* Several points as one. x: rows of `parts` points side by side, the i-th of dims[i] dimensions, x_stride
+ * elements from row to row; out: one point of dim = sum dims[i] dimensions per row.
+ *  - HORO_POINCARE, HORO_KLEIN: the beta-concatenation of HNN++ (arXiv 2006.08210): expmap0([v_1 ..
+ * v_parts]), v_i = logmap0(x_i) B(dim/2, 1/2) / B(dims[i]/2, 1/2), B the beta function.
+ *  - HORO_LORENTZ: the space parts side by side and their time, t^2 = sum t_i^2 - (parts - 1) K. */
+HORO_API int32_t horo_concat(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                             const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                             const horo_exec* exec);
+
+/* The gradients of horo_concat: g as out, g_x as x, g_curvature one number per row. */
+HORO_API int32_t horo_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                 const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                 const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                 void* g_curvature, const horo_exec* exec);
+
+/* The inverse of horo_concat: x is one point per row, out its parts side by side. */
+HORO_API int32_t horo_split(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                            const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                            const horo_exec* exec);
+
+/* The gradients of horo_split. */
+HORO_API int32_t horo_split_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                void* g_curvature, const horo_exec* exec);
+
 /* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
  * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
  * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
