@@ -231,8 +231,7 @@ public final class Adapter implements Trainables {
                 }
                 masks.put(layer.index, mask);
                 layer.alphaInUse =
-                        thinned.computeIfAbsent(
-                                layer.index, index -> Buffers.floats(mask.length));
+                        thinned.computeIfAbsent(layer.index, index -> Buffers.floats(mask.length));
                 Buffers.set(layer.alphaInUse, kept);
             }
         }
