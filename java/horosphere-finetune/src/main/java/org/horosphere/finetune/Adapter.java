@@ -28,6 +28,9 @@ public final class Adapter implements Trainables {
     /** What each coefficient of a layer is multiplied by in this step: 0, or 1/(1-p). */
     private final Map<Integer, float[]> masks = new TreeMap<>();
 
+    /** The coefficients of a layer after that. */
+    private final Map<Integer, MemorySegment> thinned = new TreeMap<>();
+
     private Adapter(
             Llama model, AdapterKind kind, AdapterConfig config, double coeffDropout, long seed) {
         this.model = model;
@@ -227,7 +230,8 @@ public final class Adapter implements Trainables {
                     kept[i] *= mask[i];
                 }
                 masks.put(layer.index, mask);
-                layer.alphaInUse = Buffers.floats(mask.length);
+                layer.alphaInUse =
+                        thinned.computeIfAbsent(layer.index, index -> Buffers.floats(mask.length));
                 Buffers.set(layer.alphaInUse, kept);
             }
         }

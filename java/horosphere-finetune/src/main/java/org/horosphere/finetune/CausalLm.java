@@ -286,6 +286,22 @@ public final class CausalLm implements AutoCloseable {
         return losses;
     }
 
+    /**
+     * Where HypLoRA can act, and what merging it would cost: the spread of |x| and of its gain, per
+     * adapted linear layer. Without a low-rank adapter all linear layers are looked at.
+     *
+     * @throws CheckpointException if a weight is NaN or infinite
+     */
+    public List<Diagnostics.Module> diagnose(List<Dataset.Example> examples) {
+        List<Diagnostics.Module> modules = Diagnostics.of(model, adapter, examples);
+        for (Diagnostics.Module module : modules) {
+            if (!Double.isFinite(module.norms().most()) && module.norms().tokens() > 0) {
+                throw notFinite("the input of " + module.norms().module() + " is not finite");
+            }
+        }
+        return modules;
+    }
+
     private RuntimeException notFinite(String what) {
         if (adapter != null && !adapter.isFinite()) {
             return new CheckpointException("the adapter has NaN or infinite values");
