@@ -307,6 +307,19 @@ HORO_API int32_t horo_rmsnorm_backward(const float* dout, const float* x, const 
                                        const float* rstd, int64_t rows, int64_t dim, float* dx,
                                        float* dweight, const horo_exec* exec);
 
+/* out[r,i] = weight[i] * (x[r,i] - mean[r]) * rstd[r] + bias[i], rstd[r] = 1 / sqrt(variance of the row +
+ * eps), the variance divided by dim (Ba et al., arXiv 1607.06450). x, out: (rows, dim); mean, rstd: rows
+ * values for the backward pass, each may be NULL. out may be x. */
+HORO_API int32_t horo_layernorm_forward(const float* x, const float* weight, const float* bias, double eps,
+                                        int64_t rows, int64_t dim, float* out, float* mean, float* rstd,
+                                        const horo_exec* exec);
+
+/* With g = w * dout and h = (x - mean) * rstd: dx += rstd * (g - mean_i g_i - h * mean_i(g_i h_i)); dweight
+ * += sum_r dout * h and dbias += sum_r dout, unless NULL. x is the input of the forward pass. */
+HORO_API int32_t horo_layernorm_backward(const float* dout, const float* x, const float* weight,
+                                         const float* mean, const float* rstd, int64_t rows, int64_t dim,
+                                         float* dx, float* dweight, float* dbias, const horo_exec* exec);
+
 /* Rotary embedding in place (Su et al., arXiv 2104.09864; pairs (i, i + D/2) as in Llama checkpoints):
  * (a, b) -> (a cos - b sin, b cos + a sin). x: token t, head h at x + t * row_stride + h * head_dim.
  * cos_sin: (position_count, head_dim), the first half of a row cosines, the second sines. inverse != 0: the
@@ -335,6 +348,15 @@ HORO_API int32_t horo_geglu_forward(const float* gate, const float* up, float* o
  * overwritten; each may be one of the inputs. */
 HORO_API int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
                                      float* dup, int64_t n, const horo_exec* exec);
+
+/* out = x * Phi(x), Phi the normal distribution function: GELU (Hendrycks and Gimpel, arXiv 1606.08415) in
+ * its exact form, 0.5 x (1 + erf(x / sqrt 2)), without the cancellation of that form where x is negative.
+ * Relative error up to 1e-6 for all x, except where the result is below the normal range. out may be x. */
+HORO_API int32_t horo_gelu_forward(const float* x, float* out, int64_t n, const horo_exec* exec);
+
+/* dx = dout * (Phi(x) + x * phi(x)), phi the normal density; overwritten. dx may be dout or x. */
+HORO_API int32_t horo_gelu_backward(const float* dout, const float* x, float* dx, int64_t n,
+                                    const horo_exec* exec);
 
 /* y[r,i] += bias[i]. y: (rows, dim). */
 HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec);
