@@ -1,5 +1,6 @@
 // Runs a kernel on the host, for tests: each thread of a block is a fiber; a shuffle or barrier hands over to
-// the next until all have arrived. Every access is checked for alignment. Slow and exact, not fast.
+// the next until all have arrived. Every access is checked for alignment and, once a test has named its
+// memory, for bounds. Slow and exact, not fast.
 #pragma once
 #include <ucontext.h>
 
@@ -8,14 +9,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
-
-#include "horosphere/horo.h"
 
 #define HORO_DEVICE inline
 #define HORO_KERNEL(threads) void
 #define HORO_CONSTANT const
-#define HORO_ON_ACCESS(p, bytes) ::horo::emulate::require_aligned(p, bytes)
+#define HORO_ON_ACCESS(p, ...) ::horo::emulate::on_access(p, __VA_ARGS__)
 #define __shared__ static
 
 namespace horo::emulate {
@@ -31,17 +31,23 @@ inline void require_aligned(const void* p, size_t bytes) {
     }
 }
 
-// By the CPU library's conversions.
-inline float widen(int32_t dtype, uint16_t bits) {
-    float x = 0;
-    if (horo_convert_to_f32(dtype, &bits, &x, 1, nullptr) != HORO_OK) std::abort();
-    return x;
+// What kernels may touch; empty: anything.
+inline std::vector<std::pair<uintptr_t, uintptr_t>>& memory() {
+    static std::vector<std::pair<uintptr_t, uintptr_t>> ranges;
+    return ranges;
 }
-inline uint16_t narrow(int32_t dtype, float x) {
-    uint16_t bits = 0;
-    if (horo_convert_from_f32(&x, dtype, &bits, 1, nullptr) != HORO_OK) std::abort();
-    return bits;
+
+inline void on_access(const void* p, size_t alignment, size_t bytes) {
+    require_aligned(p, alignment);
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+    bool inside = memory().empty();
+    for (const auto& range : memory()) inside |= range.first <= begin && begin + bytes <= range.second;
+    if (!inside) {
+        std::fprintf(stderr, "access of %zu bytes at %p, outside all memory of the call\n", bytes, p);
+        std::abort();
+    }
 }
+inline void on_access(const void* p, size_t bytes) { on_access(p, bytes, bytes); }
 
 // One block at a time.
 class Block {

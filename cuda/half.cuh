@@ -1,6 +1,6 @@
-// The 16-bit storage types as bits, to and from float, rounding to nearest even.
+// The storage types of 16 bits.
 #pragma once
-#include <cstdint>
+#include "kernel.cuh"
 
 #if !defined(HORO_EMULATE)
 #include <cuda_bf16.h>
@@ -9,36 +9,47 @@
 
 namespace horo::cuda {
 
-// A storage type: its element and the number it stands for.
-template <class T>
-struct StoredWhole {
-    using Element = T;
-    static HORO_DEVICE T get(T x) { return x; }
-    static HORO_DEVICE T put(T x) { return x; }
+struct Bf16 {
+    uint16_t bits;
+};
+struct F16 {
+    uint16_t bits;
 };
 
+HORO_DEVICE float widened(Bf16 x) {
+    const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+HORO_DEVICE float widened(F16 x) {
 #if defined(HORO_EMULATE)
-struct StoredBf16 {
-    using Element = uint16_t;
-    static float get(uint16_t bits) { return emulate::widen(HORO_BF16, bits); }
-    static uint16_t put(float x) { return emulate::narrow(HORO_BF16, x); }
-};
-struct StoredF16 {
-    using Element = uint16_t;
-    static float get(uint16_t bits) { return emulate::widen(HORO_F16, bits); }
-    static uint16_t put(float x) { return emulate::narrow(HORO_F16, x); }
-};
+    _Float16 half;
 #else
-struct StoredBf16 {
-    using Element = uint16_t;
-    static HORO_DEVICE float get(uint16_t bits) { return __bfloat162float(__ushort_as_bfloat16(bits)); }
-    static HORO_DEVICE uint16_t put(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
-};
-struct StoredF16 {
-    using Element = uint16_t;
-    static HORO_DEVICE float get(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
-    static HORO_DEVICE uint16_t put(float x) { return __half_as_ushort(__float2half_rn(x)); }
-};
+    __half half;
 #endif
+    memcpy(&half, &x.bits, sizeof half);
+    return static_cast<float>(half);
+}
+
+// Round to nearest even; NaN stays NaN.
+HORO_DEVICE void narrow(float x, Bf16& to) {
+#if defined(HORO_EMULATE)
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    to.bits = static_cast<uint16_t>(x != x ? bits >> 16 | 0x40 : rounded);
+#else
+    to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));  // one instruction
+#endif
+}
+HORO_DEVICE void narrow(float x, F16& to) {
+#if defined(HORO_EMULATE)
+    const _Float16 half = static_cast<_Float16>(x);
+#else
+    const __half half = __float2half_rn(x);
+#endif
+    memcpy(&to.bits, &half, sizeof half);
+}
 
 }  // namespace horo::cuda

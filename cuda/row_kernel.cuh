@@ -6,18 +6,10 @@
 #include <utility>
 
 #include "geometry/row_call.h"
-#include "horosphere/horo.h"
-#include "row_plan.h"
-
-#if defined(HORO_EMULATE)
-#include "emulate.h"
-#else
-#define HORO_DEVICE __device__ __forceinline__
-#define HORO_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
-#define HORO_CONSTANT const __grid_constant__
-#define HORO_ON_ACCESS(p, bytes)
-#endif
 #include "half.cuh"
+#include "horosphere/horo.h"
+#include "kernel.cuh"
+#include "row_plan.h"
 
 namespace horo::cuda {
 
@@ -52,10 +44,13 @@ struct Shape {
 
 // ---- Memory
 
-template <class T, int width>
-struct alignas(width * sizeof(T)) Pack {
-    T v[width];
-};
+// Rows of float may be stored in 16 bits.
+HORO_DEVICE float number_of(float x) { return x; }
+HORO_DEVICE double number_of(double x) { return x; }
+HORO_DEVICE float number_of(Bf16 x) { return widened(x); }
+HORO_DEVICE float number_of(F16 x) { return widened(x); }
+HORO_DEVICE void narrow(float x, float& to) { to = x; }
+HORO_DEVICE void narrow(double x, double& to) { to = x; }
 
 // The part of a row that one lane owns within a tile.
 struct Lane {
@@ -64,16 +59,15 @@ struct Lane {
 };
 
 template <class Stored, int width, class T, int slots>
-HORO_DEVICE void load_slots(T (&x)[slots], const typename Stored::Element* row, const Lane& own) {
-    using Accessed = Pack<typename Stored::Element, width>;
+HORO_DEVICE void load_slots(T (&x)[slots], const Stored* row, const Lane& own) {
 #pragma unroll
     for (int v = 0; v < slots / width; ++v) {
         const int at = (v * own.lanes + own.lane) * width;
         if (at < own.elements) {
-            HORO_ON_ACCESS(row + at, sizeof(Accessed));
-            const Accessed pack = *reinterpret_cast<const Accessed*>(row + at);
+            Stored pack[width];
+            load(pack, row + at);
 #pragma unroll
-            for (int e = 0; e < width; ++e) x[v * width + e] = Stored::get(pack.v[e]);
+            for (int e = 0; e < width; ++e) x[v * width + e] = number_of(pack[e]);
         } else {
 #pragma unroll
             for (int e = 0; e < width; ++e) x[v * width + e] = T(0);
@@ -82,61 +76,56 @@ HORO_DEVICE void load_slots(T (&x)[slots], const typename Stored::Element* row, 
 }
 
 template <class Stored, int width, class T, int slots>
-HORO_DEVICE void store_slots(const T (&x)[slots], typename Stored::Element* row, const Lane& own) {
-    using Accessed = Pack<typename Stored::Element, width>;
+HORO_DEVICE void store_slots(const T (&x)[slots], Stored* row, const Lane& own) {
 #pragma unroll
     for (int v = 0; v < slots / width; ++v) {
         const int at = (v * own.lanes + own.lane) * width;
         if (at < own.elements) {
-            HORO_ON_ACCESS(row + at, sizeof(Accessed));
-            Accessed pack;
+            Stored pack[width];
 #pragma unroll
-            for (int e = 0; e < width; ++e) pack.v[e] = Stored::put(x[v * width + e]);
-            *reinterpret_cast<Accessed*>(row + at) = pack;
+            for (int e = 0; e < width; ++e) narrow(x[v * width + e], pack[e]);
+            store(row + at, pack);
         }
     }
 }
 
-// Calls `body` with the storage type and the width of an access as types. They are the same for the whole
-// grid, so these branches cost nothing; kernels for float compute on all three storage types.
-template <class T, class Stored, class Body>
-HORO_DEVICE void with_width(int width, Body&& body) {
-    if constexpr (sizeof(T) == 4)
-        if (width == 4) return body(Stored{}, std::integral_constant<int, 4>{});
-    if (width == 2) return body(Stored{}, std::integral_constant<int, 2>{});
-    body(Stored{}, std::integral_constant<int, 1>{});
+// Calls `body` with a null pointer to the storage type. It is the same for the whole grid, as is the width of
+// an access, so these branches cost nothing.
+template <class T, class Body>
+HORO_DEVICE auto with_type(const RowPlan& plan, Body&& body) {
+    if constexpr (sizeof(T) == 4) {
+        if (plan.dtype == HORO_BF16) return body(static_cast<Bf16*>(nullptr));
+        if (plan.dtype == HORO_F16) return body(static_cast<F16*>(nullptr));
+    }
+    return body(static_cast<T*>(nullptr));
 }
+
 template <class T, class Body>
 HORO_DEVICE void with_access(const RowPlan& plan, Body&& body) {
-    if constexpr (sizeof(T) == 4) {
-        if (plan.dtype == HORO_BF16) return with_width<T, StoredBf16>(plan.width, body);
-        if (plan.dtype == HORO_F16) return with_width<T, StoredF16>(plan.width, body);
-    }
-    with_width<T, StoredWhole<T>>(plan.width, body);
+    with_type<T>(plan, [&](auto* stored) {
+        if constexpr (sizeof(T) == 4)
+            if (plan.width == 4) return body(stored, std::integral_constant<int, 4>{});
+        if (plan.width == 2) return body(stored, std::integral_constant<int, 2>{});
+        body(stored, std::integral_constant<int, 1>{});
+    });
 }
 
 // One number of a scalar or of a time coordinate.
 template <class T>
 HORO_DEVICE double load_number(const RowPlan& plan, const void* from, int64_t at) {
-    if constexpr (sizeof(T) == 4) {
-        if (plan.dtype == HORO_BF16) return StoredBf16::get(static_cast<const uint16_t*>(from)[at]);
-        if (plan.dtype == HORO_F16) return StoredF16::get(static_cast<const uint16_t*>(from)[at]);
-    }
-    return static_cast<double>(static_cast<const T*>(from)[at]);
+    return with_type<T>(plan, [&](auto* stored) {
+        return static_cast<double>(
+            number_of(get(static_cast<decltype(stored)>(const_cast<void*>(from)) + at)));
+    });
 }
 template <class T>
 HORO_DEVICE void store_number(const RowPlan& plan, void* to, int64_t at, double x) {
-    if constexpr (sizeof(T) == 4) {
-        if (plan.dtype == HORO_BF16) {
-            static_cast<uint16_t*>(to)[at] = StoredBf16::put(static_cast<float>(x));
-            return;
-        }
-        if (plan.dtype == HORO_F16) {
-            static_cast<uint16_t*>(to)[at] = StoredF16::put(static_cast<float>(x));
-            return;
-        }
-    }
-    static_cast<T*>(to)[at] = static_cast<T>(x);
+    with_type<T>(plan, [&](auto* stored) {
+        const auto p = static_cast<decltype(stored)>(to) + at;
+        std::remove_pointer_t<decltype(stored)> bits;
+        narrow(static_cast<T>(x), bits);
+        put(p, bits);
+    });
 }
 
 // ---- Sums
@@ -191,15 +180,14 @@ struct Rows {
 
     HORO_DEVICE void load(const RowPlan& plan, const RowCall& call, const int64_t (&row)[row_count],
                           const Lane (&own)[row_count], int64_t first) {
-        with_access<T>(plan, [&](auto stored, auto width) {
-            using Stored = decltype(stored);
+        with_access<T>(plan, [&](auto* stored, auto width) {
+            using Stored = std::remove_pointer_t<decltype(stored)>;
             constexpr int numbers = decltype(width)::value;
             each<row_count>([&](auto r) {
                 each<S::inputs>([&](auto i) {
                     if constexpr (S::reads(i)) {
-                        const auto* p = static_cast<const typename Stored::Element*>(call.in[i]) +
-                                        row[r] * call.in_stride[i] + first +
-                                        (S::signature.input[i] == Kind::ambient);
+                        const auto* p = static_cast<const Stored*>(call.in[i]) + row[r] * call.in_stride[i] +
+                                        first + (S::signature.input[i] == Kind::ambient);
                         load_slots<Stored, numbers>(x[r][i], p, own[r]);
                     }
                 });
@@ -236,11 +224,10 @@ struct Rows {
             each<S::outputs>([&](auto j) {
                 if constexpr (S::writes(j))
                     if (call.out[j])
-                        with_access<T>(plan, [&](auto stored, auto width) {
-                            using Stored = decltype(stored);
-                            auto* p = static_cast<typename Stored::Element*>(call.out[j]) +
-                                      row[r] * call.out_stride[j] + first +
-                                      (S::signature.output[j] == Kind::ambient);
+                        with_access<T>(plan, [&](auto* stored, auto width) {
+                            using Stored = std::remove_pointer_t<decltype(stored)>;
+                            auto* p = static_cast<Stored*>(call.out[j]) + row[r] * call.out_stride[j] +
+                                      first + (S::signature.output[j] == Kind::ambient);
                             store_slots<Stored, decltype(width)::value>(y[j], p, own[r]);
                         });
             });

@@ -33,7 +33,7 @@ struct Halved {
     }
 };
 
-using F32 = Whole<float, HORO_F32>;
-using F64 = Whole<double, HORO_F64>;
-using Bf16 = Halved<HORO_BF16, 8>;
-using F16 = Halved<HORO_F16, 11>;
+using AsF32 = Whole<float, HORO_F32>;
+using AsF64 = Whole<double, HORO_F64>;
+using AsBf16 = Halved<HORO_BF16, 8>;
+using AsF16 = Halved<HORO_F16, 11>;

@@ -177,14 +177,14 @@ int main(int count, char** words) {
         const Operation op = describe(id);
         for (int64_t dim : dims)
             for (int64_t rows : quick ? std::vector<int64_t>{37} : std::vector<int64_t>{2, 33, 1003}) {
-                compare<F32>(gpu, op, rows, dim, 0, 0, false);
-                compare<F32>(gpu, op, rows, dim, 3, 1, true);
-                compare<F64>(gpu, op, rows, dim, 0, 0, true);
-                compare<Bf16>(gpu, op, rows, dim, 1, 1, true);
+                compare<AsF32>(gpu, op, rows, dim, 0, 0, false);
+                compare<AsF32>(gpu, op, rows, dim, 3, 1, true);
+                compare<AsF64>(gpu, op, rows, dim, 0, 0, true);
+                compare<AsBf16>(gpu, op, rows, dim, 1, 1, true);
                 if (quick) continue;
-                compare<F64>(gpu, op, rows, dim, 1, 1, false);
-                compare<Bf16>(gpu, op, rows, dim, 0, 0, false);
-                compare<F16>(gpu, op, rows, dim, 0, 0, false);
+                compare<AsF64>(gpu, op, rows, dim, 1, 1, false);
+                compare<AsBf16>(gpu, op, rows, dim, 0, 0, false);
+                compare<AsF16>(gpu, op, rows, dim, 0, 0, false);
             }
     }
     ok(horo_exec_destroy(gpu.exec));

@@ -143,14 +143,14 @@ void shapes() {
 
 template <class Op>
 void both() {
-    shapes<Op, F32>();
-    shapes<Op, F64>();
+    shapes<Op, AsF32>();
+    shapes<Op, AsF64>();
 }
 template <class Op>
 void all_types() {
     both<Op>();
-    shapes<Op, Bf16>();
-    shapes<Op, F16>();
+    shapes<Op, AsBf16>();
+    shapes<Op, AsF16>();
 }
 
 // Every element of every row has exactly one owner, whatever the shape.

@@ -105,6 +105,9 @@ HORO_API int32_t horo_device_free(int32_t device, void* address);
  * it: when it returns, the bytes are there. */
 HORO_API int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream);
 
+/* Sets `bytes` bytes to `value` (0 to 255) after all that was enqueued on the stream; does not wait. */
+HORO_API int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream);
+
 /* Creates a stream that does not wait for the default stream. */
 HORO_API int32_t horo_stream_create(int32_t device, void** stream);
 
@@ -294,7 +297,10 @@ HORO_API int32_t horo_linear_workspace(int32_t op, int64_t rows, int64_t p, int6
 
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
- * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
+ * Ids, targets and positions are checked before anything is written; on a CUDA device, where the host does
+ * not see them, an id, target or position out of range gives NaN in the row of its token (in
+ * horo_embedding_backward: nothing), and nothing outside the operands is touched. "dx +=" adds to what is
+ * there. */
 
 /* out[r,i] = weight[i] * x[r,i] * rstd[r], rstd[r] = 1 / sqrt(mean_i x[r,i]^2 + eps) (Zhang and Sennrich,
  * arXiv 1910.07467). x, out: (rows, dim); rstd: rows values for the backward pass, or NULL. out may be x. */
@@ -401,9 +407,14 @@ HORO_API int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const 
 HORO_API int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec);
 
 /* Returns the sum of squares, accumulated in double; NaN with horo_last_error() set if an argument is
- * invalid.
- */
+ * invalid, or exec a CUDA device, which would have to be waited for. */
 HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec);
+
+/* *total += the sum of squares, accumulated in double; workspace: 256 doubles. On a CUDA device both are its
+ * memory and nothing waits, so that a training step can clip its gradient (horo_adamw_clipped) without the
+ * host. */
+HORO_API int32_t horo_sum_squares_add(const float* x, int64_t n, double* total, double* workspace,
+                                      const horo_exec* exec);
 
 /* One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as torch.optim.AdamW computes it; step counts
  * from 1, m and v start at zero:
@@ -413,6 +424,14 @@ HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exe
 HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
                             double beta1, double beta2, double eps, double weight_decay, int64_t step,
                             double grad_scale, const horo_exec* exec);
+
+/* As horo_adamw, with the gradient clipped to a norm: with norm = |grad_scale| sqrt(*sum_squares), grad_scale
+ * is multiplied by max_norm / norm where norm is larger. sum_squares: of the whole gradient before
+ * grad_scale, memory of the exec's device; max_norm > 0. */
+HORO_API int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
+                                    double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                                    double grad_scale, const double* sum_squares, double max_norm,
+                                    const horo_exec* exec);
 
 /* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
 HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,
