@@ -44,8 +44,17 @@ public final class Layers {
             Native.bind(
                     "horo_layernorm_forward",
                     FunctionDescriptor.of(
-                            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG,
-                            ADDRESS, ADDRESS, ADDRESS, ADDRESS));
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS));
     private static final MethodHandle LAYERNORM_BACKWARD =
             Native.bind(
                     "horo_layernorm_backward",
@@ -294,8 +303,8 @@ public final class Layers {
     }
 
     /**
-     * {@code out = weight (x - mean) rstd + bias} row by row, with {@code rstd = 1 / sqrt(variance +
-     * eps)} and the variance divided by {@code dim} (Ba et al., arXiv 1607.06450).
+     * {@code out = weight (x - mean) rstd + bias} row by row, with {@code rstd = 1 / sqrt(variance
+     * + eps)} and the variance divided by {@code dim} (Ba et al., arXiv 1607.06450).
      *
      * @param x (rows, dim)
      * @param weight (dim)
@@ -320,18 +329,26 @@ public final class Layers {
             MemorySegment rstd,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.input(weight, "weight", dim, Operands.FLOAT);
-        Operands.input(bias, "bias", dim, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
-        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT);
-        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
         int status;
         try {
             status =
                     (int)
                             LAYERNORM_FORWARD.invokeExact(
-                                    x, weight, bias, eps, rows, dim, out, mean, rstd,
+                                    x,
+                                    weight,
+                                    bias,
+                                    eps,
+                                    rows,
+                                    dim,
+                                    out,
+                                    mean,
+                                    rstd,
                                     exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
@@ -368,20 +385,29 @@ public final class Layers {
             MemorySegment dbias,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dout, "dout", n, Operands.FLOAT);
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.input(weight, "weight", dim, Operands.FLOAT);
-        Operands.input(mean, "mean", rows, Operands.FLOAT);
-        Operands.input(rstd, "rstd", rows, Operands.FLOAT);
-        Operands.output(dx, "dx", n, Operands.FLOAT);
-        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT);
-        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
+        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT, exec);
         int status;
         try {
             status =
                     (int)
                             LAYERNORM_BACKWARD.invokeExact(
-                                    dout, x, weight, mean, rstd, rows, dim, dx, dweight, dbias,
+                                    dout,
+                                    x,
+                                    weight,
+                                    mean,
+                                    rstd,
+                                    rows,
+                                    dim,
+                                    dx,
+                                    dweight,
+                                    dbias,
                                     exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
@@ -626,8 +652,8 @@ public final class Layers {
      */
     public static void gelu_forward(MemorySegment x, MemorySegment out, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
             status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.handle());
@@ -649,9 +675,9 @@ public final class Layers {
     public static void gelu_backward(
             MemorySegment dout, MemorySegment x, MemorySegment dx, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT);
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.output(dx, "dx", n, Operands.FLOAT);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
         int status;
         try {
             status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.handle());

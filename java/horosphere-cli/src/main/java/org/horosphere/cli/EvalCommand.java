@@ -11,10 +11,10 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.Diagnostics;
-import org.horosphere.finetune.InputNorms;
-import org.horosphere.finetune.Merger;
 import org.horosphere.finetune.ImageClassifier;
 import org.horosphere.finetune.ImageFolder;
+import org.horosphere.finetune.InputNorms;
+import org.horosphere.finetune.Merger;
 import org.horosphere.finetune.Template;
 import org.horosphere.finetune.report.Table;
 import picocli.CommandLine.Command;
@@ -100,10 +100,7 @@ final class EvalCommand implements Callable<Integer> {
                             + "is from one constant (what merging it costs, with its bound).")
     private boolean diagnostics;
 
-    @Option(
-            names = "--json",
-            paramLabel = "FILE",
-            description = "Write what was measured here.")
+    @Option(names = "--json", paramLabel = "FILE", description = "Write what was measured here.")
     private Path json;
 
     @Override
@@ -115,7 +112,8 @@ final class EvalCommand implements Callable<Integer> {
         Outputs.requireUsable(json);
         if (images != null) {
             if (data != null || exactMatch || diagnostics) {
-                throw new UsageException("--images: not with --data, --exact-match or --diagnostics");
+                throw new UsageException(
+                        "--images: not with --data, --exact-match or --diagnostics");
             }
             return classify();
         }

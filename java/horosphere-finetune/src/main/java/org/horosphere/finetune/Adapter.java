@@ -94,8 +94,7 @@ public final class Adapter implements Trainables {
             config = config.ofImageClassifier(classes != null);
         }
         Adapter adapter =
-                new Adapter(
-                        model, options.kind(), config, classes, options.coeffDropout(), seed);
+                new Adapter(model, options.kind(), config, classes, options.coeffDropout(), seed);
         SplittableRandom random = new SplittableRandom(seed);
         if (classes != null) {
             classifier.initialise(random.split());
@@ -175,8 +174,7 @@ public final class Adapter implements Trainables {
         return adapter;
     }
 
-    private static void requireHead(
-            Transformer model, Path directory, AdapterFiles.Head head) {
+    private static void requireHead(Transformer model, Path directory, AdapterFiles.Head head) {
         if (model.classifier() == null) {
             throw misfit(directory, "it has a classifier, the model has none");
         }

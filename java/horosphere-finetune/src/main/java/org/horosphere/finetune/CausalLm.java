@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Set;
 import java.util.function.IntConsumer;
 import org.horosphere.DType;
 import org.horosphere.Exec;
@@ -212,7 +211,7 @@ public final class CausalLm extends AdaptableModel {
      * @throws CheckpointException if a weight is NaN or infinite
      */
     public List<Diagnostics.Module> diagnose(List<Dataset.Example> examples) {
-        List<Diagnostics.Module> modules = Diagnostics.of(model, adapter, examples);
+        List<Diagnostics.Module> modules = Diagnostics.of(model, adapter(), examples);
         for (Diagnostics.Module module : modules) {
             if (!Double.isFinite(module.norms().most()) && module.norms().tokens() > 0) {
                 throw notFinite("the input of " + module.norms().module() + " is not finite");
