@@ -3,19 +3,9 @@
 #pragma once
 #include <cstdint>
 
-namespace horo {
+#include "abi/calls.h"
 
-// The scalars of one AdamW step, bias corrections included.
-struct AdamwStep {
-    float decay;            // 1 - lr * weight_decay
-    float one_minus_beta1;  // computed in double
-    float beta2;
-    float one_minus_beta2;
-    float sqrt_correction2;  // sqrt(1 - beta2^step)
-    float eps;
-    float step_size;  // lr / (1 - beta1^step)
-    float grad_scale;
-};
+namespace horo {
 
 struct LayersTable {
     void (*rmsnorm_forward)(const float* x, const float* weight, double eps, int64_t rows, int64_t dim,

@@ -105,6 +105,9 @@ HORO_API int32_t horo_device_free(int32_t device, void* address);
  * it: when it returns, the bytes are there. */
 HORO_API int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream);
 
+/* Sets `bytes` bytes to `value` (0 to 255) after all that was enqueued on the stream; does not wait. */
+HORO_API int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream);
+
 /* Creates a stream that does not wait for the default stream. */
 HORO_API int32_t horo_stream_create(int32_t device, void** stream);
 
@@ -140,7 +143,7 @@ HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
 /* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
  * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
- * at most 1 ulp of the storage type; NaN stays NaN); on a CUDA device they give HORO_UNSUPPORTED. Operands
+ * at most 1 ulp of the storage type; NaN stays NaN). Operands
  * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
  * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
  * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
@@ -228,6 +231,32 @@ HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t row
 /* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
 
+/* Several points as one. x: rows of `parts` points side by side, the i-th of dims[i] dimensions, x_stride
+ * elements from row to row; out: one point of dim = sum dims[i] dimensions per row.
+ *  - HORO_POINCARE, HORO_KLEIN: the beta-concatenation of HNN++ (arXiv 2006.08210): expmap0([v_1 ..
+ * v_parts]), v_i = logmap0(x_i) B(dim/2, 1/2) / B(dims[i]/2, 1/2), B the beta function.
+ *  - HORO_LORENTZ: the space parts side by side and their time, t^2 = sum t_i^2 - (parts - 1) K. */
+HORO_API int32_t horo_concat(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                             const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                             const horo_exec* exec);
+
+/* The gradients of horo_concat: g as out, g_x as x, g_curvature one number per row. */
+HORO_API int32_t horo_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                 const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                 const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                 void* g_curvature, const horo_exec* exec);
+
+/* The inverse of horo_concat: x is one point per row, out its parts side by side. */
+HORO_API int32_t horo_split(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                            const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                            const horo_exec* exec);
+
+/* The gradients of horo_split. */
+HORO_API int32_t horo_split_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                void* g_curvature, const horo_exec* exec);
+
 /* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
  * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
  * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
@@ -268,7 +297,10 @@ HORO_API int32_t horo_linear_workspace(int32_t op, int64_t rows, int64_t p, int6
 
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
- * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
+ * Ids, targets and positions are checked before anything is written; on a CUDA device, where the host does
+ * not see them, an id, target or position out of range gives NaN in the row of its token (in
+ * horo_embedding_backward: nothing), and nothing outside the operands is touched. "dx +=" adds to what is
+ * there. */
 
 /* out[r,i] = weight[i] * x[r,i] * rstd[r], rstd[r] = 1 / sqrt(mean_i x[r,i]^2 + eps) (Zhang and Sennrich,
  * arXiv 1910.07467). x, out: (rows, dim); rstd: rows values for the backward pass, or NULL. out may be x. */
@@ -375,9 +407,14 @@ HORO_API int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const 
 HORO_API int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec);
 
 /* Returns the sum of squares, accumulated in double; NaN with horo_last_error() set if an argument is
- * invalid.
- */
+ * invalid, or exec a CUDA device, which would have to be waited for. */
 HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec);
+
+/* *total += the sum of squares, accumulated in double; workspace: 256 doubles. On a CUDA device both are its
+ * memory and nothing waits, so that a training step can clip its gradient (horo_adamw_clipped) without the
+ * host. */
+HORO_API int32_t horo_sum_squares_add(const float* x, int64_t n, double* total, double* workspace,
+                                      const horo_exec* exec);
 
 /* One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as torch.optim.AdamW computes it; step counts
  * from 1, m and v start at zero:
@@ -387,6 +424,14 @@ HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exe
 HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
                             double beta1, double beta2, double eps, double weight_decay, int64_t step,
                             double grad_scale, const horo_exec* exec);
+
+/* As horo_adamw, with the gradient clipped to a norm: with norm = |grad_scale| sqrt(*sum_squares), grad_scale
+ * is multiplied by max_norm / norm where norm is larger. sum_squares: of the whole gradient before
+ * grad_scale, memory of the exec's device; max_norm > 0. */
+HORO_API int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
+                                    double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                                    double grad_scale, const double* sum_squares, double max_norm,
+                                    const horo_exec* exec);
 
 /* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
 HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,

@@ -1,5 +1,6 @@
 package org.horosphere;
 
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
@@ -474,6 +475,43 @@ class LayersTest {
         Layers.scale(2, sx, n, Exec.CPU);
         assertNear(plus(x, x), sx, 0);
         assertEquals(0, Layers.sum_squares(sx, 0, Exec.CPU));
+        MemorySegment total = arena.allocate(JAVA_DOUBLE, 257);
+        MemorySegment workspace = total.asSlice(Double.BYTES);
+        total.set(JAVA_DOUBLE, 0, 0.5);
+        double before = Layers.sum_squares(sy, n, Exec.CPU);
+        Layers.sum_squares_add(sy, n, total, workspace, Exec.CPU);
+        assertEquals(0.5 + before, total.get(JAVA_DOUBLE, 0));
+        refused(
+                "workspace",
+                () -> Layers.sum_squares_add(sy, n, total, total.asSlice(16), Exec.CPU));
+    }
+
+    @Test
+    void adamwClippedScalesTheGradient() {
+        MemorySegment grad = floats(new double[] {3, 4});
+        MemorySegment squares = arena.allocate(JAVA_DOUBLE);
+        squares.set(JAVA_DOUBLE, 0, 25);
+        // norm 5 scaled by 0.5 is 2.5: a bound of 1 leaves 0.2 of the gradient, one of 3 all of it
+        for (double bound : new double[] {1, 3}) {
+            MemorySegment[] want = {floats(new double[] {1, -1}), zeros(2), zeros(2)};
+            MemorySegment[] got = {floats(new double[] {1, -1}), zeros(2), zeros(2)};
+            double scale = bound < 2.5 ? 0.2 : 0.5;
+            Layers.adamw(
+                    want[0], grad, want[1], want[2], 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, scale,
+                    Exec.CPU);
+            Layers.adamw_clipped(
+                    got[0], grad, got[1], got[2], 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
+                    bound, Exec.CPU);
+            for (int i = 0; i < 3; i++) {
+                assertEquals(-1, want[i].mismatch(got[i]), "buffer " + i);
+            }
+        }
+        refused(
+                "max_norm",
+                () ->
+                        Layers.adamw_clipped(
+                                grad, grad, grad, grad, 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
+                                0, Exec.CPU));
     }
 
     private static double[] shifted(double[] x) {

@@ -145,7 +145,9 @@ final class DataFlags {
         }
         if (images == null && model != null && VitConfig.isVit(model)) {
             throw new UsageException(
-                    "--model " + model + ": is an image classifier; --images says what to train on");
+                    "--model "
+                            + model
+                            + ": is an image classifier; --images says what to train on");
         }
         if (maxLength != null) {
             UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);

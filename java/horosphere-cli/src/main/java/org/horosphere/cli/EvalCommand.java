@@ -1,6 +1,7 @@
 package org.horosphere.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -9,9 +10,13 @@ import java.util.concurrent.Callable;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.Diagnostics;
 import org.horosphere.finetune.ImageClassifier;
 import org.horosphere.finetune.ImageFolder;
+import org.horosphere.finetune.InputNorms;
+import org.horosphere.finetune.Merger;
 import org.horosphere.finetune.Template;
+import org.horosphere.finetune.report.Table;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -89,9 +94,13 @@ final class EvalCommand implements Callable<Integer> {
     private boolean exactMatch;
 
     @Option(
-            names = "--json",
-            paramLabel = "FILE",
-            description = "Write what was measured here.")
+            names = "--diagnostics",
+            description =
+                    "Also print, per adapted layer, how |x| varies (where HypLoRA can act) and how far HypLoRA's gain "
+                            + "is from one constant (what merging it costs, with its bound).")
+    private boolean diagnostics;
+
+    @Option(names = "--json", paramLabel = "FILE", description = "Write what was measured here.")
     private Path json;
 
     @Override
@@ -102,8 +111,9 @@ final class EvalCommand implements Callable<Integer> {
         UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         Outputs.requireUsable(json);
         if (images != null) {
-            if (data != null || exactMatch) {
-                throw new UsageException("--images: takes the place of --data and --exact-match");
+            if (data != null || exactMatch || diagnostics) {
+                throw new UsageException(
+                        "--images: not with --data, --exact-match or --diagnostics");
             }
             return classify();
         }
@@ -153,9 +163,52 @@ final class EvalCommand implements Callable<Integer> {
                         score.rightAnswers(),
                         score.total());
             }
+            if (diagnostics) {
+                List<Diagnostics.Module> modules = lm.diagnose(dataset.examples());
+                report.put("diagnostics", modules);
+                System.out.print(table(modules).text());
+            }
             Reports.writeJson(json, report);
             return 0;
         }
+    }
+
+    private static Table table(List<Diagnostics.Module> modules) {
+        List<List<String>> rows = new ArrayList<>();
+        rows.add(
+                List.of(
+                        "module",
+                        "mean |x|",
+                        "variance",
+                        "deviation / mean",
+                        "mean gain",
+                        "off by",
+                        "bound"));
+        for (Diagnostics.Module module : modules) {
+            InputNorms.Module norms = module.norms();
+            List<String> row =
+                    new ArrayList<>(
+                            List.of(
+                                    norms.module().replaceFirst("^model\\.layers\\.", ""),
+                                    format("%.4g", norms.mean()),
+                                    format("%.4g", norms.variance()),
+                                    format("%.3g", norms.variation())));
+            Merger.Gain gain = module.gain();
+            row.add(gain == null ? "-" : format("%.4g", gain.meanGain()));
+            row.add(gain == null ? "-" : format("%.3f %%", 100 * gain.measured()));
+            row.add(gain == null ? "-" : format("%.3f %%", 100 * gain.bound()));
+            rows.add(row);
+        }
+        return new Table(
+                "|x| at the input of adapted layers, and HypLoRA's gain merged as its mean",
+                "diagnostics",
+                true,
+                false,
+                rows);
+    }
+
+    private static String format(String form, double value) {
+        return String.format(Locale.ROOT, form, value);
     }
 
     private int classify() {

@@ -153,16 +153,12 @@ final class FinetuneCommand implements Callable<Integer> {
             throw new CheckpointException(
                     target + ": the run there has ended, there is nothing to resume");
         }
-        out.printf(
-                Locale.ROOT,
-                "%s on %s: %s%n",
-                adapterOptions.kind(),
-                work.name(),
-                work.sizes());
+        out.printf(Locale.ROOT, "%s on %s: %s%n", adapterOptions.kind(), work.name(), work.sizes());
         runs.requireMemory(work, adapterOptions, options, out);
         work.measureLoss();
         List<Map<String, Object>> reports = new ArrayList<>();
-        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, TextWorkload.BASE))) {
+        try (Claim claim =
+                new Claim(target, Set.of(TrainingRun.CONFIGURATION, TextWorkload.BASE))) {
             // from now on --resume knows the options
             Reports.writeJson(
                     target.resolve(TrainingRun.CONFIGURATION),

@@ -88,8 +88,7 @@ final class ImageWorkload implements Workload {
     @Override
     public String sizes() {
         return "%d training images, %d for validation, %d held out"
-                .formatted(
-                        split.training().size(), split.validation().size(), split.test().size());
+                .formatted(split.training().size(), split.validation().size(), split.test().size());
     }
 
     private int rows(TrainOptions options) {

@@ -42,7 +42,9 @@ final class ModelOptions {
     void requireText() {
         if (directory != null && VitConfig.isVit(directory)) {
             throw new UsageException(
-                    "--model " + directory + ": is an image classifier; --images says what to read");
+                    "--model "
+                            + directory
+                            + ": is an image classifier; --images says what to read");
         }
     }
 

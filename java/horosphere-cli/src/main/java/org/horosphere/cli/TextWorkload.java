@@ -75,8 +75,7 @@ final class TextWorkload implements Workload {
     @Override
     public String sizes() {
         return "%d training examples, %d for validation, %d held out"
-                .formatted(
-                        split.training().size(), split.validation().size(), split.test().size());
+                .formatted(split.training().size(), split.validation().size(), split.test().size());
     }
 
     private int longest() {

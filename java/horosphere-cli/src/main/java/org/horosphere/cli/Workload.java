@@ -3,7 +3,6 @@ package org.horosphere.cli;
 import java.nio.file.Path;
 import java.util.Map;
 import org.horosphere.finetune.AdaptableModel;
-import org.horosphere.finetune.Adapter;
 import org.horosphere.finetune.AdapterKind;
 import org.horosphere.finetune.AdapterOptions;
 import org.horosphere.finetune.MemoryEstimate;

@@ -27,6 +27,9 @@ public final class Adapter implements Trainables {
     /** What each coefficient of a layer is multiplied by in this step: 0, or 1/(1-p). */
     private final Map<Integer, float[]> masks = new TreeMap<>();
 
+    /** The coefficients of a layer after that. */
+    private final Map<Integer, MemorySegment> thinned = new TreeMap<>();
+
     private Adapter(
             Transformer model,
             AdapterKind kind,
@@ -91,8 +94,7 @@ public final class Adapter implements Trainables {
             config = config.ofImageClassifier(classes != null);
         }
         Adapter adapter =
-                new Adapter(
-                        model, options.kind(), config, classes, options.coeffDropout(), seed);
+                new Adapter(model, options.kind(), config, classes, options.coeffDropout(), seed);
         SplittableRandom random = new SplittableRandom(seed);
         if (classes != null) {
             classifier.initialise(random.split());
@@ -172,8 +174,7 @@ public final class Adapter implements Trainables {
         return adapter;
     }
 
-    private static void requireHead(
-            Transformer model, Path directory, AdapterFiles.Head head) {
+    private static void requireHead(Transformer model, Path directory, AdapterFiles.Head head) {
         if (model.classifier() == null) {
             throw misfit(directory, "it has a classifier, the model has none");
         }
@@ -295,7 +296,8 @@ public final class Adapter implements Trainables {
                     kept[i] *= mask[i];
                 }
                 masks.put(layer.index, mask);
-                layer.alphaInUse = Buffers.floats(mask.length);
+                layer.alphaInUse =
+                        thinned.computeIfAbsent(layer.index, index -> Buffers.floats(mask.length));
                 Buffers.set(layer.alphaInUse, kept);
             }
         }

@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Set;
 import java.util.function.IntConsumer;
 import org.horosphere.DType;
 import org.horosphere.Exec;
@@ -203,6 +202,22 @@ public final class CausalLm extends AdaptableModel {
             losses[i] *= (double) losses.length / tokens;
         }
         return losses;
+    }
+
+    /**
+     * Where HypLoRA can act, and what merging it would cost: the spread of |x| and of its gain, per
+     * adapted linear layer. Without a low-rank adapter all linear layers are looked at.
+     *
+     * @throws CheckpointException if a weight is NaN or infinite
+     */
+    public List<Diagnostics.Module> diagnose(List<Dataset.Example> examples) {
+        List<Diagnostics.Module> modules = Diagnostics.of(model, adapter(), examples);
+        for (Diagnostics.Module module : modules) {
+            if (!Double.isFinite(module.norms().most()) && module.norms().tokens() > 0) {
+                throw notFinite("the input of " + module.norms().module() + " is not finite");
+            }
+        }
+        return modules;
     }
 
     /**

@@ -80,12 +80,17 @@ public final class ImageFolder {
                     List<Path> found =
                             names.stream().map(root::resolve).filter(Files::isDirectory).toList();
                     if (found.size() > 1) {
-                        throw new DataException(root, "has both " + found.get(0).getFileName()
-                                + " and " + found.get(1).getFileName());
+                        throw new DataException(
+                                root,
+                                "has both "
+                                        + found.get(0).getFileName()
+                                        + " and "
+                                        + found.get(1).getFileName());
                     }
                     found.forEach(path -> folder.parts.put(part, classes(path)));
                 });
-        if (!folder.parts.containsKey(TRAIN) && !folder.parts.containsKey(TEST)
+        if (!folder.parts.containsKey(TRAIN)
+                && !folder.parts.containsKey(TEST)
                 && !folder.parts.containsKey(VALIDATION)) {
             folder.parts.put("", classes(root));
         }
@@ -129,12 +134,14 @@ public final class ImageFolder {
     private static List<Path> list(Path folder) {
         try (Stream<Path> entries = Files.list(folder)) {
             return entries.filter(e -> !e.getFileName().toString().startsWith("."))
-                    .sorted((a, b) -> a.getFileName().toString()
-                            .compareTo(b.getFileName().toString()))
+                    .sorted(
+                            (a, b) ->
+                                    a.getFileName()
+                                            .toString()
+                                            .compareTo(b.getFileName().toString()))
                     .toList();
         } catch (IOException e) {
-            throw new DataException(
-                    folder, "cannot read: " + CheckpointException.reason(e), e);
+            throw new DataException(folder, "cannot read: " + CheckpointException.reason(e), e);
         }
     }
 
@@ -164,8 +171,7 @@ public final class ImageFolder {
             }
         }
         boolean numbered =
-                IntStream.range(0, labels.size())
-                        .allMatch(i -> labels.get(i).equals("LABEL_" + i));
+                IntStream.range(0, labels.size()).allMatch(i -> labels.get(i).equals("LABEL_" + i));
         Map<String, Integer> result = new HashMap<>();
         for (String name : classNames()) {
             Integer label = known.get(name.toLowerCase(Locale.ROOT).strip());
@@ -198,7 +204,9 @@ public final class ImageFolder {
         if (source.size() < 2) {
             throw new DataException(
                     root,
-                    "has one class, " + source.keySet().iterator().next() + "; expected two or more");
+                    "has one class, "
+                            + source.keySet().iterator().next()
+                            + "; expected two or more");
         }
         for (String name : classNames()) {
             if (!source.containsKey(name)) {
@@ -214,8 +222,7 @@ public final class ImageFolder {
             int held = drawTest ? Math.max(1, files.size() / 10) : 0;
             if (files.size() - held < 1) {
                 throw new DataException(
-                        root,
-                        "class " + entry.getKey() + " has too few images to hold one out");
+                        root, "class " + entry.getKey() + " has too few images to hold one out");
             }
             int label = labelOf.get(entry.getKey());
             files.subList(0, held).forEach(f -> test.add(new Image(f, label)));

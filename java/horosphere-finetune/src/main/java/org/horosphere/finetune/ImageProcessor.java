@@ -67,9 +67,7 @@ public record ImageProcessor(
                 case BOX -> distance > -0.5 && distance <= 0.5 ? 1 : 0;
                 case BILINEAR -> x < 1 ? 1 - x : 0;
                 case HAMMING ->
-                        x == 0
-                                ? 1
-                                : x >= 1 ? 0 : sinc(x) * (0.54f + 0.46f * Math.cos(Math.PI * x));
+                        x == 0 ? 1 : x >= 1 ? 0 : sinc(x) * (0.54f + 0.46f * Math.cos(Math.PI * x));
                 case BICUBIC ->
                         x < 1
                                 ? (1.5 * x - 2.5) * x * x + 1
@@ -104,8 +102,7 @@ public record ImageProcessor(
         int width = config.imageWidth();
         double[] half = {0.5, 0.5, 0.5};
         if (!Files.exists(file)) {
-            return new ImageProcessor(
-                    height, width, true, Filter.BILINEAR, 1 / 255.0, half, half);
+            return new ImageProcessor(height, width, true, Filter.BILINEAR, 1 / 255.0, half, half);
         }
         Json json = Json.read(file);
         if (json.flag("do_center_crop", false)) {
@@ -246,7 +243,9 @@ public record ImageProcessor(
             }
         } catch (IOException e) {
             throw new DataException(file, "is a damaged image: " + reason(e));
-        } catch (IllegalArgumentException | IndexOutOfBoundsException | NegativeArraySizeException e) {
+        } catch (IllegalArgumentException
+                | IndexOutOfBoundsException
+                | NegativeArraySizeException e) {
             // what the decoders of the JDK throw at some malformed files
             throw new DataException(file, "is a damaged image");
         }

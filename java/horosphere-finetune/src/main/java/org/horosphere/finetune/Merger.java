@@ -6,7 +6,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -49,8 +48,9 @@ public final class Merger {
      * @param meanGain what was merged in its place
      * @param measured the largest relative difference of a token's gain from the mean, which is
      *     that of the branch's output
-     * @param bound what the gain's closed form bounds it by: {@code |σ/mean - 1| + σ a²/(6 mean)}
-     *     with {@code σ = √K sinh(t)/|x|}, {@code t = |x|/(s√K)} and {@code a = σ|BAx|/√K}
+     * @param bound what the gain's closed form bounds it by: it lies between {@code σ/√(1 + a²/3)},
+     *     which is above {@code σ (1 - a²/6)}, and σ, with {@code σ = √K sinh(t)/|x|}, {@code t =
+     *     |x|/(s√K)} and {@code a = σ|BAx|/√K}
      */
     public record Gain(String module, double meanGain, double measured, double bound) {}
 
@@ -141,7 +141,8 @@ public final class Merger {
         }
         if (VitConfig.isVit(model)) {
             throw new CheckpointException(
-                    model + ": HypLoRA on an image classifier is not merged, not even approximately");
+                    model
+                            + ": HypLoRA on an image classifier is not merged, not even approximately");
         }
         OneDnn.ensureLoaded();
         Llama adapted = Llama.load(model, exec);
@@ -156,40 +157,6 @@ public final class Merger {
                 statistics.entrySet().stream().map(e -> e.getValue().gain(e.getKey())).toList(),
                 loss,
                 Trainer.meanLoss(Llama.load(output, exec), batches));
-    }
-
-    /** Gains and their linear bound, of every token of one module. */
-    private static final class GainStatistics {
-        private double[] gains = new double[1024];
-        private double[] sigmas = new double[1024];
-        private double[] curved = new double[1024];
-        private int count;
-
-        void add(double gain, double sigma, double a) {
-            if (count == gains.length) {
-                gains = Arrays.copyOf(gains, 2 * count);
-                sigmas = Arrays.copyOf(sigmas, 2 * count);
-                curved = Arrays.copyOf(curved, 2 * count);
-            }
-            gains[count] = gain;
-            sigmas[count] = sigma;
-            curved[count++] = sigma * a * a / 6;
-        }
-
-        double mean() {
-            return Arrays.stream(gains, 0, count).average().orElse(Double.NaN);
-        }
-
-        Gain gain(String module) {
-            double mean = mean();
-            double measured = 0;
-            double bound = 0;
-            for (int i = 0; i < count; i++) {
-                measured = Math.max(measured, Math.abs(gains[i] - mean) / mean);
-                bound = Math.max(bound, (Math.abs(sigmas[i] - mean) + curved[i]) / mean);
-            }
-            return new Gain(module, mean, measured, bound);
-        }
     }
 
     private static double measure(
@@ -207,13 +174,9 @@ public final class Merger {
                     (path, branch) -> {
                         GainStatistics gains =
                                 statistics.computeIfAbsent(path, p -> new GainStatistics());
-                        double q = Math.sqrt(branch.curvatureRadius());
-                        double s = branch.inputScale();
                         for (int i = 0; i < batch.tokens().length; i++) {
                             if (i % batch.length() < batch.lengths()[i / batch.length()]) {
-                                double n = branch.inputNorm(i);
-                                double sigma = n == 0 ? 1 / s : q * Math.sinh(n / (s * q)) / n;
-                                gains.add(branch.gain(i), sigma, sigma * branch.imageNorm(i) / q);
+                                gains.add(branch, i);
                             }
                         }
                     });

@@ -13,8 +13,9 @@ import java.util.List;
 /**
  * The course of a run as JSON lines, written as it happens: of every step {@code step, loss, lr,
  * grad_norm, tokens, tokens_per_s, elapsed}, of every validation {@code step, eval_loss, best,
- * elapsed}. Losses are nats per prediction, {@code tokens} counts from the beginning of the
- * run without padding and is {@code images} for an image classifier, {@code elapsed} is seconds of training over all sessions.
+ * elapsed}. Losses are nats per prediction, {@code tokens} counts from the beginning of the run
+ * without padding and is {@code images} for an image classifier, {@code elapsed} is seconds of
+ * training over all sessions.
  *
  * <p>For one thread.
  */
@@ -123,7 +124,11 @@ final class Metrics implements Trainer.Listener, AutoCloseable {
         for (EventFile events : eventFiles) {
             events.scalars(
                     step,
-                    List.of("train/loss", "train/lr", "train/grad_norm", "train/" + unit + "_per_s"),
+                    List.of(
+                            "train/loss",
+                            "train/lr",
+                            "train/grad_norm",
+                            "train/" + unit + "_per_s"),
                     loss,
                     learningRate,
                     gradientNorm,

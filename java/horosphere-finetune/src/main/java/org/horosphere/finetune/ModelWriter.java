@@ -99,11 +99,7 @@ public final class ModelWriter {
      * @param from where {@code preprocessor_config.json} is, if it is there
      */
     static void writeClassifier(
-            Path directory,
-            ObjectNode config,
-            List<Weight> weights,
-            DType storage,
-            Path from) {
+            Path directory, ObjectNode config, List<Weight> weights, DType storage, Path from) {
         config.remove("torch_dtype");
         config.put("dtype", storage == DType.F32 ? "float32" : "bfloat16");
         writeWeights(

@@ -81,8 +81,7 @@ public final class Trainer<B> {
      * @throws TrainingException if the loss or the gradient stops being finite; the best state is
      *     left in the model
      */
-    public Result run(
-            Iterator<B> training, List<B> validation, Listener listener) {
+    public Result run(Iterator<B> training, List<B> validation, Listener listener) {
         return run(skipped -> training, validation, listener, Saving.NONE);
     }
 

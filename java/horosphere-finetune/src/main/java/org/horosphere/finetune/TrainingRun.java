@@ -171,8 +171,7 @@ public final class TrainingRun {
                         "images",
                         () -> model.trainer(options),
                         first ->
-                                model.endless(
-                                        training, options.batchSize(), options.seed(), first),
+                                model.endless(training, options.batchSize(), options.seed(), first),
                         () -> model.batches(validation, options.batchSize())),
                 directory,
                 adapterOptions,

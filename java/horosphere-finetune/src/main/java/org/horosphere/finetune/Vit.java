@@ -317,8 +317,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
                             MemorySegment values = checkpoint.bfloats(stored, arena, shape);
                             return Tensor.frozen(name, type, values, shape);
                         }
-                        return Tensor.frozen(
-                                name, checkpoint.floats(stored, arena, shape), shape);
+                        return Tensor.frozen(name, checkpoint.floats(stored, arena, shape), shape);
                     }
 
                     @Override
@@ -802,8 +801,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         finalOutput = Buffers.floats(count * d);
         finalOutputGrad = Buffers.floats(count * d);
         residualGrad = Buffers.floats(count * d);
-        temporaries.patches =
-                Buffers.floats((long) batch * config.patches() * config.patchSize());
+        temporaries.patches = Buffers.floats((long) batch * config.patches() * config.patchSize());
         temporaries.hidden = Buffers.floats(count * d);
         temporaries.query = Buffers.floats(count * width);
         temporaries.key = Buffers.floats(count * width);

@@ -144,8 +144,7 @@ public record VitConfig(
     private static void refuseUnsupported(Json json) {
         String modelType = json.string("model_type");
         if (!MODEL_TYPE.equals(modelType)) {
-            throw json.error(
-                    "model_type is " + modelType + ": for images only vit is supported");
+            throw json.error("model_type is " + modelType + ": for images only vit is supported");
         }
         JsonNode architectures = json.get("architectures");
         if (architectures != null

@@ -105,8 +105,7 @@ class ImageClassifierTest {
         ImageClassifier.Score score = classifier.evaluate(unseen, done -> {});
         assertTrue(score.accuracy() > 0.9, "right of unseen: " + score.accuracy());
         assertEquals(
-                Math.sqrt(score.accuracy() * (1 - score.accuracy()) / 120),
-                score.standardError());
+                Math.sqrt(score.accuracy() * (1 - score.accuracy()) / 120), score.standardError());
         int right = 0;
         for (int label = 0; label < CLASSES.size(); label++) {
             assertEquals(40, score.ofClass(label)[0]);
@@ -158,8 +157,7 @@ class ImageClassifierTest {
         Path straight = temporary.resolve("straight");
         run(straight, AdapterKind.LORA_COEFF, 10, 0, false, -1);
         Path output = temporary.resolve("run");
-        assertThrows(
-                Killed.class, () -> run(output, AdapterKind.LORA_COEFF, 10, 3, false, killed));
+        assertThrows(Killed.class, () -> run(output, AdapterKind.LORA_COEFF, 10, 3, false, killed));
         run(output, AdapterKind.LORA_COEFF, 10, 3, true, -1);
         assertArrayEquals(
                 Files.readAllBytes(straight.resolve(WEIGHTS)),
@@ -198,7 +196,8 @@ class ImageClassifierTest {
                                         split.validation(),
                                         new TrainingRun.Keeping(1, true, null)));
         assertTrue(e.getMessage().contains("training data is not the same"), e.getMessage());
-        assertTrue(e.getMessage().contains("classifier is [x, y, z] and was [across"), e.getMessage());
+        assertTrue(
+                e.getMessage().contains("classifier is [x, y, z] and was [across"), e.getMessage());
     }
 
     @Test
@@ -244,7 +243,9 @@ class ImageClassifierTest {
         List<ImageFolder.Image> all = damaged.evaluation(damaged.match(CLASSES));
         DataException e =
                 assertThrows(DataException.class, () -> classifier.prepare(all, done -> {}));
-        assertTrue(e.getMessage().endsWith("0.png: is no PNG, JPEG, BMP or GIF image"), e.getMessage());
+        assertTrue(
+                e.getMessage().endsWith("0.png: is no PNG, JPEG, BMP or GIF image"),
+                e.getMessage());
         Files.delete(pictures.resolve("down/0.png"));
         ImageFolder rest = ImageFolder.open(pictures);
         e =

@@ -15,8 +15,8 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
 
 /** Which file is of which class, and which part of the data. */
 class ImageFolderTest {
@@ -100,8 +100,7 @@ class ImageFolderTest {
                 folder.match(List.of("tabby, tabby cat", "other", "1")));
         Files.delete(root.resolve("Tabby/0.png"));
         Files.delete(root.resolve("Tabby"));
-        assertEquals(
-                Map.of("1", 1), ImageFolder.open(root).match(List.of("LABEL_0", "LABEL_1")));
+        assertEquals(Map.of("1", 1), ImageFolder.open(root).match(List.of("LABEL_0", "LABEL_1")));
         assertNull(ImageFolder.open(root).match(List.of("LABEL_0")));
         assertNull(ImageFolder.open(root).match(List.of("a", "b")));
     }

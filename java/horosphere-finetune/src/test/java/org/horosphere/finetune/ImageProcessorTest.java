@@ -91,19 +91,22 @@ class ImageProcessorTest {
         assertEquals(weighted, places);
         int[] head = new int[4];
         Arrays.setAll(head, i -> rgb[i] & 0xFF);
-        assertArrayEquals(Arrays.stream(first.split(" ")).mapToInt(Integer::parseInt).toArray(), head);
+        assertArrayEquals(
+                Arrays.stream(first.split(" ")).mapToInt(Integer::parseInt).toArray(), head);
     }
 
     @Test
     void everyKindOfPictureBecomesRedGreenAndBlue() {
         ImageProcessor same = of(9, 7, ImageProcessor.Filter.BILINEAR);
-        byte[] colour = same.decode(FILE, encoded(picture(BufferedImage.TYPE_3BYTE_BGR, 7, 9), "png"));
+        byte[] colour =
+                same.decode(FILE, encoded(picture(BufferedImage.TYPE_3BYTE_BGR, 7, 9), "png"));
         assertEquals((byte) sample(2, 3, 1), colour[(3 * 7 + 2) * 3 + 1]);
         byte[] bmp = encoded(picture(BufferedImage.TYPE_3BYTE_BGR, 7, 9), "bmp");
         assertArrayEquals(colour, same.decode(FILE, bmp));
         byte[] alpha = encoded(picture(BufferedImage.TYPE_4BYTE_ABGR, 7, 9), "png");
         assertArrayEquals(colour, same.decode(FILE, alpha), "alpha is dropped");
-        byte[] grey = same.decode(FILE, encoded(picture(BufferedImage.TYPE_BYTE_GRAY, 7, 9), "png"));
+        byte[] grey =
+                same.decode(FILE, encoded(picture(BufferedImage.TYPE_BYTE_GRAY, 7, 9), "png"));
         byte[] deep = same.decode(FILE, encoded(deepGrey(), "png"));
         BufferedImage two = new BufferedImage(7, 9, BufferedImage.TYPE_BYTE_BINARY);
         two.getRaster().setSample(2, 3, 0, 1);
@@ -118,8 +121,7 @@ class ImageProcessorTest {
         BufferedImage palette = new BufferedImage(7, 9, BufferedImage.TYPE_BYTE_INDEXED);
         palette.setRGB(2, 3, 0xFF3300);
         byte[] gif = same.decode(FILE, encoded(palette, "gif"));
-        assertArrayEquals(
-                new byte[] {(byte) 0xFF, 0x33, 0}, Arrays.copyOfRange(gif, 69, 72));
+        assertArrayEquals(new byte[] {(byte) 0xFF, 0x33, 0}, Arrays.copyOfRange(gif, 69, 72));
         byte[] dot = encoded(picture(BufferedImage.TYPE_3BYTE_BGR, 1, 1), "png");
         byte[] stretched = same.decode(FILE, dot);
         assertEquals((byte) 83, stretched[stretched.length - 2]);
@@ -217,8 +219,7 @@ class ImageProcessorTest {
         refused(png(1 << 30, 1 << 30), "pixels");
         refused(png(900, 900), "damaged");
         ImageProcessor fixed =
-                new ImageProcessor(
-                        4, 4, false, ImageProcessor.Filter.BILINEAR, 1, HALF, HALF);
+                new ImageProcessor(4, 4, false, ImageProcessor.Filter.BILINEAR, 1, HALF, HALF);
         byte[] small = encoded(picture(BufferedImage.TYPE_3BYTE_BGR, 7, 9), "png");
         DataException e = assertThrows(DataException.class, () -> fixed.decode(FILE, small));
         assertTrue(e.getMessage().contains("7 x 9"), e.getMessage());

@@ -5,8 +5,8 @@ import java.util.Map;
 
 /**
  * A vision transformer written down literally in float64: what the composed kernels are compared
- * with. Weights are those of a checkpoint under transformers 5's names; what an adapter adds has the
- * names of its tensors, ln K and ln s among them.
+ * with. Weights are those of a checkpoint under transformers 5's names; what an adapter adds has
+ * the names of its tensors, ln K and ln s among them.
  */
 final class ReferenceVit {
     private static final String A = ".lora_A.weight";

@@ -26,7 +26,9 @@ final class TinyVit {
     final Vit model;
     final Random random = new Random(7);
 
-    /** Three heads of four, images of 8 × 10 in patches of 3 × 4, so that some pixels are cut off. */
+    /**
+     * Three heads of four, images of 8 × 10 in patches of 3 × 4, so that some pixels are cut off.
+     */
     TinyVit(boolean qkvBias) {
         this(new VitConfig(12, 20, 2, 3, 4, 8, 10, 3, 4, 3, 1e-6, qkvBias, 0.02, LABELS));
     }
@@ -174,8 +176,7 @@ final class TinyVit {
                         }
                     }
                     String format = formats[i % formats.length];
-                    ImageIO.write(
-                            image, format, directory.resolve(i + "." + format).toFile());
+                    ImageIO.write(image, format, directory.resolve(i + "." + format).toFile());
                 }
             }
         } catch (IOException e) {

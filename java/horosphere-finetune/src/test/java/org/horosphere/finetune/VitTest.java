@@ -221,16 +221,14 @@ class VitTest {
         vit.model.forward(batch);
         float[] want = vit.model.logits();
         AdapterFiles files = adapter.files("base");
-        assertEquals(
-                TargetModules.of("fc2", "o_proj", "q_proj"), files.config().targetModules());
+        assertEquals(TargetModules.of("fc2", "o_proj", "q_proj"), files.config().targetModules());
         adapter.detach();
 
         Map<String, LowRank> renamed = new java.util.TreeMap<>();
         files.lowRank().forEach((path, m) -> renamed.put(VitNames.old(path), m));
         AdapterConfig config =
                 files.config()
-                        .withModules(
-                                TargetModules.matching(".*(query|dense)"), Map.of(), Map.of());
+                        .withModules(TargetModules.matching(".*(query|dense)"), Map.of(), Map.of());
         Path directory = temporary.resolve("adapter");
         new AdapterFiles(config, renamed, Map.of()).write(directory);
         Adapter loaded = Adapter.load(vit.model, directory);
@@ -303,8 +301,7 @@ class VitTest {
 
     private static void refused(TinyVit vit, Path directory, String reason) {
         CheckpointException e =
-                assertThrows(
-                        CheckpointException.class, () -> Adapter.load(vit.model, directory));
+                assertThrows(CheckpointException.class, () -> Adapter.load(vit.model, directory));
         assertTrue(e.getMessage().contains(reason), e.getMessage());
     }
 
@@ -325,15 +322,24 @@ class VitTest {
         assertTrue(square.qkvBias());
         Map<String, Object> bad =
                 Map.of(
-                        "hidden_act", "quick_gelu",
-                        "hidden_dropout_prob", 0.1,
-                        "num_attention_heads", 5,
-                        "patch_size", 31,
-                        "image_size", List.of(3),
-                        "problem_type", "regression",
-                        "architectures", List.of("ViTForMaskedImageModeling"),
-                        "layer_norm_eps", -1,
-                        "id2label", Map.of("1", "a"));
+                        "hidden_act",
+                        "quick_gelu",
+                        "hidden_dropout_prob",
+                        0.1,
+                        "num_attention_heads",
+                        5,
+                        "patch_size",
+                        31,
+                        "image_size",
+                        List.of(3),
+                        "problem_type",
+                        "regression",
+                        "architectures",
+                        List.of("ViTForMaskedImageModeling"),
+                        "layer_norm_eps",
+                        -1,
+                        "id2label",
+                        Map.of("1", "a"));
         bad.forEach(
                 (key, value) -> {
                     com.fasterxml.jackson.databind.node.ObjectNode wrong = json.deepCopy();
