@@ -32,6 +32,7 @@ import picocli.CommandLine.Option;
         description = {
             "Trains an adapter on a frozen model and saves it as a PEFT directory, with its configuration (run.json) "
                     + "and the course of the training (metrics.jsonl).",
+            "With --images: an image classifier (ViT) on a folder per class.",
             "Without --model and --data: the small word-problem model and data that ship with horo.",
             "A run that was killed goes on bit for bit with --resume --output DIR; --save-every says how much of it is "
                     + "lost. Ctrl-C saves."
@@ -94,7 +95,8 @@ final class FinetuneCommand implements Callable<Integer> {
         AdapterOptions adapterOptions = shape.options(kind, data.isForImages());
         runs.check();
         int seeds = runs.seeds(1);
-        double rate = kind == AdapterKind.COEFF && !data.isForImages() ? 2e-2 : 3e-3;
+        double ofText = kind == AdapterKind.COEFF ? 2e-2 : 3e-3;
+        double rate = data.isForImages() ? 1e-3 : ofText;
         TrainOptions options = training.with(500, 16, rate, 50);
         Exec exec = training.exec();
         UsageException.require("--save-every", saveEvery, 0, Integer.MAX_VALUE);

@@ -60,25 +60,29 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
             bar.setExtraMessage(
                     String.format(
                             Locale.ROOT,
-                            " loss %.3f lr %.1e %.0f %s/s",
+                            " loss %.3f lr %.1e %s %s/s",
                             smoothed,
                             learningRate,
-                            tokens / seconds,
+                            rate(tokens / seconds),
                             unit));
             bar.stepTo(step);
         } else if (step == taken + 1 || step == steps || now - lastLog > LOG_INTERVAL.toNanos()) {
             lastLog = now;
             out.printf(
                     Locale.ROOT,
-                    "step %d/%d  loss %.4f  lr %.2e  %.0f %s/s  %.0f s left%n",
+                    "step %d/%d  loss %.4f  lr %.2e  %s %s/s  %.0f s left%n",
                     step,
                     steps,
                     smoothed,
                     learningRate,
-                    tokens / seconds,
+                    rate(tokens / seconds),
                     unit,
                     seconds / (step - taken) * (steps - step));
         }
+    }
+
+    private static String rate(double perSecond) {
+        return String.format(Locale.ROOT, perSecond < 10 ? "%.2f" : "%.0f", perSecond);
     }
 
     @Override

@@ -179,17 +179,18 @@ public final class ImageClassifier extends AdaptableModel {
             return there;
         }
         byte[] content;
+        byte[] rgb;
         try {
             content = Files.readAllBytes(file);
+            if (content.length == 0) {
+                throw new DataException(file, "is empty");
+            }
+            rgb = processor.decode(file, content);
         } catch (IOException e) {
             throw new DataException(file, "cannot read: " + CheckpointException.reason(e), e);
         } catch (OutOfMemoryError e) {
-            throw new DataException(file, "is too large to be an image");
+            throw new DataException(file, "is too large for the heap of this JVM");
         }
-        if (content.length == 0) {
-            throw new DataException(file, "is empty");
-        }
-        byte[] rgb = processor.decode(file, content);
         digests.put(file, digest(content));
         if (cached.addAndGet(rgb.length) < Runtime.getRuntime().maxMemory() / CACHE_SHARE) {
             decoded.put(file, rgb);

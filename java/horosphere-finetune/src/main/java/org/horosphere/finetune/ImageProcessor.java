@@ -202,6 +202,10 @@ public record ImageProcessor(
                     "has %d x %d pixels, the model reads %d x %d and do_resize is false"
                             .formatted(picture.width, picture.height, width, height));
         }
+        if ((long) picture.height * width * CHANNELS > Integer.MAX_VALUE - 8) {
+            throw new DataException(
+                    file, "has %d x %d pixels, too high".formatted(picture.width, picture.height));
+        }
         return resized(picture);
     }
 
