@@ -23,9 +23,11 @@ import org.horosphere.Layers;
 final class Llama {
     /**
      * Logits are made for this many numbers at a time, so that a large vocabulary needs little
-     * memory.
+     * memory; for whole tiles of rows of the products, where there is room for one.
      */
-    private static final long LOGIT_BLOCK = 1 << 22;
+    private static final long LOGIT_BLOCK = 1 << 23;
+
+    private static final long TILE_ROWS = 256;
 
     private final ModelConfig config;
     private final float rmsNormEps;
@@ -60,7 +62,8 @@ final class Llama {
 
     /** Scratch shared by all layers; nothing here outlives one layer's pass. */
     private static final class Temporaries {
-        MemorySegment wide;
+        MemorySegment normed;
+        MemorySegment active;
         MemorySegment hidden;
         MemorySegment query;
         MemorySegment key;
@@ -72,10 +75,12 @@ final class Llama {
         MemorySegment attention = Buffers.floats(0);
     }
 
-    /** What a block's backward pass needs of its forward pass, besides its input. */
+    /**
+     * What a block's backward pass needs of its forward pass, besides its input. What the norms and
+     * the activation write is not kept: making it again costs less than memory for all blocks.
+     */
     private final class Activations {
         private final MemorySegment inputRstd;
-        private final MemorySegment normed;
         private final MemorySegment query;
         private final MemorySegment key;
         private final MemorySegment value;
@@ -83,17 +88,14 @@ final class Llama {
         private final MemorySegment context;
         private final MemorySegment middle;
         private final MemorySegment middleRstd;
-        private final MemorySegment middleNormed;
         private final MemorySegment gated;
         private final MemorySegment upped;
-        private final MemorySegment active;
 
         Activations(long count) {
             int d = config.hiddenSize();
             long queryWidth = (long) config.heads() * config.headDim();
             long keyWidth = (long) config.kvHeads() * config.headDim();
             inputRstd = Buffers.floats(count);
-            normed = Buffers.floats(count * d);
             query = Buffers.floats(count * queryWidth);
             key = Buffers.floats(count * keyWidth);
             value = Buffers.floats(count * keyWidth);
@@ -101,10 +103,8 @@ final class Llama {
             context = Buffers.floats(count * queryWidth);
             middle = Buffers.floats(count * d);
             middleRstd = Buffers.floats(count);
-            middleNormed = Buffers.floats(count * d);
             gated = Buffers.floats(count * config.intermediateSize());
             upped = Buffers.floats(count * config.intermediateSize());
-            active = Buffers.floats(count * config.intermediateSize());
         }
     }
 
@@ -167,25 +167,45 @@ final class Llama {
         /** Reads {@code input}, writes the block's output. */
         void forward(MemorySegment output) {
             int d = config.hiddenSize();
-            Layers.rmsnorm_forward(
-                    input,
-                    inputNorm.value(),
-                    rmsNormEps,
-                    tokens,
-                    d,
-                    kept.normed,
-                    kept.inputRstd,
-                    exec);
-            MemorySegment operand = products.operand(q.weight(), kept.normed, tokens * d);
-            q.forward(kept.normed, operand, tokens, kept.query, products, exec);
-            k.forward(kept.normed, operand, tokens, kept.key, products, exec);
-            v.forward(kept.normed, operand, tokens, kept.value, products, exec);
+            MemorySegment normed = normedInput(tokens);
+            MemorySegment operand = products.operand(q.weight(), normed, tokens * d);
+            q.forward(normed, operand, tokens, kept.query, products, exec);
+            k.forward(normed, operand, tokens, kept.key, products, exec);
+            v.forward(normed, operand, tokens, kept.value, products, exec);
             rotate(kept.query, config.heads(), tokens, positions, false);
             rotate(kept.key, config.kvHeads(), tokens, positions, false);
             attend();
             output(tokens);
             Layers.add(input, kept.middle, kept.middle, tokens * d, exec);
             feedForward(tokens, output);
+        }
+
+        /** What q, k and v read, valid until the next norm. */
+        private MemorySegment normedInput(long count) {
+            return norm(input, inputNorm, count, kept.inputRstd);
+        }
+
+        /** What gate and up read, likewise. */
+        private MemorySegment normedMiddle(long count) {
+            return norm(kept.middle, postNorm, count, kept.middleRstd);
+        }
+
+        private MemorySegment norm(MemorySegment x, Tensor weight, long count, MemorySegment rstd) {
+            MemorySegment normed = temporaries.normed;
+            int d = config.hiddenSize();
+            Layers.rmsnorm_forward(x, weight.value(), rmsNormEps, count, d, normed, rstd, exec);
+            return normed;
+        }
+
+        /** What down reads, valid until the next block's. */
+        private MemorySegment activate(long count) {
+            MemorySegment active = temporaries.active;
+            long n = count * config.intermediateSize();
+            switch (config.family().activation()) {
+                case SILU -> Layers.swiglu_forward(kept.gated, kept.upped, active, n, exec);
+                case GELU_TANH -> Layers.geglu_forward(kept.gated, kept.upped, active, n, exec);
+            }
+            return active;
         }
 
         private void output(long count) {
@@ -195,26 +215,13 @@ final class Llama {
 
         private void feedForward(long count, MemorySegment output) {
             int d = config.hiddenSize();
-            Layers.rmsnorm_forward(
-                    kept.middle,
-                    postNorm.value(),
-                    rmsNormEps,
-                    count,
-                    d,
-                    kept.middleNormed,
-                    kept.middleRstd,
-                    exec);
-            MemorySegment operand = products.operand(gate.weight(), kept.middleNormed, count * d);
-            gate.forward(kept.middleNormed, operand, count, kept.gated, products, exec);
-            up.forward(kept.middleNormed, operand, count, kept.upped, products, exec);
-            long n = count * config.intermediateSize();
-            switch (config.family().activation()) {
-                case SILU -> Layers.swiglu_forward(kept.gated, kept.upped, kept.active, n, exec);
-                case GELU_TANH ->
-                        Layers.geglu_forward(kept.gated, kept.upped, kept.active, n, exec);
-            }
-            operand = products.operand(down.weight(), kept.active, n);
-            down.forward(kept.active, operand, count, output, products, exec);
+            MemorySegment normed = normedMiddle(count);
+            MemorySegment operand = products.operand(gate.weight(), normed, count * d);
+            gate.forward(normed, operand, count, kept.gated, products, exec);
+            up.forward(normed, operand, count, kept.upped, products, exec);
+            MemorySegment active = activate(count);
+            operand = products.operand(down.weight(), active, count * config.intermediateSize());
+            down.forward(active, operand, count, output, products, exec);
             Layers.add(kept.middle, output, output, count * d, exec);
         }
 
@@ -245,7 +252,8 @@ final class Llama {
             }
             int d = config.hiddenSize();
             long n = tokens * config.intermediateSize();
-            down.backward(kept.active, grad, tokens, temporaries.ffnA, 0, products, exec);
+            MemorySegment active = down.readsInput() ? activate(tokens) : MemorySegment.NULL;
+            down.backward(active, grad, tokens, temporaries.ffnA, 0, products, exec);
             MemorySegment dactive = temporaries.ffnA;
             MemorySegment dgate = temporaries.ffnB;
             MemorySegment dup = temporaries.ffnC;
@@ -256,8 +264,10 @@ final class Llama {
                 case GELU_TANH ->
                         Layers.geglu_backward(dactive, kept.gated, kept.upped, dgate, dup, n, exec);
             }
-            gate.backward(kept.middleNormed, dgate, tokens, temporaries.hidden, 0, products, exec);
-            up.backward(kept.middleNormed, dup, tokens, temporaries.hidden, 1, products, exec);
+            boolean read = gate.readsInput() || up.readsInput();
+            MemorySegment normed = read ? normedMiddle(tokens) : MemorySegment.NULL;
+            gate.backward(normed, dgate, tokens, temporaries.hidden, 0, products, exec);
+            up.backward(normed, dup, tokens, temporaries.hidden, 1, products, exec);
             Layers.rmsnorm_backward(
                     temporaries.hidden,
                     kept.middle,
@@ -289,9 +299,11 @@ final class Llama {
             rotate(temporaries.query, config.heads(), tokens, positions, true);
             rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
             MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
-            q.backward(kept.normed, temporaries.query, tokens, into, 0, products, exec);
-            k.backward(kept.normed, temporaries.key, tokens, into, 1, products, exec);
-            v.backward(kept.normed, temporaries.value, tokens, into, 1, products, exec);
+            read = q.readsInput() || k.readsInput() || v.readsInput();
+            normed = read ? normedInput(tokens) : MemorySegment.NULL;
+            q.backward(normed, temporaries.query, tokens, into, 0, products, exec);
+            k.backward(normed, temporaries.key, tokens, into, 1, products, exec);
+            v.backward(normed, temporaries.value, tokens, into, 1, products, exec);
             if (wantInput) {
                 Layers.rmsnorm_backward(
                         temporaries.hidden,
@@ -525,7 +537,7 @@ final class Llama {
         if (training) {
             finalOutputGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
         }
-        int block = (int) Math.max(1, Math.min(LOGIT_BLOCK / vocab, tokens));
+        int block = logitRows(tokens);
         logits = Buffers.atLeast(logits, (long) block * vocab * Float.BYTES);
         double sum = 0;
         for (int from = 0; from < count; from += block) {
@@ -578,6 +590,11 @@ final class Llama {
             }
         }
         return sum;
+    }
+
+    private int logitRows(long count) {
+        long rows = Math.max(1, LOGIT_BLOCK / config.vocabSize());
+        return (int) Math.min(count, rows < TILE_ROWS ? rows : rows - rows % TILE_ROWS);
     }
 
     /** Told the gradient of the loss by a hidden state, counted as in {@link #hidden}. */
@@ -737,24 +754,15 @@ final class Llama {
         Attention shape = shape(1, count, total);
         embed(layers.get(0).input);
         for (Layer layer : layers) {
-            Layers.rmsnorm_forward(
-                    layer.input,
-                    layer.inputNorm.value(),
-                    rmsNormEps,
-                    tokens,
-                    d,
-                    layer.kept.normed,
-                    layer.kept.inputRstd,
-                    exec);
+            MemorySegment normed = layer.normedInput(tokens);
             MemorySegment newKeys =
                     Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
             MemorySegment newValues =
                     Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
-            MemorySegment operand =
-                    products.operand(layer.q.weight(), layer.kept.normed, tokens * d);
-            layer.q.forward(layer.kept.normed, operand, tokens, layer.kept.query, products, exec);
-            layer.k.forward(layer.kept.normed, operand, tokens, newKeys, products, exec);
-            layer.v.forward(layer.kept.normed, operand, tokens, newValues, products, exec);
+            MemorySegment operand = products.operand(layer.q.weight(), normed, tokens * d);
+            layer.q.forward(normed, operand, tokens, layer.kept.query, products, exec);
+            layer.k.forward(normed, operand, tokens, newKeys, products, exec);
+            layer.v.forward(normed, operand, tokens, newValues, products, exec);
             rotate(layer.kept.query, config.heads(), tokens, positions, false);
             rotate(newKeys, config.kvHeads(), tokens, positions, false);
             Attention.forward(
@@ -846,10 +854,10 @@ final class Llama {
         long queryWidth = (long) config.heads() * config.headDim();
         long keyWidth = (long) config.kvHeads() * config.headDim();
         long wide = config.intermediateSize();
-        long kept = 3 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + config.heads() + 2;
-        long shared = 7 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + 5;
+        long kept = d + 2 * queryWidth + 2 * keyWidth + 2 * wide + config.heads() + 2;
+        long shared = 8 * d + 2 * queryWidth + 2 * keyWidth + 4 * wide + 5;
         long vocab = config.vocabSize();
-        long block = Math.max(1, Math.min(LOGIT_BLOCK / vocab, count));
+        long block = logitRows(count);
         long floats =
                 count
                                 * (config.layers() * d
@@ -907,6 +915,8 @@ final class Llama {
         residualGrad = Buffers.floats(count * d);
         packed = Buffers.floats(count * d);
         packedGrad = Buffers.floats(count * d);
+        temporaries.normed = Buffers.floats(count * d);
+        temporaries.active = Buffers.floats(count * config.intermediateSize());
         temporaries.hidden = Buffers.floats(count * d);
         temporaries.query = Buffers.floats(count * queryWidth);
         temporaries.key = Buffers.floats(count * keyWidth);
