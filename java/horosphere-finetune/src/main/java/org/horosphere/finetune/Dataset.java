@@ -23,6 +23,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import org.apache.commons.csv.CSVFormat;
 import org.apache.commons.csv.CSVParser;
 import org.apache.commons.csv.CSVRecord;
@@ -83,8 +84,15 @@ public final class Dataset {
     /**
      * One sequence; {@code labels[i]} is {@code tokens[i]} or {@link #IGNORE}. The shift to the
      * next token is left to the consumer.
+     *
+     * @param starts where packed examples begin, ascending from 0: they do not see each other
      */
-    public record Example(int[] tokens, int[] labels) {
+    public record Example(int[] tokens, int[] labels, int[] starts) {
+        /** A sequence in one piece. */
+        public Example(int[] tokens, int[] labels) {
+            this(tokens, labels, new int[1]);
+        }
+
         /** How many tokens are scored: labels after the first that are not {@link #IGNORE}. */
         public int targets() {
             int count = 0;
@@ -196,21 +204,28 @@ public final class Dataset {
 
     /**
      * Puts short examples one after the other into sequences of at most {@code context} tokens, in
-     * order: nothing is padded. A packed example sees those before it; its first token is not
-     * predicted from them.
+     * order: nothing is padded. Packed examples do not see each other, and positions begin anew
+     * with each ({@link Example#starts}): a step on them is that on the single examples.
      */
     public static List<Example> pack(List<Example> examples, int context) {
         List<Example> packed = new ArrayList<>();
         int[] tokens = new int[0];
         int[] labels = new int[0];
+        int[] starts = new int[0];
         for (Example example : examples) {
             int more = example.tokens().length;
             if (tokens.length > 0 && tokens.length + more > context) {
-                packed.add(new Example(tokens, labels));
+                packed.add(new Example(tokens, labels, starts));
                 tokens = new int[0];
                 labels = new int[0];
+                starts = new int[0];
             }
             int from = tokens.length;
+            starts =
+                    IntStream.concat(
+                                    IntStream.of(starts),
+                                    IntStream.of(example.starts()).map(start -> from + start))
+                            .toArray();
             tokens = Arrays.copyOf(tokens, from + more);
             labels = Arrays.copyOf(labels, from + more);
             System.arraycopy(example.tokens(), 0, tokens, from, more);
@@ -218,7 +233,7 @@ public final class Dataset {
             labels[from] = IGNORE;
         }
         if (tokens.length > 0) {
-            packed.add(new Example(tokens, labels));
+            packed.add(new Example(tokens, labels, starts));
         }
         return packed;
     }

@@ -45,6 +45,7 @@ final class Llama {
     private int batch;
     private int length;
     private long tokens;
+    private int[] starts;
     private MemorySegment ids;
     private MemorySegment positions;
     private MemorySegment finalInput;
@@ -226,19 +227,50 @@ final class Llama {
         }
 
         private void attend() {
-            Attention shape = shape(batch, length, length);
-            MemorySegment workspace = workspace(shape, alphaInUse != null, false);
-            Attention.forward(
-                    exec,
-                    shape,
-                    kept.query,
-                    kept.key,
-                    kept.value,
-                    alphaInUse,
-                    null,
-                    kept.context,
-                    kept.lse,
-                    workspace);
+            long wide = (long) config.heads() * config.headDim();
+            long narrow = (long) config.kvHeads() * config.headDim();
+            eachPiece(
+                    (shape, from, count) ->
+                            Attention.forward(
+                                    exec,
+                                    shape,
+                                    Buffers.slice(kept.query, from * wide, count * wide),
+                                    Buffers.slice(kept.key, from * narrow, count * narrow),
+                                    Buffers.slice(kept.value, from * narrow, count * narrow),
+                                    alphaInUse,
+                                    null,
+                                    Buffers.slice(kept.context, from * wide, count * wide),
+                                    Buffers.slice(
+                                            kept.lse,
+                                            from * config.heads(),
+                                            count * config.heads()),
+                                    workspace(shape, alphaInUse != null, false)));
+        }
+
+        /** The gradients of what attention read, into the temporaries. */
+        private void attendBackward() {
+            long wide = (long) config.heads() * config.headDim();
+            long narrow = (long) config.kvHeads() * config.headDim();
+            eachPiece(
+                    (shape, from, count) ->
+                            Attention.backward(
+                                    exec,
+                                    shape,
+                                    Buffers.slice(kept.query, from * wide, count * wide),
+                                    Buffers.slice(kept.key, from * narrow, count * narrow),
+                                    Buffers.slice(kept.value, from * narrow, count * narrow),
+                                    alphaInUse,
+                                    null,
+                                    Buffers.slice(
+                                            kept.lse,
+                                            from * config.heads(),
+                                            count * config.heads()),
+                                    Buffers.slice(temporaries.mixed, from * wide, count * wide),
+                                    Buffers.slice(temporaries.query, from * wide, count * wide),
+                                    Buffers.slice(temporaries.key, from * narrow, count * narrow),
+                                    Buffers.slice(temporaries.value, from * narrow, count * narrow),
+                                    coeffAlpha == null ? null : coeffAlpha.grad(),
+                                    workspace(shape, alphaInUse != null, true)));
         }
 
         /**
@@ -280,22 +312,7 @@ final class Llama {
                     exec);
 
             o.backward(kept.context, grad, tokens, temporaries.mixed, 0, products, exec);
-            Attention shape = shape(batch, length, length);
-            Attention.backward(
-                    exec,
-                    shape,
-                    kept.query,
-                    kept.key,
-                    kept.value,
-                    alphaInUse,
-                    null,
-                    kept.lse,
-                    temporaries.mixed,
-                    temporaries.query,
-                    temporaries.key,
-                    temporaries.value,
-                    coeffAlpha == null ? null : coeffAlpha.grad(),
-                    workspace(shape, alphaInUse != null, true));
+            attendBackward();
             rotate(temporaries.query, config.heads(), tokens, positions, true);
             rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
             MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
@@ -470,6 +487,21 @@ final class Llama {
 
     /** Runs the model on (batch, length) token ids, keeping what backward needs. */
     void forward(int newBatch, int newLength, int[] tokenIds) {
+        forward(newBatch, newLength, tokenIds, null);
+    }
+
+    /** The same on a batch whose rows may hold several pieces. */
+    void forward(Batches.Batch rows) {
+        forward(rows.batch(), rows.length(), rows.tokens(), rows.starts());
+    }
+
+    /**
+     * The same.
+     *
+     * @param newStarts where pieces begin that do not see each other, see {@link
+     *     Batches.Batch#starts}; positions restart there. Null: every row is one
+     */
+    private void forward(int newBatch, int newLength, int[] tokenIds, int[] newStarts) {
         if (newLength > config.maxPositionEmbeddings()) {
             throw new IllegalArgumentException(
                     "length: "
@@ -479,13 +511,18 @@ final class Llama {
         }
         batch = newBatch;
         length = newLength;
+        starts = newStarts;
         tokens = (long) newBatch * newLength;
         reserve(tokens);
         reserveRotary(length);
         Buffers.set(ids, tokenIds);
-        for (int i = 0; i < tokens; i++) {
-            positions.setAtIndex(ValueLayout.JAVA_INT, i, i % length);
-        }
+        eachPiece(
+                (shape, from, count) -> {
+                    for (long i = 0; i < count; i++) {
+                        long position = i % shape.qLen();
+                        positions.setAtIndex(ValueLayout.JAVA_INT, from + i, (int) position);
+                    }
+                });
         int d = config.hiddenSize();
         MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
         embed(first);
@@ -790,6 +827,24 @@ final class Llama {
         logits(finalOutput, 1, cache.logitRow);
         cache.used = total;
         return cache.logitRow;
+    }
+
+    /** Rows that attend to themselves only, so many tokens from the one of this number on. */
+    private interface Piece {
+        void at(Attention shape, long from, long count);
+    }
+
+    /** All rows at once where each is one piece. */
+    private void eachPiece(Piece piece) {
+        if (starts == null) {
+            piece.at(shape(batch, length, length), 0, tokens);
+            return;
+        }
+        for (int i = 0; i < starts.length; i++) {
+            int end = i + 1 < starts.length ? starts[i + 1] : Math.toIntExact(tokens);
+            int count = end - starts[i];
+            piece.at(shape(1, count, count), starts[i], count);
+        }
     }
 
     private Attention shape(int sequences, int queries, int keys) {

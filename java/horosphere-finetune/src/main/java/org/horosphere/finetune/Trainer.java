@@ -221,7 +221,7 @@ public final class Trainer {
         trainables.beginStep(step);
         double loss = 0;
         for (Batches.Batch batch : micro) {
-            model.forward(batch.batch(), batch.length(), batch.tokens());
+            model.forward(batch);
             loss += model.loss(batch.targets(), 1f / targets);
             model.backward();
         }
@@ -249,7 +249,7 @@ public final class Trainer {
         double sum = 0;
         long count = 0;
         for (Batches.Batch batch : batches) {
-            model.forward(batch.batch(), batch.length(), batch.tokens());
+            model.forward(batch);
             sum += model.loss(batch.targets(), Float.NaN);
             count += batch.targetCount();
         }
