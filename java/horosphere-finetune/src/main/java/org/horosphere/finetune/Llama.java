@@ -37,6 +37,7 @@ final class Llama {
     private final Tensor finalNorm;
     private final Tensor head;
     private final List<Layer> layers = new ArrayList<>();
+    private final List<Tensor> weights = new ArrayList<>();
     private MemorySegment rotary = MemorySegment.NULL;
     private int rotaryPositions;
 
@@ -344,7 +345,12 @@ final class Llama {
         Tensor tensor(String name, long... shape);
     }
 
-    Llama(ModelConfig config, WeightSource source, Exec exec) {
+    Llama(ModelConfig config, WeightSource made, Exec exec) {
+        WeightSource source =
+                (name, shape) -> {
+                    weights.add(made.tensor(name, shape));
+                    return weights.get(weights.size() - 1);
+                };
         this.config = config;
         this.rmsNormEps = (float) config.rmsNormEps();
         this.embeddingScale =
@@ -378,59 +384,50 @@ final class Llama {
         ModelConfig config = ModelConfig.read(directory);
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
-        requireMemory(directory, config, checkpoint, type);
+        MemoryEstimate.requireWeights(directory, convertedBytes(config, checkpoint, type), type);
         return new Llama(
                 config,
                 (name, shape) -> {
-                    if (type == DType.BF16 && shape.length == 2) {
+                    DType stored = storage(type, shape);
+                    if (stored == DType.BF16) {
                         MemorySegment values = checkpoint.bfloats(name, arena, shape);
-                        return Tensor.frozen(name, type, values, shape);
+                        return Tensor.frozen(name, stored, values, shape);
                     }
                     MemorySegment values = checkpoint.floats(name, arena, shape);
-                    int offset = isNorm(name) ? config.family().normOffset() : 0;
+                    int offset = offset(config, name);
                     return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
                 },
                 exec);
     }
 
-    /**
-     * Weights of another type are converted in memory: said before hours of swapping, not after.
-     */
-    private static void requireMemory(
-            Path directory, ModelConfig config, Checkpoint checkpoint, DType type) {
+    private static DType storage(DType type, long[] shape) {
+        return shape.length == 2 ? type : DType.F32;
+    }
+
+    private static int offset(ModelConfig config, String name) {
+        return isNorm(name) ? config.family().normOffset() : 0;
+    }
+
+    /** Bytes of the weights that {@link #load} has to make in memory: not mapped as they are. */
+    static long convertedBytes(ModelConfig config, Checkpoint checkpoint, DType type) {
         long[] bytes = {0};
         new Llama(
                 config,
                 (name, shape) -> {
                     TensorData tensor = checkpoint.tensor(name, shape);
-                    DType wanted = shape.length == 2 ? type : DType.F32;
-                    if (tensor.type().dtype() != wanted) {
-                        bytes[0] += tensor.elements() * wanted.bytes();
+                    DType stored = storage(type, shape);
+                    if (!tensor.isStoredAs(stored) || offset(config, name) != 0) {
+                        bytes[0] += tensor.elements() * stored.bytes();
                     }
                     return Tensor.frozen(name, MemorySegment.NULL, shape);
                 },
                 Exec.CPU);
-        long there = Memory.physicalBytes();
-        if (bytes[0] > there) {
-            throw new CheckpointException(
-                    "%s: its weights take %s as %s, this machine has %s of memory"
-                            .formatted(
-                                    directory,
-                                    Memory.text(bytes[0]),
-                                    type == DType.F32 ? "float32" : "bfloat16",
-                                    Memory.text(there)));
-        }
+        return bytes[0];
     }
 
     /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
     String firstNotFinite() {
-        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm, head));
-        for (Layer layer : layers) {
-            all.add(layer.inputNorm);
-            all.add(layer.postNorm);
-            layer.linears().forEach(linear -> all.add(linear.weight()));
-        }
-        for (Tensor tensor : all) {
+        for (Tensor tensor : weights) {
             for (long i = 0; i < tensor.size(); i++) {
                 if (!Float.isFinite(tensor.at(i))) {
                     return tensor.name();
@@ -936,17 +933,8 @@ final class Llama {
 
     /** Bytes of weights that are in memory of their own, and of those that are mapped files. */
     long[] weightBytes() {
-        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm));
-        if (head != embedding) {
-            all.add(head);
-        }
-        for (Layer layer : layers) {
-            all.add(layer.inputNorm);
-            all.add(layer.postNorm);
-            layer.linears().forEach(linear -> all.add(linear.weight()));
-        }
         long[] bytes = new long[2];
-        for (Tensor tensor : all) {
+        for (Tensor tensor : weights) {
             bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();
         }
         return bytes;
