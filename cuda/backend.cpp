@@ -133,12 +133,8 @@ int32_t fill(int32_t device, void* address, int32_t value, int64_t bytes, void* 
     });
 }
 
-int32_t enqueue(int32_t device, void* stream,
-                int32_t (*launch)(const void* call, const CudaKernels& kernels, void* stream),
-                const void* call, CudaError* error) {
-    static const CudaKernels kernels = {layers()};
-    return on(device, error, "launch",
-              [&] { return static_cast<cudaError_t>(launch(call, kernels, stream)); });
+int32_t enqueue(int32_t device, int32_t (*launch)(const void* call), const void* call, CudaError* error) {
+    return on(device, error, "launch", [&] { return static_cast<cudaError_t>(launch(call)); });
 }
 
 int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,
@@ -152,6 +148,7 @@ int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const Ro
 
 extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_cuda_backend() {
     using namespace horo::cuda;
+    static const horo::CudaKernels kernels = {layers(), low_rank_f32(), low_rank_f64()};
     static const horo::CudaBackend backend = {horo::cuda_backend_version,
                                               sizeof(horo::CudaBackend),
                                               HORO_VERSION_STRING,
@@ -165,6 +162,7 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               stream_destroy,
                                               stream_synchronize,
                                               fill,
+                                              &kernels,
                                               enqueue,
                                               row_op};
     return &backend;

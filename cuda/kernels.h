@@ -5,5 +5,7 @@
 namespace horo::cuda {
 
 const CudaLayers& layers();
+const CudaLowRank& low_rank_f32();
+const CudaLowRank& low_rank_f64();
 
 }  // namespace horo::cuda

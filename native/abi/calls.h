@@ -40,7 +40,7 @@ struct LowRank {
     void* p;  // forward: written; backward: read, like norm and m
     double *gain, *norm, *m;
 
-    bool hyperbolic() const { return kind != HORO_LORA; }
+    constexpr bool hyperbolic() const { return kind != HORO_LORA; }
 };
 
 struct LowRankGradients {

@@ -1,6 +1,7 @@
 // The CUDA kernels beyond row operations on a device against the CPU's, through the C ABI; exits with 77
 // (skipped) where there is no device. --quick: small shapes only, for compute-sanitizer.
 #include "cuda_layer_cases.h"
+#include "cuda_low_rank_cases.h"
 
 namespace {
 
@@ -76,9 +77,42 @@ horo::CudaLayers layers_of_the_abi() {
     };
 }
 
+template <class T>
+horo::CudaLowRank low_rank_of_the_abi() {
+    constexpr int32_t dtype = sizeof(T) == 8 ? HORO_F64 : HORO_F32;
+    return {
+        [](int64_t k, int64_t r, const void* b, double* gram, void*) {
+            return horo_gram(exec, dtype, k, r, b, gram);
+        },
+        [](const horo::LowRank& w, void* out, void*) {
+            return horo_low_rank_forward(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, w.x, w.x_stride, w.a,
+                                         w.b, w.gram, w.K, w.s, w.scaling, out, w.out_stride, w.p, w.gain,
+                                         w.norm, w.m);
+        },
+        [](const horo::LowRank& w) {
+            int64_t bytes = 0;
+            cases::ran(horo_low_rank_workspace(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, &bytes),
+                       "workspace");
+            return bytes;
+        },
+        [](const horo::LowRank& w, const horo::LowRankGradients& v, void*) {
+            int64_t bytes = 0;
+            cases::ran(horo_low_rank_workspace(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, &bytes),
+                       "workspace");
+            return horo_low_rank_backward(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, w.x, w.x_stride, w.a,
+                                          w.b, w.gram, w.K, w.s, w.scaling, v.dout, w.out_stride, w.p, w.norm,
+                                          w.m, v.dx, v.dx_stride, v.da, v.db, v.dK, v.ds, v.workspace, bytes);
+        },
+    };
+}
+
 class OnDevice final : public cases::Side {
   public:
-    OnDevice() { kernels.layers = layers_of_the_abi(); }
+    OnDevice() {
+        kernels.layers = layers_of_the_abi();
+        kernels.low_rank_f32 = low_rank_of_the_abi<float>();
+        kernels.low_rank_f64 = low_rank_of_the_abi<double>();
+    }
 
     char* up(const void* contents, size_t bytes, size_t, size_t) override {
         void* memory = nullptr;
@@ -109,6 +143,7 @@ int main(int count, char** words) {
         OnDevice side;
         side.quick = count > 1 && std::strcmp(words[1], "--quick") == 0;
         cases::layers(side);
+        cases::low_rank(side);
     }
     cases::ran(horo_exec_destroy(made), "exec");
     cases::ran(horo_stream_destroy(0, stream), "stream");

@@ -409,8 +409,8 @@ class LayersTest {
                 "max_norm",
                 () ->
                         Layers.adamw_clipped(
-                                grad, grad, grad, grad, 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5,
-                                squares, 0, Exec.CPU));
+                                grad, grad, grad, grad, 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
+                                0, Exec.CPU));
     }
 
     private static double[] shifted(double[] x) {
