@@ -8,6 +8,7 @@
 #include "abi/cuda_backend.h"
 #include "horosphere/horo.h"
 #include "kernels.h"
+#include "products.h"
 #include "rows.h"
 
 namespace horo::cuda {
@@ -119,7 +120,10 @@ int32_t stream_create(int32_t device, void** stream, CudaError* error) {
 }
 
 int32_t stream_destroy(int32_t device, void* stream, CudaError* error) {
-    return on(device, error, "stream", [&] { return cudaStreamDestroy(static_cast<cudaStream_t>(stream)); });
+    return on(device, error, "stream", [&] {
+        forget_stream(device, stream);
+        return cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+    });
 }
 
 int32_t stream_synchronize(int32_t device, void* stream, CudaError* error) {
@@ -135,6 +139,11 @@ int32_t fill(int32_t device, void* address, int32_t value, int64_t bytes, void* 
 
 int32_t enqueue(int32_t device, int32_t (*launch)(const void* call), const void* call, CudaError* error) {
     return on(device, error, "launch", [&] { return static_cast<cudaError_t>(launch(call)); });
+}
+
+int32_t product(int32_t device, void* stream, const GemmCall* call, CudaError* error) {
+    const Current current(device, error);
+    return current.status() == HORO_OK ? gemm(device, stream, *call, error) : current.status();
 }
 
 int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,
@@ -164,6 +173,7 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               fill,
                                               &kernels,
                                               enqueue,
+                                              product,
                                               row_op};
     return &backend;
 }

@@ -47,6 +47,9 @@ struct CudaBackend {
     int32_t (*enqueue)(int32_t device, int32_t (*launch)(const void* call), const void* call,
                        CudaError* error);
 
+    // Enqueues; the first product of a stream allocates what its products work in.
+    int32_t (*gemm)(int32_t device, void* stream, const GemmCall* call, CudaError* error);
+
     // Enqueues; neither waits nor allocates.
     int32_t (*row_op)(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,
                       CudaError* error);

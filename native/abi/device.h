@@ -29,6 +29,8 @@ int32_t enqueue(const horo_exec* exec, const Launch& call) {
         *exec, [](const void* of) { return (*static_cast<const Launch*>(of))(); }, &call);
 }
 
+int32_t gemm_cuda(const GemmCall& call, const horo_exec& exec);
+
 int32_t run_rows_cuda(int32_t op, int32_t dtype, const RowCall& call, int32_t device, void* stream);
 
 }  // namespace horo

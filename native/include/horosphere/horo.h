@@ -411,7 +411,11 @@ HORO_API const char* horo_gemm_provider(void);
  * HORO_BF16, products of bfloat16 numbers, which are exact, are summed in float32 by the instructions that
  * the processor has for it, where the provider knows any; alpha must be 1. The provider is asked for equal
  * types; others go to the built-in kernel. Cut into tiles that depend on the shape only, on our own threads:
- * the provider starts none. */
+ * the provider starts none. On a CUDA device cuBLASLt 13 or 12 computes it, found by the dynamic linker or by
+ * its file in HORO_CUBLASLT (HORO_UNSUPPORTED with the linker's reason if it is not): both operands of one
+ * type, HORO_F32 without TF32 or HORO_BF16, sums in float32 and in one order, so that the same call on the
+ * same kind of device gives the same bits. The first product of a stream allocates 32 MiB that its later ones
+ * share (freed by horo_stream_destroy), so it must come before a capture into a CUDA graph. */
 HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
                            int32_t a_type, const void* a, int64_t lda, int32_t b_type, const void* b,
                            int64_t ldb, double beta, float* c, int64_t ldc, const horo_exec* exec);
