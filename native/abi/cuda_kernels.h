@@ -54,9 +54,18 @@ struct CudaLowRank {
     int32_t (*backward)(const LowRank& call, const LowRankGradients& gradients, void* stream);
 };
 
+// For one storage type; lengths, too, are on the device.
+struct CudaAttention {
+    int64_t (*forward_workspace)(const AttentionShape& shape);
+    int64_t (*backward_workspace)(const AttentionShape& shape);
+    int32_t (*forward)(const AttentionShape& shape, const AttentionBuffers& buffers, void* stream);
+    int32_t (*backward)(const AttentionShape& shape, const AttentionBuffers& buffers, void* stream);
+};
+
 struct CudaKernels {
     CudaLayers layers;
     CudaLowRank low_rank_f32, low_rank_f64;
+    CudaAttention attention_f32, attention_f64;
 };
 
 }  // namespace horo

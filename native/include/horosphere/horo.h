@@ -434,7 +434,8 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity.
  *  - causal: non-zero lets query row r see the keys j <= r + kv_len - q_len (aligned at the end, as a key
  *    cache needs it).
- *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys.
+ *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys. On a CUDA
+ *    device the host does not see them: one out of range counts as 0 or kv_len.
  *  - lse: batch x heads x q_len, contiguous: log(sum exp(scale * score)) of every row; NULL if not wanted.
  *    A row that sees no key has out = 0 and lse = -infinity.
  *  - workspace: at least the bytes that horo_attention_workspace names for the same sizes; any alignment.
@@ -454,7 +455,7 @@ HORO_API int32_t horo_attention_forward(const horo_exec* exec, int32_t dtype, in
 
 /*
  * The gradients of sum(dout * out), from the inputs of the forward call; the maps are computed again.
- *  - lse: of the forward call. The CPU holds whole rows, does not read it and accepts NULL.
+ *  - lse: of the forward call. Where whole rows are held (today everywhere) it is not read and may be NULL.
  *  - dout has the strides of out.
  *  - dq, dk, dv have the strides of q, k, v and are overwritten (their elements, not what lies between).
  *  - dalpha: heads x heads, as a parameter's gradient it is added to; summed in double, rounded once. NULL if
