@@ -40,6 +40,7 @@ import picocli.CommandLine.Option;
         })
 final class CompareCommand implements Callable<Integer> {
     private static final int QUICK_EXAMPLES = 50;
+    private static final String RUNS = "runs";
 
     @Option(
             names = "--adapters",
@@ -65,6 +66,16 @@ final class CompareCommand implements Callable<Integer> {
             paramLabel = "true|false",
             description = "A look in under a minute: 2 seeds, 100 steps, 50 held-out examples.")
     private boolean quick;
+
+    @Option(
+            names = "--resume",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description =
+                    "Take finished runs of an earlier comparison with the same model, data and options from the folder "
+                            + "'runs' beside the report, where every run is written as soon as it has finished.")
+    private boolean resume;
 
     @Mixin private AdapterFlags shape;
 
@@ -159,6 +170,7 @@ final class CompareCommand implements Callable<Integer> {
             }
         }
         Comparison comparison = new Comparison(lm, split, data.answerTokens());
+        comparison.keepRuns(target.toAbsolutePath().normalize().resolveSibling(RUNS), resume);
         boolean interrupted;
         try (Interrupt interrupt = Interrupt.install(comparison::stop)) {
             Comparison.Report report = run(comparison, arms, seeds, on);
@@ -233,6 +245,11 @@ final class CompareCommand implements Callable<Integer> {
                             ? ""
                             : String.format(
                                     Locale.ROOT, ", exact match %.1f %%", 100 * run.accuracy()));
+        }
+
+        @Override
+        public void reused(String arm, long seed, int run, int total) {
+            out.printf("run %d/%d: %s, seed %d: finished earlier%n", run, total, arm, seed);
         }
 
         @Override

@@ -67,7 +67,7 @@ final class DataFlags {
             paramLabel = "NAME",
             defaultValue = "auto",
             description =
-                    "How records become text: auto, alpaca, chatml, llama2, llama3 or gemma (default: ${DEFAULT-VALUE}).")
+                    "How records become text: auto, alpaca, chatml, qwen25, llama2, llama3, llama31 or gemma (default: ${DEFAULT-VALUE}).")
     private Template template;
 
     @Option(
@@ -193,6 +193,7 @@ final class DataFlags {
                         file,
                         lm.tokenizer(),
                         new Dataset.Format(context(lm), lossOn, truncate, template));
+        dataset.warnings().forEach(warning -> System.err.println("horo: " + warning));
         if (dataset.dropped() > 0) {
             System.err.printf(
                     "horo: %s: %d examples longer than %d tokens were left out%n",

@@ -63,7 +63,7 @@ final class EvalCommand implements Callable<Integer> {
             paramLabel = "NAME",
             defaultValue = "auto",
             description =
-                    "How records become text: auto, alpaca, chatml, llama2, llama3 or gemma (default: ${DEFAULT-VALUE}).")
+                    "How records become text: auto, alpaca, chatml, qwen25, llama2, llama3, llama31 or gemma (default: ${DEFAULT-VALUE}).")
     private Template template;
 
     @Option(
@@ -126,6 +126,7 @@ final class EvalCommand implements Callable<Integer> {
                             file,
                             lm.tokenizer(),
                             new Dataset.Format(context, lossOn, truncate, template));
+            dataset.warnings().forEach(warning -> System.err.println("horo: " + warning));
             if (exactMatch && dataset.problems().isEmpty()) {
                 throw new UsageException(
                         "--exact-match: " + file + " is plain text and asks nothing");

@@ -185,7 +185,7 @@ public final class CausalLm extends AdaptableModel {
         for (int from = 0; from < losses.length; from += EVALUATION_BATCH) {
             int rows = Math.min(EVALUATION_BATCH, losses.length - from);
             Batches.Batch batch = Batches.pad(examples.subList(from, from + rows));
-            model.forward(rows, batch.length(), batch.tokens());
+            model.forward(batch);
             for (int row = 0; row < rows; row++) {
                 int[] targets = new int[batch.targets().length];
                 Arrays.fill(targets, Dataset.IGNORE);

@@ -59,6 +59,11 @@ final class Linear {
         branch = newBranch;
     }
 
+    /** Whether {@link #backward} reads x. */
+    boolean readsInput() {
+        return branch != null || weight.isTrainable();
+    }
+
     /** Null for nobody. */
     void observe(ForwardObserver newObserver) {
         observer = newObserver;
@@ -91,6 +96,7 @@ final class Linear {
     /**
      * Gradients of x, W, b and the branch.
      *
+     * @param x {@link MemorySegment#NULL} unless {@link #readsInput}
      * @param dx dx = beta dx + dy W + ...; {@link MemorySegment#NULL} if nobody needs it
      * @param beta 0 overwrites dx, 1 adds to it
      */

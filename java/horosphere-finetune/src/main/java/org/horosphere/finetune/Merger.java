@@ -167,7 +167,7 @@ public final class Merger {
         double sum = 0;
         long targets = 0;
         for (Batches.Batch batch : batches) {
-            model.forward(batch.batch(), batch.length(), batch.tokens());
+            model.forward(batch);
             sum += model.loss(batch.targets(), Float.NaN);
             targets += batch.targetCount();
             branches.forEach(
