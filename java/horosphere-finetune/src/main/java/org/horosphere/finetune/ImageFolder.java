@@ -274,9 +274,4 @@ public final class ImageFolder {
                                         .map(f -> new Image(f, labelOf.get(entry.getKey()))))
                 .collect(Collectors.toUnmodifiableList());
     }
-
-    /** The folder. */
-    public Path root() {
-        return root;
-    }
 }

@@ -642,11 +642,6 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         return sum;
     }
 
-    /** The loss of every image of the last forward pass, after {@link #loss}. */
-    float[] losses() {
-        return Buffers.toArray(losses, images);
-    }
-
     @Override
     public double loss(Batch batch, float gradientScale) {
         forward(batch);

@@ -5,7 +5,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
 
 /**
@@ -212,10 +211,5 @@ public record VitConfig(
             throw json.wrong("id2label", "at least one class");
         }
         return labels;
-    }
-
-    /** Whether no two classes have the same name. */
-    boolean hasDistinctLabels() {
-        return new HashSet<>(labels).size() == labels.size();
     }
 }

@@ -13,6 +13,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.zip.CRC32;
 import java.util.zip.Deflater;
 import javax.imageio.ImageIO;
@@ -125,6 +126,32 @@ class ImageProcessorTest {
         byte[] dot = encoded(picture(BufferedImage.TYPE_3BYTE_BGR, 1, 1), "png");
         byte[] stretched = same.decode(FILE, dot);
         assertEquals((byte) 83, stretched[stretched.length - 2]);
+    }
+
+    @Test
+    void inksBecomeTheColoursThatPillowGivesThem() {
+        byte[] jpeg =
+                Base64.getDecoder()
+                        .decode(
+                                "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwAUDg8SDw0UEhASFxUUGB4yIR4cHB49LC4kMklA"
+                                        + "TEtHQEZFUFpzYlBVbVZFRmSIZW13e4GCgU5gjZeMfZZzfoF8/8AAFAgAAgACBEMR"
+                                        + "AE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAYEBf/EACIQAAAEBAcAAAAA"
+                                        + "AAAAAAAAAAABAgMEE1SSFBVSU5GT0f/aAA4EQwBNAFkASwAAPwCnFxNQ7eYVyGdp"
+                                        + "FpDey+DpGOtPgYy0aE8D/9k=");
+        byte[] rgb;
+        try {
+            rgb = of(2, 2, ImageProcessor.Filter.BILINEAR).decode(FILE, jpeg);
+        } catch (DataException e) {
+            // JDKs whose decoder does not read four inks
+            assertEquals(
+                    "some.image: has colours that are neither RGB nor grey: convert it",
+                    e.getMessage());
+            return;
+        }
+        int[] want = {214, 142, 46, 214, 142, 46, 139, 241, 226, 139, 241, 226};
+        for (int i = 0; i < want.length; i++) {
+            assertEquals((byte) want[i], rgb[i], "number " + i);
+        }
     }
 
     private static BufferedImage deepGrey() {
