@@ -1,8 +1,10 @@
 package org.horosphere.cli;
 
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * Recipes of the papers as option values. What a recipe has and this library has not is said in
@@ -16,7 +18,11 @@ enum Preset {
     /** Coeff-Tuning, arXiv 2503.18337, in its VL-BART host recipe: coefficients alone. */
     COEFF_PAPER("adapter", "coeff"),
     /** The same together with LoRA of rank 128. */
-    COEFF_PAPER_LORA("adapter", "lora+coeff", "rank", "128", "alpha", "128");
+    COEFF_PAPER_LORA("adapter", "lora+coeff", "rank", "128", "alpha", "128"),
+    /** Coeff-Tuning on images: the recipe of its VTAB-1k hosts, coefficients alone. */
+    COEFF_VTAB("adapter", "coeff"),
+    /** The same together with LoRA of rank 8 on queries and values. */
+    COEFF_VTAB_LORA("adapter", "lora+coeff", "rank", "8", "alpha", "8", "targets", "q_proj,v_proj");
 
     private static final Map<String, String> HYPLORA =
             options(
@@ -44,6 +50,14 @@ enum Preset {
                     "warmup", "0.1",
                     "clip", "5");
 
+    private static final Map<String, String> VTAB =
+            options(
+                    "lr", "1e-3",
+                    "weight-decay", "1e-4",
+                    "coeff-dropout", "0.2",
+                    "batch-size", "16",
+                    "epochs", "100");
+
     private final String[] own;
 
     Preset(String... own) {
@@ -60,8 +74,9 @@ enum Preset {
 
     /** Values by option name. */
     Map<String, String> options() {
+        Map<String, String> host = name().startsWith("COEFF_VTAB") ? VTAB : COEFF;
         Map<String, String> options =
-                new LinkedHashMap<>(name().startsWith("HYPLORA") ? HYPLORA : COEFF);
+                new LinkedHashMap<>(name().startsWith("HYPLORA") ? HYPLORA : host);
         options.putAll(options(own));
         return options;
     }
@@ -80,7 +95,9 @@ enum Preset {
         throw new UsageException(
                 "--preset: '"
                         + name
-                        + "', expected hyplora-paper, hyplora-paper-lora, coeff-paper or"
-                        + " coeff-paper-lora");
+                        + "', expected "
+                        + Arrays.stream(values())
+                                .map(Preset::toString)
+                                .collect(Collectors.joining(", ")));
     }
 }

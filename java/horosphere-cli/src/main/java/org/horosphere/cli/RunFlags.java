@@ -24,7 +24,7 @@ final class RunFlags {
             names = "--preset",
             paramLabel = "NAME",
             description =
-                    "A paper's recipe: hyplora-paper, hyplora-paper-lora, coeff-paper or coeff-paper-lora; --config and flags override it.")
+                    "A paper's recipe: hyplora-paper, hyplora-paper-lora, coeff-paper, coeff-paper-lora, coeff-vtab or coeff-vtab-lora; --config and flags override it.")
     private String preset;
 
     @Option(

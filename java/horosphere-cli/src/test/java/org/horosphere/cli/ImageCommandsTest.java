@@ -204,6 +204,33 @@ class ImageCommandsTest {
     }
 
     @Test
+    void thePapersRecipeForImagesIsAPreset() throws IOException {
+        Path output = temporary.resolve("adapter");
+        Result result =
+                Result.of(
+                        "finetune",
+                        "--preset",
+                        "coeff-vtab-lora",
+                        "--model",
+                        model,
+                        "--images",
+                        pictures,
+                        "--steps",
+                        "2",
+                        "--output",
+                        output.toString());
+        assertEquals(0, result.code(), result.err());
+        JsonNode run = json(output.resolve("run.json"));
+        assertEquals("lora+coeff", run.get("adapter").textValue());
+        assertEquals(1e-4, run.get("weight-decay").doubleValue());
+        assertEquals(0.2, run.get("coeff-dropout").doubleValue());
+        assertEquals("[\"q_proj\",\"v_proj\"]", run.get("targets").toString());
+        JsonNode results = json(output.resolve("results.json"));
+        // 2 modules x 8 (16 + 16), 4 coefficients, 2 x 16 + 2 of the classifier
+        assertEquals(2 * 256 + 4 + 34, results.get("parameters").intValue());
+    }
+
+    @Test
     void seedsAreSummarised() throws IOException {
         Path output = temporary.resolve("adapter");
         Result result =
