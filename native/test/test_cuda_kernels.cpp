@@ -3,6 +3,7 @@
 #include "cuda_attention_cases.h"
 #include "cuda_layer_cases.h"
 #include "cuda_low_rank_cases.h"
+#include "cuda_product_cases.h"
 
 namespace {
 
@@ -183,6 +184,11 @@ int main(int count, char** words) {
         cases::layers(side);
         cases::low_rank(side);
         cases::attentions(side);
+        const bool products = cases::products(side, [](const horo::GemmCall& g) {
+            return horo_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, g.alpha, g.type, g.a, g.lda, g.type, g.b,
+                             g.ldb, g.beta, g.c, g.ldc, exec);
+        });
+        if (!products) std::printf("matrix products skipped: %s\n", horo_last_error());
     }
     cases::ran(horo_exec_destroy(made), "exec");
     cases::ran(horo_stream_destroy(0, stream), "stream");
