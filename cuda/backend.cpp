@@ -149,7 +149,7 @@ int32_t product(int32_t device, void* stream, const GemmCall* call, CudaError* e
 int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,
                CudaError* error) {
     return on(device, error, "launch",
-              [&] { return row_launcher(op, dtype)(*call, static_cast<cudaStream_t>(stream)); });
+              [&] { return row_launcher(op)(*call, dtype, static_cast<cudaStream_t>(stream)); });
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 # the kernels under compute-sanitizer and measures them: row operations and layers against a copy, HypLoRA against
 # LoRA, mixed attention against unmixed. FILE gets the row operations, FILE.kernels the rest. Needs nvcc,
 # compute-sanitizer, CMake and a C++ compiler; no JDK, no Maven, no network. Matrix products need cuBLASLt 12 or 13,
-# found by the dynamic linker or by its file in HORO_CUBLASLT, and are left out without it.
+# found by the dynamic linker or by its file in HORO_CUBLASLT, and are left out without it. With
+# build/gpu-bundle.tar.gz (horo gpu-bundle) the Java tests run too.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 build="$root/build/cuda"
@@ -82,6 +83,19 @@ for tool in memcheck racecheck initcheck; do
             fail "compute-sanitizer $tool, $kernels"
     done
 done
+
+bundle="$root/build/gpu-bundle"
+if [ -e "$bundle.tar.gz" ]; then
+    section java tests
+    tar -C "$root/build" -xzf "$bundle.tar.gz"
+    "$bundle/jre/bin/java" --enable-native-access=ALL-UNNAMED \
+        "-Dhorosphere.library.path=$build/native" \
+        -cp "$bundle/core:$bundle/jcuda:$bundle/lib/*" org.junit.platform.console.ConsoleLauncher execute \
+        --scan-classpath "$bundle/core:$bundle/jcuda" --include-classname '.*GpuTest' --details tree \
+        --fail-if-no-tests || fail "the Java tests"
+else
+    echo "no Java tests: build/gpu-bundle.tar.gz is not here (./horo gpu-bundle makes it where a JDK is)"
+fi
 
 section benchmark
 "$build/cuda/bench_rows" $quick "$json"

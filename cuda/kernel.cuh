@@ -10,7 +10,6 @@
 #if defined(HORO_EMULATE)
 #include "emulate.h"
 #else
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #define HORO_DEVICE __device__ __forceinline__
 #define HORO_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)

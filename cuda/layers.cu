@@ -2,6 +2,7 @@
 // time where addresses and sizes allow, keeps what it needs again in registers, and sums in float32 within an
 // access, in float64 beyond. Choices that only measurements can settle: threads, packs held, rows per thread.
 #include "abi/cuda_kernels.h"
+#include "half.cuh"
 #include "kernel.cuh"
 #include "kernels.h"
 
@@ -167,50 +168,10 @@ struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
     }
 };
 
-// ---- Storage types
-
-struct Bf16 {
-    uint16_t bits;
-};
-struct F16 {
-    uint16_t bits;
-};
-
 HORO_DEVICE float widened(float x) { return x; }
 HORO_DEVICE float widened(double x) { return static_cast<float>(x); }
-HORO_DEVICE float widened(Bf16 x) {
-    const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
-    float wide;
-    memcpy(&wide, &bits, sizeof wide);
-    return wide;
-}
-HORO_DEVICE float widened(F16 x) {
-#if defined(HORO_EMULATE)
-    _Float16 half;
-#else
-    __half half;
-#endif
-    memcpy(&half, &x.bits, sizeof half);
-    return static_cast<float>(half);
-}
-
-// Round to nearest even; NaN stays NaN.
 HORO_DEVICE void narrow(float x, float& to) { to = x; }
 HORO_DEVICE void narrow(float x, double& to) { to = static_cast<double>(x); }
-HORO_DEVICE void narrow(float x, Bf16& to) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    to.bits = static_cast<uint16_t>(x != x ? bits >> 16 | 0x40 : rounded);
-}
-HORO_DEVICE void narrow(float x, F16& to) {
-#if defined(HORO_EMULATE)
-    const _Float16 half = static_cast<_Float16>(x);
-#else
-    const __half half = __float2half_rn(x);
-#endif
-    memcpy(&to.bits, &half, sizeof half);
-}
 
 template <class From, class To, int width>
 HORO_KERNEL(threads)

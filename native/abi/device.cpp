@@ -105,9 +105,6 @@ int32_t gemm_cuda(const GemmCall& call, const horo_exec& exec) {
 }
 
 int32_t run_rows_cuda(int32_t op, int32_t dtype, const RowCall& call, int32_t device, void* stream) {
-    if (dtype != HORO_F32 && dtype != HORO_F64)
-        return fail(HORO_UNSUPPORTED, "dtype: %d, row operations on a CUDA device take HORO_F32 or HORO_F64",
-                    dtype);
     CudaError error{};
     return report(cuda().backend->row_op(device, stream, op, dtype, &call, &error), error);
 }

@@ -4,15 +4,13 @@
 #include <cstring>
 
 #include "abi/device.h"
-#include "abi/exec.h"
-#include "abi/status.h"
+#include "abi/operands.h"
 #include "cpu/isa.h"
 #include "cpu/pool.h"
 
 namespace {
 
-constexpr int64_t dtype_bytes[4] = {4, 8, 2, 2};
-
+using horo::dtype_bytes;
 using horo::fail;
 using horo::parallel_for;
 using horo::resolve;
@@ -144,6 +142,49 @@ int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* we
     });
 }
 
+int32_t horo_layernorm_forward(const float* x, const float* weight, const float* bias, double eps,
+                               int64_t rows, int64_t dim, float* out, float* mean, float* rstd,
+                               const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(weight);
+    REQUIRE_POINTER(bias);
+    REQUIRE_POINTER(out);
+    return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        kernels().layernorm_forward(x + first * dim, weight, bias, eps, count, dim, out + first * dim,
+                                    mean ? mean + first : nullptr, rstd ? rstd + first : nullptr);
+    });
+}
+
+int32_t horo_layernorm_backward(const float* dout, const float* x, const float* weight, const float* mean,
+                                const float* rstd, int64_t rows, int64_t dim, float* dx, float* dweight,
+                                float* dbias, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_SHAPE(rows, dim);
+    if (rows == 0) return HORO_OK;
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(weight);
+    REQUIRE_POINTER(mean);
+    REQUIRE_POINTER(rstd);
+    REQUIRE_POINTER(dx);
+    if (dweight)
+        over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+            kernels().layernorm_backward_weight(dout, x, mean, rstd, rows, dim, first, first + count,
+                                                dweight);
+        });
+    if (dbias)
+        over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
+            kernels().bias_grad(dout, rows, dim, first, first + count, dbias);
+        });
+    return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
+        kernels().layernorm_backward(dout + first * dim, x + first * dim, weight, mean + first, rstd + first,
+                                     count, dim, dx + first * dim);
+    });
+}
+
 int32_t horo_rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
                   const float* cos_sin, int64_t position_count, const int32_t* positions, int32_t inverse,
                   const horo_exec* exec) {
@@ -221,6 +262,27 @@ int32_t horo_geglu_backward(const float* dout, const float* gate, const float* u
     return over(exec, n, chunk_elements, [&](int64_t i, int64_t count) {
         kernels().geglu_backward(dout + i, gate + i, up + i, dgate + i, dup + i, count);
     });
+}
+
+int32_t horo_gelu_forward(const float* x, float* out, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(out);
+    return over(exec, n, chunk_elements,
+                [&](int64_t i, int64_t count) { kernels().gelu_forward(x + i, out + i, count); });
+}
+
+int32_t horo_gelu_backward(const float* dout, const float* x, float* dx, int64_t n, const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(dout);
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(dx);
+    return over(exec, n, chunk_elements,
+                [&](int64_t i, int64_t count) { kernels().gelu_backward(dout + i, x + i, dx + i, count); });
 }
 
 int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec) {

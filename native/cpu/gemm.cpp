@@ -72,18 +72,20 @@ const char* gemm(const Gemm& p, const horo_exec& exec) {
         return nullptr;
     }
     // Tiles depend on the shape alone: a result must not depend on the number of threads. 256 x 512 runs at
-    // the rate of the whole product; smaller ones, down to 64 x 128, only to give several threads something
-    // to do.
-    constexpr int64_t least_tiles = 8, least_work = int64_t{1} << 19;
+    // the rate of the whole product; smaller ones only to give several threads something to do. Columns are
+    // cut first: every tile packs its part of B, so that two low tiles pack it twice.
+    constexpr int64_t least_tiles = 8, least_work = int64_t{1} << 19, least_cols = 64, step = 32;
     int64_t rows = p.m < 256 ? p.m : 256, cols = p.n < 512 ? p.n : 512;
-    while (ceil_div(p.m, rows) * ceil_div(p.n, cols) < least_tiles && rows * cols > least_work / p.k) {
-        if (rows > 64)
-            rows = ceil_div(rows, 2);
-        else if (cols > 128)
-            cols = ceil_div(cols, 2);
-        else
-            break;
+    const auto tiles = [&] { return ceil_div(p.m, rows) * ceil_div(p.n, cols); };
+    if (tiles() < least_tiles && rows * cols > least_work / p.k) {
+        const int64_t across = ceil_div(least_tiles, ceil_div(p.m, rows));
+        const int64_t even = ceil_div(ceil_div(p.n, across), step) * step;
+        const int64_t worth = ceil_div(ceil_div(least_work / p.k, rows), step) * step;
+        const int64_t least = worth > least_cols ? worth : least_cols;
+        const int64_t wanted = even > least ? even : least;
+        cols = wanted < cols ? wanted : cols;
     }
+    while (tiles() < least_tiles / 2 && rows > 64 && rows * cols > least_work / p.k) rows = ceil_div(rows, 2);
     const int64_t down = ceil_div(p.m, rows), across = ceil_div(p.n, cols);
     std::atomic<const char*> failure{nullptr};
     parallel_for(exec, down * across, [&](int64_t tile) {

@@ -143,7 +143,7 @@ HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
 /* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
  * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
- * at most 1 ulp of the storage type; NaN stays NaN); on a CUDA device they give HORO_UNSUPPORTED. Operands
+ * at most 1 ulp of the storage type; NaN stays NaN). Operands
  * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
  * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
  * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
@@ -231,6 +231,32 @@ HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t row
 /* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
 
+/* Several points as one. x: rows of `parts` points side by side, the i-th of dims[i] dimensions, x_stride
+ * elements from row to row; out: one point of dim = sum dims[i] dimensions per row.
+ *  - HORO_POINCARE, HORO_KLEIN: the beta-concatenation of HNN++ (arXiv 2006.08210): expmap0([v_1 ..
+ * v_parts]), v_i = logmap0(x_i) B(dim/2, 1/2) / B(dims[i]/2, 1/2), B the beta function.
+ *  - HORO_LORENTZ: the space parts side by side and their time, t^2 = sum t_i^2 - (parts - 1) K. */
+HORO_API int32_t horo_concat(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                             const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                             const horo_exec* exec);
+
+/* The gradients of horo_concat: g as out, g_x as x, g_curvature one number per row. */
+HORO_API int32_t horo_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                 const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                 const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                 void* g_curvature, const horo_exec* exec);
+
+/* The inverse of horo_concat: x is one point per row, out its parts side by side. */
+HORO_API int32_t horo_split(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                            const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                            const horo_exec* exec);
+
+/* The gradients of horo_split. */
+HORO_API int32_t horo_split_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                void* g_curvature, const horo_exec* exec);
+
 /* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
  * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
  * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
@@ -287,6 +313,19 @@ HORO_API int32_t horo_rmsnorm_backward(const float* dout, const float* x, const 
                                        const float* rstd, int64_t rows, int64_t dim, float* dx,
                                        float* dweight, const horo_exec* exec);
 
+/* out[r,i] = weight[i] * (x[r,i] - mean[r]) * rstd[r] + bias[i], rstd[r] = 1 / sqrt(variance of the row +
+ * eps), the variance divided by dim (Ba et al., arXiv 1607.06450). x, out: (rows, dim); mean, rstd: rows
+ * values for the backward pass, each may be NULL. out may be x. */
+HORO_API int32_t horo_layernorm_forward(const float* x, const float* weight, const float* bias, double eps,
+                                        int64_t rows, int64_t dim, float* out, float* mean, float* rstd,
+                                        const horo_exec* exec);
+
+/* With g = w * dout and h = (x - mean) * rstd: dx += rstd * (g - mean_i g_i - h * mean_i(g_i h_i)); dweight
+ * += sum_r dout * h and dbias += sum_r dout, unless NULL. x is the input of the forward pass. */
+HORO_API int32_t horo_layernorm_backward(const float* dout, const float* x, const float* weight,
+                                         const float* mean, const float* rstd, int64_t rows, int64_t dim,
+                                         float* dx, float* dweight, float* dbias, const horo_exec* exec);
+
 /* Rotary embedding in place (Su et al., arXiv 2104.09864; pairs (i, i + D/2) as in Llama checkpoints):
  * (a, b) -> (a cos - b sin, b cos + a sin). x: token t, head h at x + t * row_stride + h * head_dim.
  * cos_sin: (position_count, head_dim), the first half of a row cosines, the second sines. inverse != 0: the
@@ -315,6 +354,15 @@ HORO_API int32_t horo_geglu_forward(const float* gate, const float* up, float* o
  * overwritten; each may be one of the inputs. */
 HORO_API int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
                                      float* dup, int64_t n, const horo_exec* exec);
+
+/* out = x * Phi(x), Phi the normal distribution function: GELU (Hendrycks and Gimpel, arXiv 1606.08415) in
+ * its exact form, 0.5 x (1 + erf(x / sqrt 2)), without the cancellation of that form where x is negative.
+ * Relative error up to 1e-6 for all x, except where the result is below the normal range. out may be x. */
+HORO_API int32_t horo_gelu_forward(const float* x, float* out, int64_t n, const horo_exec* exec);
+
+/* dx = dout * (Phi(x) + x * phi(x)), phi the normal density; overwritten. dx may be dout or x. */
+HORO_API int32_t horo_gelu_backward(const float* dout, const float* x, float* dx, int64_t n,
+                                    const horo_exec* exec);
 
 /* y[r,i] += bias[i]. y: (rows, dim). */
 HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec);

@@ -40,6 +40,27 @@ public final class Layers {
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG,
                             ADDRESS, ADDRESS, ADDRESS));
+    private static final MethodHandle LAYERNORM_FORWARD =
+            Native.bind(
+                    "horo_layernorm_forward",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle LAYERNORM_BACKWARD =
+            Native.bind(
+                    "horo_layernorm_backward",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG,
+                            JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS));
     private static final MethodHandle ROPE =
             Native.bind(
                     "horo_rope",
@@ -66,6 +87,14 @@ public final class Layers {
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG,
                             ADDRESS));
+    private static final MethodHandle GELU_FORWARD =
+            Native.bind(
+                    "horo_gelu_forward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle GELU_BACKWARD =
+            Native.bind(
+                    "horo_gelu_backward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
     private static final MethodHandle BIAS_ADD =
             Native.bind(
                     "horo_bias_add",
@@ -267,6 +296,119 @@ public final class Layers {
                                     dx,
                                     dweight,
                                     exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = weight (x - mean) rstd + bias} row by row, with {@code rstd = 1 / sqrt(variance
+     * + eps)} and the variance divided by {@code dim} (Ba et al., arXiv 1607.06450).
+     *
+     * @param x (rows, dim)
+     * @param weight (dim)
+     * @param bias (dim)
+     * @param eps added to the variance
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param out (rows, dim), overwritten; may be {@code x}
+     * @param mean (rows), overwritten, for the backward pass; or {@link MemorySegment#NULL}
+     * @param rstd (rows), overwritten, for the backward pass; or {@link MemorySegment#NULL}
+     * @param exec where to run
+     */
+    public static void layernorm_forward(
+            MemorySegment x,
+            MemorySegment weight,
+            MemorySegment bias,
+            double eps,
+            long rows,
+            long dim,
+            MemorySegment out,
+            MemorySegment mean,
+            MemorySegment rstd,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
+        int status;
+        try {
+            status =
+                    (int)
+                            LAYERNORM_FORWARD.invokeExact(
+                                    x,
+                                    weight,
+                                    bias,
+                                    eps,
+                                    rows,
+                                    dim,
+                                    out,
+                                    mean,
+                                    rstd,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * With {@code g = w dout} and {@code h = (x - mean) rstd}: {@code dx += rstd (g - avg(g) - h
+     * avg(g h))} row by row, {@code dweight += Σ_rows dout h} and {@code dbias += Σ_rows dout}.
+     *
+     * @param dout (rows, dim)
+     * @param x (rows, dim), the input of the forward pass
+     * @param weight (dim)
+     * @param mean (rows), from the forward pass
+     * @param rstd (rows), from the forward pass
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param dx (rows, dim), added to; overlaps no input
+     * @param dweight (dim), added to; or {@link MemorySegment#NULL} if not wanted
+     * @param dbias (dim), added to; or {@link MemorySegment#NULL} if not wanted
+     * @param exec where to run
+     */
+    public static void layernorm_backward(
+            MemorySegment dout,
+            MemorySegment x,
+            MemorySegment weight,
+            MemorySegment mean,
+            MemorySegment rstd,
+            long rows,
+            long dim,
+            MemorySegment dx,
+            MemorySegment dweight,
+            MemorySegment dbias,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
+        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT, exec);
+        int status;
+        try {
+            status =
+                    (int)
+                            LAYERNORM_BACKWARD.invokeExact(
+                                    dout,
+                                    x,
+                                    weight,
+                                    mean,
+                                    rstd,
+                                    rows,
+                                    dim,
+                                    dx,
+                                    dweight,
+                                    dbias,
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -492,6 +634,53 @@ public final class Layers {
                     (int)
                             GEGLU_BACKWARD.invokeExact(
                                     dout, gate, up, dgate, dup, n, exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = x Φ(x)}, Φ the normal distribution function: the exact GELU (Hendrycks and
+     * Gimpel, arXiv 1606.08415). Relative error up to 1e-6 for all x, except where the result is
+     * below the normal range.
+     *
+     * @param x n values
+     * @param out n values, overwritten; may be {@code x}
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void gelu_forward(MemorySegment x, MemorySegment out, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        int status;
+        try {
+            status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dx = dout (Φ(x) + x φ(x))}, φ the normal density.
+     *
+     * @param dout n values
+     * @param x n values, the input of the forward pass
+     * @param dx n values, overwritten; may be {@code dout} or {@code x}
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void gelu_backward(
+            MemorySegment dout, MemorySegment x, MemorySegment dx, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        int status;
+        try {
+            status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

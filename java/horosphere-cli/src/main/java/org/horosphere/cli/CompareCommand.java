@@ -40,6 +40,7 @@ import picocli.CommandLine.Option;
         })
 final class CompareCommand implements Callable<Integer> {
     private static final int QUICK_EXAMPLES = 50;
+    private static final String RUNS = "runs";
 
     @Option(
             names = "--adapters",
@@ -66,6 +67,16 @@ final class CompareCommand implements Callable<Integer> {
             description = "A look in under a minute: 2 seeds, 100 steps, 50 held-out examples.")
     private boolean quick;
 
+    @Option(
+            names = "--resume",
+            arity = "0..1",
+            fallbackValue = "true",
+            paramLabel = "true|false",
+            description =
+                    "Take finished runs of an earlier comparison with the same model, data and options from the folder "
+                            + "'runs' beside the report, where every run is written as soon as it has finished.")
+    private boolean resume;
+
     @Mixin private AdapterFlags shape;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write all results here.")
@@ -80,6 +91,9 @@ final class CompareCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         data.check();
+        if (data.isForImages()) {
+            throw new UsageException("--images: compare reads text; finetune takes images");
+        }
         runs.check();
         for (String name : names) {
             if (!Comparison.NAMES.contains(name)) {
@@ -148,13 +162,15 @@ final class CompareCommand implements Callable<Integer> {
                         split.validation().size(),
                         split.test().size());
         out.println(on);
+        Workload work = new TextWorkload(data, lm, split, out);
         for (Comparison.Arm arm : arms) {
             if (arm.adapter() != null) {
                 out.print(arm.name() + ": ");
-                runs.requireMemory(lm, arm.adapter(), arm.training(), split, out);
+                runs.requireMemory(work, arm.adapter(), arm.training(), out);
             }
         }
         Comparison comparison = new Comparison(lm, split, data.answerTokens());
+        comparison.keepRuns(target.toAbsolutePath().normalize().resolveSibling(RUNS), resume);
         boolean interrupted;
         try (Interrupt interrupt = Interrupt.install(comparison::stop)) {
             Comparison.Report report = run(comparison, arms, seeds, on);
@@ -229,6 +245,11 @@ final class CompareCommand implements Callable<Integer> {
                             ? ""
                             : String.format(
                                     Locale.ROOT, ", exact match %.1f %%", 100 * run.accuracy()));
+        }
+
+        @Override
+        public void reused(String arm, long seed, int run, int total) {
+            out.printf("run %d/%d: %s, seed %d: finished earlier%n", run, total, arm, seed);
         }
 
         @Override

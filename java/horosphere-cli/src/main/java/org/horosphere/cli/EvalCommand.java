@@ -1,14 +1,22 @@
 package org.horosphere.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.Diagnostics;
+import org.horosphere.finetune.ImageClassifier;
+import org.horosphere.finetune.ImageFolder;
+import org.horosphere.finetune.InputNorms;
+import org.horosphere.finetune.Merger;
 import org.horosphere.finetune.Template;
+import org.horosphere.finetune.report.Table;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -22,7 +30,9 @@ import picocli.CommandLine.Option;
             "Text is split into pieces on <|endoftext|> if the file has that marker, else on blank lines. Each piece "
                     + "begins with BOS; a piece longer than the context is cut into windows that begin with BOS too.",
             "JSONL, JSON and CSV (prompt/completion, instruction/output, messages, question/answer) count the completion "
-                    + "only, unless --loss-on all."
+                    + "only, unless --loss-on all.",
+            "With --images, of an image classifier: the share of images whose class is found, with its standard error, "
+                    + "and how many of each class."
         })
 final class EvalCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
@@ -33,6 +43,13 @@ final class EvalCommand implements Callable<Integer> {
             description =
                     "Records if the name ends in .jsonl, .json or .csv, else plain text (default: the embedded test set).")
     private Path data;
+
+    @Option(
+            names = "--images",
+            paramLabel = "DIR",
+            description =
+                    "A folder per class, in DIR/test, DIR/val or DIR, the first of these that is there.")
+    private Path images;
 
     @Option(
             names = "--loss-on",
@@ -46,7 +63,7 @@ final class EvalCommand implements Callable<Integer> {
             paramLabel = "NAME",
             defaultValue = "auto",
             description =
-                    "How records become text: auto, alpaca, chatml, llama2, llama3 or gemma (default: ${DEFAULT-VALUE}).")
+                    "How records become text: auto, alpaca, chatml, qwen25, llama2, llama3, llama31 or gemma (default: ${DEFAULT-VALUE}).")
     private Template template;
 
     @Option(
@@ -77,9 +94,13 @@ final class EvalCommand implements Callable<Integer> {
     private boolean exactMatch;
 
     @Option(
-            names = "--json",
-            paramLabel = "FILE",
-            description = "Write {\"loss\", \"tokens\"} here.")
+            names = "--diagnostics",
+            description =
+                    "Also print, per adapted layer, how |x| varies (where HypLoRA can act) and how far HypLoRA's gain "
+                            + "is from one constant (what merging it costs, with its bound).")
+    private boolean diagnostics;
+
+    @Option(names = "--json", paramLabel = "FILE", description = "Write what was measured here.")
     private Path json;
 
     @Override
@@ -89,6 +110,14 @@ final class EvalCommand implements Callable<Integer> {
         }
         UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         Outputs.requireUsable(json);
+        if (images != null) {
+            if (data != null || exactMatch || diagnostics) {
+                throw new UsageException(
+                        "--images: not with --data, --exact-match or --diagnostics");
+            }
+            return classify();
+        }
+        model.requireText();
         try (CausalLm lm = model.open(Exec.CPU)) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
@@ -97,6 +126,7 @@ final class EvalCommand implements Callable<Integer> {
                             file,
                             lm.tokenizer(),
                             new Dataset.Format(context, lossOn, truncate, template));
+            dataset.warnings().forEach(warning -> System.err.println("horo: " + warning));
             if (exactMatch && dataset.problems().isEmpty()) {
                 throw new UsageException(
                         "--exact-match: " + file + " is plain text and asks nothing");
@@ -134,6 +164,84 @@ final class EvalCommand implements Callable<Integer> {
                         score.rightAnswers(),
                         score.total());
             }
+            if (diagnostics) {
+                List<Diagnostics.Module> modules = lm.diagnose(dataset.examples());
+                report.put("diagnostics", modules);
+                System.out.print(table(modules).text());
+            }
+            Reports.writeJson(json, report);
+            return 0;
+        }
+    }
+
+    private static Table table(List<Diagnostics.Module> modules) {
+        List<List<String>> rows = new ArrayList<>();
+        rows.add(
+                List.of(
+                        "module",
+                        "mean |x|",
+                        "variance",
+                        "deviation / mean",
+                        "mean gain",
+                        "off by",
+                        "bound"));
+        for (Diagnostics.Module module : modules) {
+            InputNorms.Module norms = module.norms();
+            List<String> row =
+                    new ArrayList<>(
+                            List.of(
+                                    norms.module().replaceFirst("^model\\.layers\\.", ""),
+                                    format("%.4g", norms.mean()),
+                                    format("%.4g", norms.variance()),
+                                    format("%.3g", norms.variation())));
+            Merger.Gain gain = module.gain();
+            row.add(gain == null ? "-" : format("%.4g", gain.meanGain()));
+            row.add(gain == null ? "-" : format("%.3f %%", 100 * gain.measured()));
+            row.add(gain == null ? "-" : format("%.3f %%", 100 * gain.bound()));
+            rows.add(row);
+        }
+        return new Table(
+                "|x| at the input of adapted layers, and HypLoRA's gain merged as its mean",
+                "diagnostics",
+                true,
+                false,
+                rows);
+    }
+
+    private static String format(String form, double value) {
+        return String.format(Locale.ROOT, form, value);
+    }
+
+    private int classify() {
+        try (ImageClassifier classifier = model.openClassifier(Exec.CPU)) {
+            List<String> labels = classifier.labels();
+            if (labels == null) {
+                throw new UsageException(
+                        "--model " + model.name() + ": has no classifier; --adapter may have one");
+            }
+            ImageFolder folder = ImageFolder.open(images);
+            Map<String, Integer> classes = folder.match(labels);
+            if (classes == null) {
+                throw new UsageException(
+                        "--images "
+                                + images
+                                + ": the folders "
+                                + ImageReports.text(folder.classNames())
+                                + " are not all classes of the model, which has "
+                                + ImageReports.text(labels));
+            }
+            List<ImageFolder.Image> measured = folder.evaluation(classes);
+            ImageClassifier.Score score =
+                    classifier.evaluate(
+                            measured,
+                            done -> Terminal.progress("classifying", done, measured.size()));
+            ImageReports.print(System.out, score, labels);
+            Map<String, Object> report = new LinkedHashMap<>();
+            report.put("accuracy", score.accuracy());
+            report.put("accuracy_standard_error", score.standardError());
+            report.put("loss", score.loss());
+            report.put("images", score.total());
+            report.put("classes", ImageReports.classes(score, labels));
             Reports.writeJson(json, report);
             return 0;
         }

@@ -165,6 +165,44 @@ class CommandLineTest {
     }
 
     @Test
+    void diagnosesWhatIsAdapted() throws IOException {
+        assertEquals(0, Result.of(finetune(model, data, "--adapter", "hyplora")).code());
+        Path json = dir.resolve("diagnostics.json");
+        Result result =
+                Result.of(
+                        eval(
+                                model,
+                                data,
+                                "--adapter",
+                                output.toString(),
+                                "--diagnostics",
+                                "--json",
+                                json.toString()));
+        assertEquals(0, result.code(), result.err());
+        JsonNode modules = new ObjectMapper().readTree(json.toFile()).get("diagnostics");
+        assertEquals(0, modules.size() % 5, "q, k, v, up, down");
+        for (JsonNode module : modules) {
+            JsonNode norms = module.get("norms");
+            String name = norms.get("module").asText().replaceFirst("^model\\.layers\\.", "");
+            String row =
+                    result.out()
+                            .lines()
+                            .filter(line -> line.contains(name + " "))
+                            .findAny()
+                            .orElseThrow();
+            assertTrue(row.endsWith(" %"), row);
+            assertTrue(norms.get("variance").doubleValue() > 0);
+            JsonNode gain = module.get("gain");
+            assertTrue(
+                    gain.get("measured").doubleValue() <= gain.get("bound").doubleValue(),
+                    gain.toString());
+        }
+        Result base = Result.of(eval(model, data, "--diagnostics"));
+        assertEquals(0, base.code(), base.err());
+        assertTrue(base.out().contains("gate_proj"), base.out());
+    }
+
+    @Test
     void trainsOnWeightsInBfloat16() {
         Result trained = Result.of(finetune(model, data, "--dtype", "bf16", "--lr", "0.01"));
         assertEquals(0, trained.code(), trained.err());

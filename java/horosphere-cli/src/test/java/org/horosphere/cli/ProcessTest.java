@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
@@ -209,6 +211,62 @@ class ProcessTest {
                     Files.readAllBytes(straight.resolve(file)),
                     Files.readAllBytes(adapter.resolve(file)));
         }
+    }
+
+    private String[] compare(String output, String... more) {
+        List<String> line =
+                new ArrayList<>(
+                        List.of(
+                                "compare",
+                                "--model",
+                                model.toString(),
+                                "--data",
+                                data.toString(),
+                                "--adapters",
+                                "base,lora,hyplora",
+                                "--seeds",
+                                "2",
+                                "--steps",
+                                "20",
+                                "--answer-tokens",
+                                "2",
+                                "--output",
+                                dir.resolve(output).resolve("report.html").toString(),
+                                "--json",
+                                dir.resolve(output).resolve("report.json").toString()));
+        line.addAll(List.of(more));
+        return line.toArray(String[]::new);
+    }
+
+    /** The comparisons of adapters, which every held-out loss of every run is part of. */
+    private JsonNode contrasts(String output) throws IOException {
+        Path json = dir.resolve(output).resolve("report.json");
+        return new ObjectMapper().readTree(json.toFile()).get("contrasts");
+    }
+
+    @Test
+    void aKilledComparisonKeepsItsFinishedRuns() throws Exception {
+        Result straight = Result.of(compare("straight"));
+        assertEquals(0, straight.code(), straight.err());
+
+        Process process = process(java(List.of(), compare("killed"))).start();
+        BufferedReader lines = process.inputReader();
+        String read = lines.readLine();
+        while (read != null && !read.startsWith("run 5/6")) { // the untuned model runs once
+            read = lines.readLine();
+        }
+        assertTrue(read != null, complaint());
+        Thread.sleep(new Random().nextInt(50));
+        process.destroyForcibly();
+        process.waitFor();
+        assertFalse(Files.exists(dir.resolve("killed/report.html")));
+
+        Result resumed = Result.of(compare("killed", "--resume"));
+        assertEquals(0, resumed.code(), resumed.err());
+        long earlier = resumed.out().lines().filter(l -> l.endsWith("finished earlier")).count();
+        assertTrue(earlier >= 3, resumed.out());
+        assertEquals(contrasts("straight"), contrasts("killed"));
+        assertTrue(Files.exists(dir.resolve("killed/report.html")));
     }
 
     @Test

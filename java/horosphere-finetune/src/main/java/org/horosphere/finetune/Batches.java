@@ -37,9 +37,29 @@ public final class Batches {
      * @param targets batch × length
      * @param lengths positions of each row that are not padding
      * @param targetCount targets that are not {@link Dataset#IGNORE}
+     * @param starts indices into tokens, ascending, where pieces begin that do not see each other:
+     *     the first of every row, and those packed behind it; padding belongs to a row's last
+     *     piece. Null if every row is one piece
      */
     public record Batch(
-            int batch, int length, int[] tokens, int[] targets, int[] lengths, long targetCount) {}
+            int batch,
+            int length,
+            int[] tokens,
+            int[] targets,
+            int[] lengths,
+            long targetCount,
+            int[] starts) {
+        /** A batch of rows that are one piece each. */
+        public Batch(
+                int batch,
+                int length,
+                int[] tokens,
+                int[] targets,
+                int[] lengths,
+                long targetCount) {
+            this(batch, length, tokens, targets, lengths, targetCount, null);
+        }
+    }
 
     /**
      * @param examples at least one, each with a target
@@ -172,7 +192,21 @@ public final class Batches {
             System.arraycopy(example.labels(), 1, targets, row * length, lengths[row]);
             count += example.targets();
         }
-        return new Batch(batch, length, tokens, targets, lengths, count);
+        return new Batch(
+                batch, length, tokens, targets, lengths, count, starts(examples, lengths, length));
+    }
+
+    private static int[] starts(List<Dataset.Example> examples, int[] lengths, int length) {
+        if (examples.stream().allMatch(example -> example.starts().length == 1)) {
+            return null;
+        }
+        return IntStream.range(0, examples.size())
+                .flatMap(
+                        row ->
+                                IntStream.of(examples.get(row).starts())
+                                        .filter(start -> start < lengths[row])
+                                        .map(start -> row * length + start))
+                .toArray();
     }
 
     /** The indices of each batch's examples. */

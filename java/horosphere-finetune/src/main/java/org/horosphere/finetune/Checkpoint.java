@@ -159,7 +159,7 @@ public final class Checkpoint {
      */
     MemorySegment bfloats(String name, SegmentAllocator allocator, long... expectedShape) {
         TensorData tensor = tensor(name, expectedShape);
-        if (tensor.type() == TensorType.BF16 && tensor.data().address() % Short.BYTES == 0) {
+        if (tensor.isStoredAs(DType.BF16)) {
             return tensor.data();
         }
         long n = tensor.elements();

@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -183,13 +184,17 @@ public final class Comparison {
 
         /** A run has ended. */
         void ended(String arm, Run run);
+
+        /** A run was taken from an earlier comparison; it neither begins nor ends. */
+        default void reused(String arm, long seed, int run, int runs) {}
     }
 
     private final CausalLm lm;
     private final DataSplit data;
     private final int answerTokens;
-    private volatile Trainer trainer;
+    private volatile Trainer<?> trainer;
     private volatile boolean stopped;
+    private KeptRuns kept;
 
     /**
      * @param lm a model without an adapter
@@ -201,10 +206,23 @@ public final class Comparison {
         this.answerTokens = answerTokens;
     }
 
+    /**
+     * Writes every finished run into a directory at once, so that a comparison that was killed can
+     * go on.
+     *
+     * @param reuse whether runs that are there are taken instead of trained again. Only those of
+     *     the same model, data, options, seed and kernels are; runs with the same fingerprint have
+     *     the same bits, timings apart
+     * @throws CheckpointException if the directory cannot be written
+     */
+    public void keepRuns(Path directory, boolean reuse) {
+        kept = new KeptRuns(directory, reuse, lm, data, answerTokens);
+    }
+
     /** Ends after the current step; what is complete is reported. */
     public void stop() {
         stopped = true;
-        Trainer current = trainer;
+        Trainer<?> current = trainer;
         if (current != null) {
             current.stop();
         }
@@ -215,6 +233,7 @@ public final class Comparison {
      *
      * @param seed the first; the others follow it
      * @return null if it was stopped before every arm had a run
+     * @throws CheckpointException if a kept run is damaged or one cannot be kept
      */
     public Report run(
             List<Arm> arms, long seed, int seeds, List<String> source, Progress progress) {
@@ -243,6 +262,13 @@ public final class Comparison {
                     done.add(done.get(0)); // the untuned model does not depend on a seed
                     continue;
                 }
+                KeptRuns.Kept before = kept == null ? null : kept.find(arm, seed + s);
+                if (before != null) {
+                    parameters.put(arm.name(), before.parameters());
+                    done.add(before.run());
+                    progress.reused(arm.name(), seed + s, number, total);
+                    continue;
+                }
                 int steps = arm.adapter() == null ? 0 : arm.training().steps();
                 Trainer.Listener listener =
                         progress.begins(arm.name(), seed + s, number, total, steps);
@@ -261,6 +287,10 @@ public final class Comparison {
                     lm.detach();
                 }
                 done.add(run);
+                if (kept != null) {
+                    long size = parameters.getOrDefault(arm.name(), 0L);
+                    kept.keep(arm, seed + s, new KeptRuns.Kept(size, run));
+                }
                 progress.ended(arm.name(), run);
             }
         }
@@ -357,7 +387,7 @@ public final class Comparison {
         long[] tokens = {0};
         lm.attach(arm.adapter(), seed);
         TrainOptions options = arm.training().withSeed(seed);
-        Trainer current = lm.trainer(options);
+        Trainer<Batches.Batch> current = lm.trainer(options);
         trainer = current;
         if (stopped) {
             current.stop();

@@ -22,7 +22,9 @@ import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import org.apache.commons.csv.CSVFormat;
 import org.apache.commons.csv.CSVParser;
 import org.apache.commons.csv.CSVRecord;
@@ -79,12 +81,20 @@ public final class Dataset {
     private final List<Example> examples;
     private final List<Problem> problems;
     private final int dropped;
+    private final List<String> warnings;
 
     /**
      * One sequence; {@code labels[i]} is {@code tokens[i]} or {@link #IGNORE}. The shift to the
      * next token is left to the consumer.
+     *
+     * @param starts where packed examples begin, ascending from 0: they do not see each other
      */
-    public record Example(int[] tokens, int[] labels) {
+    public record Example(int[] tokens, int[] labels, int[] starts) {
+        /** A sequence in one piece. */
+        public Example(int[] tokens, int[] labels) {
+            this(tokens, labels, new int[1]);
+        }
+
         /** How many tokens are scored: labels after the first that are not {@link #IGNORE}. */
         public int targets() {
             int count = 0;
@@ -123,9 +133,15 @@ public final class Dataset {
     }
 
     private Dataset(List<Example> examples, List<Problem> problems, int dropped) {
+        this(examples, problems, dropped, List.of());
+    }
+
+    private Dataset(
+            List<Example> examples, List<Problem> problems, int dropped, List<String> warnings) {
         this.examples = List.copyOf(examples);
         this.problems = List.copyOf(problems);
         this.dropped = dropped;
+        this.warnings = List.copyOf(warnings);
     }
 
     /**
@@ -148,13 +164,12 @@ public final class Dataset {
     public static Dataset load(Path file, Tokenizer tokenizer, Format format) {
         Template chat =
                 format.template() == Template.AUTO ? Template.of(tokenizer) : format.template();
+        AtomicBoolean chats = new AtomicBoolean();
+        Forms forms = new Forms(format.template(), chat, () -> chats.set(true));
         Dataset data =
                 isText(file)
                         ? ofTexts(readTexts(file), tokenizer, format.context(), false)
-                        : ofProblems(
-                                parse(file, readUtf8(file), new Forms(format.template(), chat)),
-                                tokenizer,
-                                format);
+                        : ofProblems(parse(file, readUtf8(file), forms), tokenizer, format);
         if (data.examples.isEmpty()) {
             throw new DataException(
                     file,
@@ -165,6 +180,19 @@ public final class Dataset {
                                     + " records fits "
                                     + format.context()
                                     + " tokens");
+        }
+        boolean foreign =
+                tokenizer.chatTemplate() != null
+                        && Template.recognise(tokenizer.chatTemplate()) == null;
+        if (chats.get() && foreign && format.template() == Template.AUTO) {
+            String warning =
+                    "%s: the model's chat template is not one that is known here; messages are"
+                            + " written as %s writes them, --template chooses another";
+            return new Dataset(
+                    data.examples,
+                    data.problems,
+                    data.dropped,
+                    List.of(warning.formatted(file, chat)));
         }
         return data;
     }
@@ -196,21 +224,28 @@ public final class Dataset {
 
     /**
      * Puts short examples one after the other into sequences of at most {@code context} tokens, in
-     * order: nothing is padded. A packed example sees those before it; its first token is not
-     * predicted from them.
+     * order: nothing is padded. Packed examples do not see each other, and positions begin anew
+     * with each ({@link Example#starts}): a step on them is that on the single examples.
      */
     public static List<Example> pack(List<Example> examples, int context) {
         List<Example> packed = new ArrayList<>();
         int[] tokens = new int[0];
         int[] labels = new int[0];
+        int[] starts = new int[0];
         for (Example example : examples) {
             int more = example.tokens().length;
             if (tokens.length > 0 && tokens.length + more > context) {
-                packed.add(new Example(tokens, labels));
+                packed.add(new Example(tokens, labels, starts));
                 tokens = new int[0];
                 labels = new int[0];
+                starts = new int[0];
             }
             int from = tokens.length;
+            starts =
+                    IntStream.concat(
+                                    IntStream.of(starts),
+                                    IntStream.of(example.starts()).map(start -> from + start))
+                            .toArray();
             tokens = Arrays.copyOf(tokens, from + more);
             labels = Arrays.copyOf(labels, from + more);
             System.arraycopy(example.tokens(), 0, tokens, from, more);
@@ -218,7 +253,7 @@ public final class Dataset {
             labels[from] = IGNORE;
         }
         if (tokens.length > 0) {
-            packed.add(new Example(tokens, labels));
+            packed.add(new Example(tokens, labels, starts));
         }
         return packed;
     }
@@ -290,9 +325,14 @@ public final class Dataset {
         return dropped;
     }
 
-    /** How instructions and questions are written, and how messages are. */
-    private record Forms(Template records, Template chat) {
-        static final Forms DEFAULT = new Forms(Template.AUTO, Template.CHATML);
+    /** What a user should know of how the file was read, a line each. */
+    public List<String> warnings() {
+        return warnings;
+    }
+
+    /** How instructions and questions are written, how messages are, and who is told of one. */
+    private record Forms(Template records, Template chat, Runnable onChat) {
+        static final Forms DEFAULT = new Forms(Template.AUTO, Template.CHATML, () -> {});
     }
 
     static List<Problem> parseProblems(Path file, String text) {
@@ -403,6 +443,7 @@ public final class Dataset {
         String answer;
         if (record.has("messages")) {
             text = chat(file, line, record.get("messages"), forms.chat());
+            forms.onChat().run();
             answer =
                     record.get("messages")
                             .get(record.get("messages").size() - 1)

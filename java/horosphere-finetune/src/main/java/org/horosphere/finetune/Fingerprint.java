@@ -57,9 +57,10 @@ final class Fingerprint {
         MessageDigest digest = sha256();
         for (Dataset.Example example : examples) {
             int n = example.tokens().length;
-            ByteBuffer bytes = ByteBuffer.allocate(4 + 8 * n);
+            int[] starts = example.starts().length == 1 ? new int[0] : example.starts();
+            ByteBuffer bytes = ByteBuffer.allocate(4 + 8 * n + 4 * starts.length);
             bytes.putInt(n);
-            bytes.asIntBuffer().put(example.tokens()).put(example.labels());
+            bytes.asIntBuffer().put(example.tokens()).put(example.labels()).put(starts);
             digest.update(bytes.array());
         }
         return text(digest);

@@ -38,6 +38,11 @@ final class Linear {
         return weight;
     }
 
+    /** Null for none. */
+    Tensor bias() {
+        return bias;
+    }
+
     int in() {
         return in;
     }
@@ -52,6 +57,11 @@ final class Linear {
 
     void attach(LowRankBranch newBranch) {
         branch = newBranch;
+    }
+
+    /** Whether {@link #backward} reads x. */
+    boolean readsInput() {
+        return branch != null || weight.isTrainable();
     }
 
     /** Null for nobody. */
@@ -86,6 +96,7 @@ final class Linear {
     /**
      * Gradients of x, W, b and the branch.
      *
+     * @param x {@link MemorySegment#NULL} unless {@link #readsInput}
      * @param dx dx = beta dx + dy W + ...; {@link MemorySegment#NULL} if nobody needs it
      * @param beta 0 overwrites dx, 1 adds to it
      */

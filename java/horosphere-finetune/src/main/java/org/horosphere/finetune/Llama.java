@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.horosphere.Attention;
 import org.horosphere.DType;
 import org.horosphere.Exec;
@@ -20,12 +21,14 @@ import org.horosphere.Layers;
  * {@link #backward}. Base weights are frozen (mapped from the checkpoint) or, for pre-training,
  * trainable.
  */
-final class Llama {
+final class Llama implements Transformer, Learner<Batches.Batch> {
     /**
      * Logits are made for this many numbers at a time, so that a large vocabulary needs little
-     * memory.
+     * memory; for whole tiles of rows of the products, where there is room for one.
      */
-    private static final long LOGIT_BLOCK = 1 << 22;
+    private static final long LOGIT_BLOCK = 1 << 23;
+
+    private static final long TILE_ROWS = 256;
 
     private final ModelConfig config;
     private final float rmsNormEps;
@@ -35,6 +38,7 @@ final class Llama {
     private final Tensor finalNorm;
     private final Tensor head;
     private final List<Layer> layers = new ArrayList<>();
+    private final List<Tensor> weights = new ArrayList<>();
     private MemorySegment rotary = MemorySegment.NULL;
     private int rotaryPositions;
 
@@ -43,6 +47,7 @@ final class Llama {
     private int batch;
     private int length;
     private long tokens;
+    private int[] starts;
     private MemorySegment ids;
     private MemorySegment positions;
     private MemorySegment finalInput;
@@ -60,7 +65,8 @@ final class Llama {
 
     /** Scratch shared by all layers; nothing here outlives one layer's pass. */
     private static final class Temporaries {
-        MemorySegment wide;
+        MemorySegment normed;
+        MemorySegment active;
         MemorySegment hidden;
         MemorySegment query;
         MemorySegment key;
@@ -72,10 +78,12 @@ final class Llama {
         MemorySegment attention = Buffers.floats(0);
     }
 
-    /** What a block's backward pass needs of its forward pass, besides its input. */
+    /**
+     * What a block's backward pass needs of its forward pass, besides its input. What the norms and
+     * the activation write is not kept: making it again costs less than memory for all blocks.
+     */
     private final class Activations {
         private final MemorySegment inputRstd;
-        private final MemorySegment normed;
         private final MemorySegment query;
         private final MemorySegment key;
         private final MemorySegment value;
@@ -83,17 +91,14 @@ final class Llama {
         private final MemorySegment context;
         private final MemorySegment middle;
         private final MemorySegment middleRstd;
-        private final MemorySegment middleNormed;
         private final MemorySegment gated;
         private final MemorySegment upped;
-        private final MemorySegment active;
 
         Activations(long count) {
             int d = config.hiddenSize();
             long queryWidth = (long) config.heads() * config.headDim();
             long keyWidth = (long) config.kvHeads() * config.headDim();
             inputRstd = Buffers.floats(count);
-            normed = Buffers.floats(count * d);
             query = Buffers.floats(count * queryWidth);
             key = Buffers.floats(count * keyWidth);
             value = Buffers.floats(count * keyWidth);
@@ -101,18 +106,15 @@ final class Llama {
             context = Buffers.floats(count * queryWidth);
             middle = Buffers.floats(count * d);
             middleRstd = Buffers.floats(count);
-            middleNormed = Buffers.floats(count * d);
             gated = Buffers.floats(count * config.intermediateSize());
             upped = Buffers.floats(count * config.intermediateSize());
-            active = Buffers.floats(count * config.intermediateSize());
         }
     }
 
     /**
      * One transformer block: weights, and what its backward pass needs of the last forward pass.
      */
-    final class Layer {
-        final int index;
+    final class Layer extends Block {
         final Tensor inputNorm;
         final Tensor postNorm;
         final Linear q;
@@ -123,21 +125,13 @@ final class Llama {
         final Linear up;
         final Linear down;
 
-        /** Residual mixing coefficients (heads, heads), or null. */
-        Tensor coeffAlpha;
-
-        /**
-         * What attention reads: coeffAlpha itself, or a copy with dropped entries during training.
-         */
-        MemorySegment alphaInUse;
-
         private MemorySegment input;
 
         /** Of its own, or with checkpointing one that all blocks share. */
         private Activations kept;
 
         Layer(int index, WeightSource source) {
-            this.index = index;
+            super(index);
             String prefix = "model.layers." + index + ".";
             int d = config.hiddenSize();
             int queryWidth = config.heads() * config.headDim();
@@ -155,11 +149,12 @@ final class Llama {
             down = linear(source, prefix + "mlp.down_proj", d, wide, false);
         }
 
-        /** The attention's module path. */
+        @Override
         String attentionPath() {
             return "model.layers." + index + ".self_attn";
         }
 
+        @Override
         List<Linear> linears() {
             return List.of(q, k, v, o, gate, up, down);
         }
@@ -167,25 +162,45 @@ final class Llama {
         /** Reads {@code input}, writes the block's output. */
         void forward(MemorySegment output) {
             int d = config.hiddenSize();
-            Layers.rmsnorm_forward(
-                    input,
-                    inputNorm.value(),
-                    rmsNormEps,
-                    tokens,
-                    d,
-                    kept.normed,
-                    kept.inputRstd,
-                    exec);
-            MemorySegment operand = products.operand(q.weight(), kept.normed, tokens * d);
-            q.forward(kept.normed, operand, tokens, kept.query, products, exec);
-            k.forward(kept.normed, operand, tokens, kept.key, products, exec);
-            v.forward(kept.normed, operand, tokens, kept.value, products, exec);
+            MemorySegment normed = normedInput(tokens);
+            MemorySegment operand = products.operand(q.weight(), normed, tokens * d);
+            q.forward(normed, operand, tokens, kept.query, products, exec);
+            k.forward(normed, operand, tokens, kept.key, products, exec);
+            v.forward(normed, operand, tokens, kept.value, products, exec);
             rotate(kept.query, config.heads(), tokens, positions, false);
             rotate(kept.key, config.kvHeads(), tokens, positions, false);
             attend();
             output(tokens);
             Layers.add(input, kept.middle, kept.middle, tokens * d, exec);
             feedForward(tokens, output);
+        }
+
+        /** What q, k and v read, valid until the next norm. */
+        private MemorySegment normedInput(long count) {
+            return norm(input, inputNorm, count, kept.inputRstd);
+        }
+
+        /** What gate and up read, likewise. */
+        private MemorySegment normedMiddle(long count) {
+            return norm(kept.middle, postNorm, count, kept.middleRstd);
+        }
+
+        private MemorySegment norm(MemorySegment x, Tensor weight, long count, MemorySegment rstd) {
+            MemorySegment normed = temporaries.normed;
+            int d = config.hiddenSize();
+            Layers.rmsnorm_forward(x, weight.value(), rmsNormEps, count, d, normed, rstd, exec);
+            return normed;
+        }
+
+        /** What down reads, valid until the next block's. */
+        private MemorySegment activate(long count) {
+            MemorySegment active = temporaries.active;
+            long n = count * config.intermediateSize();
+            switch (config.family().activation()) {
+                case SILU -> Layers.swiglu_forward(kept.gated, kept.upped, active, n, exec);
+                case GELU_TANH -> Layers.geglu_forward(kept.gated, kept.upped, active, n, exec);
+            }
+            return active;
         }
 
         private void output(long count) {
@@ -195,43 +210,61 @@ final class Llama {
 
         private void feedForward(long count, MemorySegment output) {
             int d = config.hiddenSize();
-            Layers.rmsnorm_forward(
-                    kept.middle,
-                    postNorm.value(),
-                    rmsNormEps,
-                    count,
-                    d,
-                    kept.middleNormed,
-                    kept.middleRstd,
-                    exec);
-            MemorySegment operand = products.operand(gate.weight(), kept.middleNormed, count * d);
-            gate.forward(kept.middleNormed, operand, count, kept.gated, products, exec);
-            up.forward(kept.middleNormed, operand, count, kept.upped, products, exec);
-            long n = count * config.intermediateSize();
-            switch (config.family().activation()) {
-                case SILU -> Layers.swiglu_forward(kept.gated, kept.upped, kept.active, n, exec);
-                case GELU_TANH ->
-                        Layers.geglu_forward(kept.gated, kept.upped, kept.active, n, exec);
-            }
-            operand = products.operand(down.weight(), kept.active, n);
-            down.forward(kept.active, operand, count, output, products, exec);
+            MemorySegment normed = normedMiddle(count);
+            MemorySegment operand = products.operand(gate.weight(), normed, count * d);
+            gate.forward(normed, operand, count, kept.gated, products, exec);
+            up.forward(normed, operand, count, kept.upped, products, exec);
+            MemorySegment active = activate(count);
+            operand = products.operand(down.weight(), active, count * config.intermediateSize());
+            down.forward(active, operand, count, output, products, exec);
             Layers.add(kept.middle, output, output, count * d, exec);
         }
 
         private void attend() {
-            Attention shape = shape(batch, length, length);
-            MemorySegment workspace = workspace(shape, alphaInUse != null, false);
-            Attention.forward(
-                    exec,
-                    shape,
-                    kept.query,
-                    kept.key,
-                    kept.value,
-                    alphaInUse,
-                    null,
-                    kept.context,
-                    kept.lse,
-                    workspace);
+            long wide = (long) config.heads() * config.headDim();
+            long narrow = (long) config.kvHeads() * config.headDim();
+            eachPiece(
+                    (shape, from, count) ->
+                            Attention.forward(
+                                    exec,
+                                    shape,
+                                    Buffers.slice(kept.query, from * wide, count * wide),
+                                    Buffers.slice(kept.key, from * narrow, count * narrow),
+                                    Buffers.slice(kept.value, from * narrow, count * narrow),
+                                    alphaInUse,
+                                    null,
+                                    Buffers.slice(kept.context, from * wide, count * wide),
+                                    Buffers.slice(
+                                            kept.lse,
+                                            from * config.heads(),
+                                            count * config.heads()),
+                                    workspace(shape, alphaInUse != null, false)));
+        }
+
+        /** The gradients of what attention read, into the temporaries. */
+        private void attendBackward() {
+            long wide = (long) config.heads() * config.headDim();
+            long narrow = (long) config.kvHeads() * config.headDim();
+            eachPiece(
+                    (shape, from, count) ->
+                            Attention.backward(
+                                    exec,
+                                    shape,
+                                    Buffers.slice(kept.query, from * wide, count * wide),
+                                    Buffers.slice(kept.key, from * narrow, count * narrow),
+                                    Buffers.slice(kept.value, from * narrow, count * narrow),
+                                    alphaInUse,
+                                    null,
+                                    Buffers.slice(
+                                            kept.lse,
+                                            from * config.heads(),
+                                            count * config.heads()),
+                                    Buffers.slice(temporaries.mixed, from * wide, count * wide),
+                                    Buffers.slice(temporaries.query, from * wide, count * wide),
+                                    Buffers.slice(temporaries.key, from * narrow, count * narrow),
+                                    Buffers.slice(temporaries.value, from * narrow, count * narrow),
+                                    coeffAlpha == null ? null : coeffAlpha.grad(),
+                                    workspace(shape, alphaInUse != null, true)));
         }
 
         /**
@@ -245,7 +278,8 @@ final class Llama {
             }
             int d = config.hiddenSize();
             long n = tokens * config.intermediateSize();
-            down.backward(kept.active, grad, tokens, temporaries.ffnA, 0, products, exec);
+            MemorySegment active = down.readsInput() ? activate(tokens) : MemorySegment.NULL;
+            down.backward(active, grad, tokens, temporaries.ffnA, 0, products, exec);
             MemorySegment dactive = temporaries.ffnA;
             MemorySegment dgate = temporaries.ffnB;
             MemorySegment dup = temporaries.ffnC;
@@ -256,8 +290,10 @@ final class Llama {
                 case GELU_TANH ->
                         Layers.geglu_backward(dactive, kept.gated, kept.upped, dgate, dup, n, exec);
             }
-            gate.backward(kept.middleNormed, dgate, tokens, temporaries.hidden, 0, products, exec);
-            up.backward(kept.middleNormed, dup, tokens, temporaries.hidden, 1, products, exec);
+            boolean read = gate.readsInput() || up.readsInput();
+            MemorySegment normed = read ? normedMiddle(tokens) : MemorySegment.NULL;
+            gate.backward(normed, dgate, tokens, temporaries.hidden, 0, products, exec);
+            up.backward(normed, dup, tokens, temporaries.hidden, 1, products, exec);
             Layers.rmsnorm_backward(
                     temporaries.hidden,
                     kept.middle,
@@ -270,28 +306,15 @@ final class Llama {
                     exec);
 
             o.backward(kept.context, grad, tokens, temporaries.mixed, 0, products, exec);
-            Attention shape = shape(batch, length, length);
-            Attention.backward(
-                    exec,
-                    shape,
-                    kept.query,
-                    kept.key,
-                    kept.value,
-                    alphaInUse,
-                    null,
-                    kept.lse,
-                    temporaries.mixed,
-                    temporaries.query,
-                    temporaries.key,
-                    temporaries.value,
-                    coeffAlpha == null ? null : coeffAlpha.grad(),
-                    workspace(shape, alphaInUse != null, true));
+            attendBackward();
             rotate(temporaries.query, config.heads(), tokens, positions, true);
             rotate(temporaries.key, config.kvHeads(), tokens, positions, true);
             MemorySegment into = wantInput ? temporaries.hidden : MemorySegment.NULL;
-            q.backward(kept.normed, temporaries.query, tokens, into, 0, products, exec);
-            k.backward(kept.normed, temporaries.key, tokens, into, 1, products, exec);
-            v.backward(kept.normed, temporaries.value, tokens, into, 1, products, exec);
+            read = q.readsInput() || k.readsInput() || v.readsInput();
+            normed = read ? normedInput(tokens) : MemorySegment.NULL;
+            q.backward(normed, temporaries.query, tokens, into, 0, products, exec);
+            k.backward(normed, temporaries.key, tokens, into, 1, products, exec);
+            v.backward(normed, temporaries.value, tokens, into, 1, products, exec);
             if (wantInput) {
                 Layers.rmsnorm_backward(
                         temporaries.hidden,
@@ -315,7 +338,12 @@ final class Llama {
         Tensor tensor(String name, long... shape);
     }
 
-    Llama(ModelConfig config, WeightSource source, Exec exec) {
+    Llama(ModelConfig config, WeightSource made, Exec exec) {
+        WeightSource source =
+                (name, shape) -> {
+                    weights.add(made.tensor(name, shape));
+                    return weights.get(weights.size() - 1);
+                };
         this.config = config;
         this.rmsNormEps = (float) config.rmsNormEps();
         this.embeddingScale =
@@ -349,59 +377,50 @@ final class Llama {
         ModelConfig config = ModelConfig.read(directory);
         Arena arena = Arena.ofAuto();
         Checkpoint checkpoint = Checkpoint.open(directory, arena);
-        requireMemory(directory, config, checkpoint, type);
+        MemoryEstimate.requireWeights(directory, convertedBytes(config, checkpoint, type), type);
         return new Llama(
                 config,
                 (name, shape) -> {
-                    if (type == DType.BF16 && shape.length == 2) {
+                    DType stored = storage(type, shape);
+                    if (stored == DType.BF16) {
                         MemorySegment values = checkpoint.bfloats(name, arena, shape);
-                        return Tensor.frozen(name, type, values, shape);
+                        return Tensor.frozen(name, stored, values, shape);
                     }
                     MemorySegment values = checkpoint.floats(name, arena, shape);
-                    int offset = isNorm(name) ? config.family().normOffset() : 0;
+                    int offset = offset(config, name);
                     return Tensor.frozen(name, offset == 0 ? values : plus(values, offset), shape);
                 },
                 exec);
     }
 
-    /**
-     * Weights of another type are converted in memory: said before hours of swapping, not after.
-     */
-    private static void requireMemory(
-            Path directory, ModelConfig config, Checkpoint checkpoint, DType type) {
+    private static DType storage(DType type, long[] shape) {
+        return shape.length == 2 ? type : DType.F32;
+    }
+
+    private static int offset(ModelConfig config, String name) {
+        return isNorm(name) ? config.family().normOffset() : 0;
+    }
+
+    /** Bytes of the weights that {@link #load} has to make in memory: not mapped as they are. */
+    static long convertedBytes(ModelConfig config, Checkpoint checkpoint, DType type) {
         long[] bytes = {0};
         new Llama(
                 config,
                 (name, shape) -> {
                     TensorData tensor = checkpoint.tensor(name, shape);
-                    DType wanted = shape.length == 2 ? type : DType.F32;
-                    if (tensor.type().dtype() != wanted) {
-                        bytes[0] += tensor.elements() * wanted.bytes();
+                    DType stored = storage(type, shape);
+                    if (!tensor.isStoredAs(stored) || offset(config, name) != 0) {
+                        bytes[0] += tensor.elements() * stored.bytes();
                     }
                     return Tensor.frozen(name, MemorySegment.NULL, shape);
                 },
                 Exec.CPU);
-        long there = Memory.physicalBytes();
-        if (bytes[0] > there) {
-            throw new CheckpointException(
-                    "%s: its weights take %s as %s, this machine has %s of memory"
-                            .formatted(
-                                    directory,
-                                    Memory.text(bytes[0]),
-                                    type == DType.F32 ? "float32" : "bfloat16",
-                                    Memory.text(there)));
-        }
+        return bytes[0];
     }
 
     /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
     String firstNotFinite() {
-        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm, head));
-        for (Layer layer : layers) {
-            all.add(layer.inputNorm);
-            all.add(layer.postNorm);
-            layer.linears().forEach(linear -> all.add(linear.weight()));
-        }
-        for (Tensor tensor : all) {
+        for (Tensor tensor : weights) {
             for (long i = 0; i < tensor.size(); i++) {
                 if (!Float.isFinite(tensor.at(i))) {
                     return tensor.name();
@@ -438,12 +457,45 @@ final class Llama {
         return config;
     }
 
-    Exec exec() {
+    @Override
+    public Exec exec() {
         return exec;
     }
 
-    List<Layer> layers() {
+    @Override
+    public List<Layer> layers() {
         return layers;
+    }
+
+    @Override
+    public int heads() {
+        return config.heads();
+    }
+
+    @Override
+    public AdapterFiles.Layout layout() {
+        return AdapterFiles.Layout.DECODER;
+    }
+
+    @Override
+    public String linearLayers() {
+        return "this model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
+    }
+
+    @Override
+    public double loss(Batches.Batch batch, float gradientScale) {
+        forward(batch);
+        return loss(batch.targets(), gradientScale);
+    }
+
+    @Override
+    public long targets(Batches.Batch batch) {
+        return batch.targetCount();
+    }
+
+    @Override
+    public long inputs(Batches.Batch batch) {
+        return IntStream.of(batch.lengths()).sum();
     }
 
     /**
@@ -458,6 +510,21 @@ final class Llama {
 
     /** Runs the model on (batch, length) token ids, keeping what backward needs. */
     void forward(int newBatch, int newLength, int[] tokenIds) {
+        forward(newBatch, newLength, tokenIds, null);
+    }
+
+    /** The same on a batch whose rows may hold several pieces. */
+    void forward(Batches.Batch rows) {
+        forward(rows.batch(), rows.length(), rows.tokens(), rows.starts());
+    }
+
+    /**
+     * The same.
+     *
+     * @param newStarts where pieces begin that do not see each other, see {@link
+     *     Batches.Batch#starts}; positions restart there. Null: every row is one
+     */
+    private void forward(int newBatch, int newLength, int[] tokenIds, int[] newStarts) {
         if (newLength > config.maxPositionEmbeddings()) {
             throw new IllegalArgumentException(
                     "length: "
@@ -467,13 +534,18 @@ final class Llama {
         }
         batch = newBatch;
         length = newLength;
+        starts = newStarts;
         tokens = (long) newBatch * newLength;
         reserve(tokens);
         reserveRotary(length);
         Buffers.set(ids, tokenIds);
-        for (int i = 0; i < tokens; i++) {
-            positions.setAtIndex(ValueLayout.JAVA_INT, i, i % length);
-        }
+        eachPiece(
+                (shape, from, count) -> {
+                    for (long i = 0; i < count; i++) {
+                        long position = i % shape.qLen();
+                        positions.setAtIndex(ValueLayout.JAVA_INT, from + i, (int) position);
+                    }
+                });
         int d = config.hiddenSize();
         MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
         embed(first);
@@ -525,7 +597,7 @@ final class Llama {
         if (training) {
             finalOutputGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
         }
-        int block = (int) Math.max(1, Math.min(LOGIT_BLOCK / vocab, tokens));
+        int block = logitRows(tokens);
         logits = Buffers.atLeast(logits, (long) block * vocab * Float.BYTES);
         double sum = 0;
         for (int from = 0; from < count; from += block) {
@@ -580,13 +652,18 @@ final class Llama {
         return sum;
     }
 
+    private int logitRows(long count) {
+        long rows = Math.max(1, LOGIT_BLOCK / config.vocabSize());
+        return (int) Math.min(count, rows < TILE_ROWS ? rows : rows - rows % TILE_ROWS);
+    }
+
     /** Told the gradient of the loss by a hidden state, counted as in {@link #hidden}. */
     interface HiddenGradients {
         void at(int index, float[] grad);
     }
 
-    /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
-    void backward() {
+    @Override
+    public void backward() {
         backward(null);
     }
 
@@ -737,24 +814,15 @@ final class Llama {
         Attention shape = shape(1, count, total);
         embed(layers.get(0).input);
         for (Layer layer : layers) {
-            Layers.rmsnorm_forward(
-                    layer.input,
-                    layer.inputNorm.value(),
-                    rmsNormEps,
-                    tokens,
-                    d,
-                    layer.kept.normed,
-                    layer.kept.inputRstd,
-                    exec);
+            MemorySegment normed = layer.normedInput(tokens);
             MemorySegment newKeys =
                     Buffers.slice(cache.keys.get(layer.index), cache.used * width, count * width);
             MemorySegment newValues =
                     Buffers.slice(cache.values.get(layer.index), cache.used * width, count * width);
-            MemorySegment operand =
-                    products.operand(layer.q.weight(), layer.kept.normed, tokens * d);
-            layer.q.forward(layer.kept.normed, operand, tokens, layer.kept.query, products, exec);
-            layer.k.forward(layer.kept.normed, operand, tokens, newKeys, products, exec);
-            layer.v.forward(layer.kept.normed, operand, tokens, newValues, products, exec);
+            MemorySegment operand = products.operand(layer.q.weight(), normed, tokens * d);
+            layer.q.forward(normed, operand, tokens, layer.kept.query, products, exec);
+            layer.k.forward(normed, operand, tokens, newKeys, products, exec);
+            layer.v.forward(normed, operand, tokens, newValues, products, exec);
             rotate(layer.kept.query, config.heads(), tokens, positions, false);
             rotate(newKeys, config.kvHeads(), tokens, positions, false);
             Attention.forward(
@@ -782,6 +850,24 @@ final class Llama {
         logits(finalOutput, 1, cache.logitRow);
         cache.used = total;
         return cache.logitRow;
+    }
+
+    /** Rows that attend to themselves only, so many tokens from the one of this number on. */
+    private interface Piece {
+        void at(Attention shape, long from, long count);
+    }
+
+    /** All rows at once where each is one piece. */
+    private void eachPiece(Piece piece) {
+        if (starts == null) {
+            piece.at(shape(batch, length, length), 0, tokens);
+            return;
+        }
+        for (int i = 0; i < starts.length; i++) {
+            int end = i + 1 < starts.length ? starts[i + 1] : Math.toIntExact(tokens);
+            int count = end - starts[i];
+            piece.at(shape(1, count, count), starts[i], count);
+        }
     }
 
     private Attention shape(int sequences, int queries, int keys) {
@@ -846,10 +932,10 @@ final class Llama {
         long queryWidth = (long) config.heads() * config.headDim();
         long keyWidth = (long) config.kvHeads() * config.headDim();
         long wide = config.intermediateSize();
-        long kept = 3 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + config.heads() + 2;
-        long shared = 7 * d + 2 * queryWidth + 2 * keyWidth + 3 * wide + 5;
+        long kept = d + 2 * queryWidth + 2 * keyWidth + 2 * wide + config.heads() + 2;
+        long shared = 8 * d + 2 * queryWidth + 2 * keyWidth + 4 * wide + 5;
         long vocab = config.vocabSize();
-        long block = Math.max(1, Math.min(LOGIT_BLOCK / vocab, count));
+        long block = logitRows(count);
         long floats =
                 count
                                 * (config.layers() * d
@@ -871,19 +957,10 @@ final class Llama {
                         shape.workspaceBytes(exec, mixed, true));
     }
 
-    /** Bytes of weights that are in memory of their own, and of those that are mapped files. */
-    long[] weightBytes() {
-        List<Tensor> all = new ArrayList<>(List.of(embedding, finalNorm));
-        if (head != embedding) {
-            all.add(head);
-        }
-        for (Layer layer : layers) {
-            all.add(layer.inputNorm);
-            all.add(layer.postNorm);
-            layer.linears().forEach(linear -> all.add(linear.weight()));
-        }
+    @Override
+    public long[] weightBytes() {
         long[] bytes = new long[2];
-        for (Tensor tensor : all) {
+        for (Tensor tensor : weights) {
             bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();
         }
         return bytes;
@@ -907,6 +984,8 @@ final class Llama {
         residualGrad = Buffers.floats(count * d);
         packed = Buffers.floats(count * d);
         packedGrad = Buffers.floats(count * d);
+        temporaries.normed = Buffers.floats(count * d);
+        temporaries.active = Buffers.floats(count * config.intermediateSize());
         temporaries.hidden = Buffers.floats(count * d);
         temporaries.query = Buffers.floats(count * queryWidth);
         temporaries.key = Buffers.floats(count * keyWidth);

@@ -73,6 +73,10 @@ final class LowRankBranch {
         return rank;
     }
 
+    LowRankAdapter.Kind kind() {
+        return shape.kind();
+    }
+
     boolean isHyperbolic() {
         return logK != null;
     }

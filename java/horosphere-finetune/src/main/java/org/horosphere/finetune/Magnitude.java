@@ -26,6 +26,8 @@ final class Magnitude {
     private final MemorySegment ratio;
     private final MemorySegment inverse;
     private final MemorySegment rowGrads;
+    private final MemorySegment cross;
+    private final MemorySegment gram;
     private long seen = -1;
     private MemorySegment sum = Buffers.floats(0);
     private MemorySegment scaled = Buffers.floats(0);
@@ -42,6 +44,8 @@ final class Magnitude {
         ratio = Buffers.floats(out);
         inverse = Buffers.floats(out);
         rowGrads = Buffers.floats(out);
+        cross = Buffers.floats(a.rows() * out);
+        gram = Buffers.floats(a.rows() * a.rows());
     }
 
     /** m_j = |w_j + scaling b_j A|: the model stays as it is. */
@@ -89,7 +93,7 @@ final class Magnitude {
 
     /** Bytes that forward and backward of so many tokens take. */
     long activationBytes(long tokens) {
-        return (2 * tokens + 3) * out * Float.BYTES;
+        return ((2 * tokens + 3 + a.rows()) * out + a.rows() * a.rows()) * Float.BYTES;
     }
 
     private void refresh(Exec exec) {
@@ -114,8 +118,6 @@ final class Magnitude {
         if (squares == null) {
             squares = rowSquares(exec);
         }
-        MemorySegment cross = Buffers.floats((long) r * out);
-        MemorySegment gram = Buffers.floats((long) r * r);
         Gemm.gemm(
                 false,
                 true,

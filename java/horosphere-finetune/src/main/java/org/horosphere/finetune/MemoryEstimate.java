@@ -1,5 +1,8 @@
 package org.horosphere.finetune;
 
+import java.nio.file.Path;
+import org.horosphere.DType;
+
 /**
  * What a training step takes, in bytes. Sizes are those of the buffers that will be allocated, not
  * a rule of thumb; the Java heap and the libraries' own scratch come on top, some 100 MiB.
@@ -17,8 +20,11 @@ public record MemoryEstimate(
     /** Values, gradients, two moments, the best state, and a checkpoint as it is written. */
     private static final int COPIES = 4 + 1 + 3;
 
-    static MemoryEstimate of(Llama model, Adapter adapter, int sequences, int length) {
-        long tokens = (long) sequences * length;
+    /**
+     * @param tokens of the largest batch
+     * @param activations that the model takes for it, in bytes
+     */
+    static MemoryEstimate of(Transformer model, Adapter adapter, long tokens, long activations) {
         long branches = 0;
         for (LowRankBranch branch : adapter.branches().values()) {
             branches += branch.activationBytes(tokens, model.exec());
@@ -28,9 +34,28 @@ public record MemoryEstimate(
                 weights[0],
                 weights[1],
                 adapter.parameterCount() * Float.BYTES * COPIES,
-                model.activationBytes(sequences, length),
+                activations,
                 branches,
                 Memory.availableBytes());
+    }
+
+    /**
+     * Says before hours of swapping, not after, that weights cannot be converted in memory.
+     *
+     * @param bytes of the weights that are not mapped as they are
+     * @throws CheckpointException if they exceed the machine's memory
+     */
+    static void requireWeights(Path directory, long bytes, DType type) {
+        long there = Memory.physicalBytes();
+        if (bytes > there) {
+            throw new CheckpointException(
+                    "%s: its weights take %s as %s, this machine has %s of memory"
+                            .formatted(
+                                    directory,
+                                    Memory.text(bytes),
+                                    type == DType.F32 ? "float32" : "bfloat16",
+                                    Memory.text(there)));
+        }
     }
 
     /** What is still to be allocated. */

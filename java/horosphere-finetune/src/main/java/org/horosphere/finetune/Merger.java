@@ -1,16 +1,18 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import java.util.function.UnaryOperator;
 import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.Gemm;
@@ -32,7 +34,8 @@ public final class Merger {
     private static final int BATCH = 8;
 
     private final Path adapterDirectory;
-    private final ModelConfig config;
+    private final Attentions attentions;
+    private final UnaryOperator<String> stored;
     private final Checkpoint checkpoint;
     private final AdapterFiles files;
     private final Map<String, Double> meanGains;
@@ -45,8 +48,9 @@ public final class Merger {
      * @param meanGain what was merged in its place
      * @param measured the largest relative difference of a token's gain from the mean, which is
      *     that of the branch's output
-     * @param bound what the gain's closed form bounds it by: {@code |σ/mean - 1| + σ a²/(6 mean)}
-     *     with {@code σ = √K sinh(t)/|x|}, {@code t = |x|/(s√K)} and {@code a = σ|BAx|/√K}
+     * @param bound what the gain's closed form bounds it by: it lies between {@code σ/√(1 + a²/3)},
+     *     which is above {@code σ (1 - a²/6)}, and σ, with {@code σ = √K sinh(t)/|x|}, {@code t =
+     *     |x|/(s√K)} and {@code a = σ|BAx|/√K}
      */
     public record Gain(String module, double meanGain, double measured, double bound) {}
 
@@ -59,15 +63,23 @@ public final class Merger {
      */
     public record Approximation(List<Gain> gains, double adapterLoss, double mergedLoss) {}
 
+    /** The shape of a model's attention. */
+    private record Attentions(int heads, int kvHeads, int headDim) {}
+
+    /**
+     * @param stored the name under which the checkpoint has a tensor
+     */
     private Merger(
             Path adapterDirectory,
-            ModelConfig config,
+            Attentions attentions,
+            UnaryOperator<String> stored,
             Checkpoint checkpoint,
             AdapterFiles files,
             Map<String, Double> meanGains,
             Exec exec) {
         this.adapterDirectory = adapterDirectory;
-        this.config = config;
+        this.attentions = attentions;
+        this.stored = stored;
         this.checkpoint = checkpoint;
         this.files = files;
         this.meanGains = meanGains;
@@ -93,6 +105,10 @@ public final class Merger {
                             + " a gain of its own, which no fixed weight does");
         }
         OneDnn.ensureLoaded();
+        if (VitConfig.isVit(model)) {
+            mergeClassifier(model, adapter, output, storage, exec);
+            return;
+        }
         Adapter.load(Llama.load(model, exec), adapter);
         write(model, adapter, files, Map.of(), output, storage, exec);
     }
@@ -123,6 +139,11 @@ public final class Merger {
                             + ": has the gain of the released code, which varies too much between"
                             + " tokens to be replaced by its mean");
         }
+        if (VitConfig.isVit(model)) {
+            throw new CheckpointException(
+                    model
+                            + ": HypLoRA on an image classifier is not merged, not even approximately");
+        }
         OneDnn.ensureLoaded();
         Llama adapted = Llama.load(model, exec);
         Map<String, LowRankBranch> branches = Adapter.load(adapted, adapter).branches();
@@ -138,40 +159,6 @@ public final class Merger {
                 Trainer.meanLoss(Llama.load(output, exec), batches));
     }
 
-    /** Gains and their linear bound, of every token of one module. */
-    private static final class GainStatistics {
-        private double[] gains = new double[1024];
-        private double[] sigmas = new double[1024];
-        private double[] curved = new double[1024];
-        private int count;
-
-        void add(double gain, double sigma, double a) {
-            if (count == gains.length) {
-                gains = Arrays.copyOf(gains, 2 * count);
-                sigmas = Arrays.copyOf(sigmas, 2 * count);
-                curved = Arrays.copyOf(curved, 2 * count);
-            }
-            gains[count] = gain;
-            sigmas[count] = sigma;
-            curved[count++] = sigma * a * a / 6;
-        }
-
-        double mean() {
-            return Arrays.stream(gains, 0, count).average().orElse(Double.NaN);
-        }
-
-        Gain gain(String module) {
-            double mean = mean();
-            double measured = 0;
-            double bound = 0;
-            for (int i = 0; i < count; i++) {
-                measured = Math.max(measured, Math.abs(gains[i] - mean) / mean);
-                bound = Math.max(bound, (Math.abs(sigmas[i] - mean) + curved[i]) / mean);
-            }
-            return new Gain(module, mean, measured, bound);
-        }
-    }
-
     private static double measure(
             Llama model,
             Map<String, LowRankBranch> branches,
@@ -180,20 +167,16 @@ public final class Merger {
         double sum = 0;
         long targets = 0;
         for (Batches.Batch batch : batches) {
-            model.forward(batch.batch(), batch.length(), batch.tokens());
+            model.forward(batch);
             sum += model.loss(batch.targets(), Float.NaN);
             targets += batch.targetCount();
             branches.forEach(
                     (path, branch) -> {
                         GainStatistics gains =
                                 statistics.computeIfAbsent(path, p -> new GainStatistics());
-                        double q = Math.sqrt(branch.curvatureRadius());
-                        double s = branch.inputScale();
                         for (int i = 0; i < batch.tokens().length; i++) {
                             if (i % batch.length() < batch.lengths()[i / batch.length()]) {
-                                double n = branch.inputNorm(i);
-                                double sigma = n == 0 ? 1 / s : q * Math.sinh(n / (s * q)) / n;
-                                gains.add(branch.gain(i), sigma, sigma * branch.imageNorm(i) / q);
+                                gains.add(branch, i);
                             }
                         }
                     });
@@ -220,7 +203,15 @@ public final class Merger {
                 exec);
         try (Arena arena = Arena.ofShared()) {
             Checkpoint checkpoint = Checkpoint.open(model, arena);
-            Merger merger = new Merger(adapter, config, checkpoint, files, meanGains, exec);
+            Merger merger =
+                    new Merger(
+                            adapter,
+                            new Attentions(config.heads(), config.kvHeads(), config.headDim()),
+                            name -> name,
+                            checkpoint,
+                            files,
+                            meanGains,
+                            exec);
             merger.requireFoldable();
             List<ModelWriter.Weight> weights =
                     shapes.entrySet().stream()
@@ -235,12 +226,64 @@ public final class Merger {
         }
     }
 
+    /** Its own classifier takes the checkpoint's place; names are those of checkpoints on disk. */
+    private static void mergeClassifier(
+            Path model, Path adapter, Path output, DType storage, Exec exec) {
+        Vit vit = Vit.load(model, exec);
+        Adapter.load(vit, adapter);
+        AdapterFiles files = vit.translate(AdapterFiles.read(adapter));
+        VitConfig config = vit.config();
+        Map<String, long[]> shapes = vit.shapes();
+        try (Arena arena = Arena.ofShared()) {
+            Checkpoint checkpoint = Checkpoint.open(model, arena);
+            Merger merger =
+                    new Merger(
+                            adapter,
+                            new Attentions(config.heads(), config.heads(), config.headDim()),
+                            name -> VitNames.stored(checkpoint, name),
+                            checkpoint,
+                            files,
+                            Map.of(),
+                            exec);
+            merger.requireFoldable();
+            List<ModelWriter.Weight> weights = new ArrayList<>();
+            shapes.forEach(
+                    (name, shape) ->
+                            weights.add(
+                                    new ModelWriter.Weight(
+                                            VitNames.old(name),
+                                            shape,
+                                            () -> merger.weight(name, shape))));
+            Classifier.Head head = vit.classifier().head();
+            ObjectNode json = Json.read(model.resolve(ModelConfig.FILE)).copy();
+            if (head != null) {
+                weights.add(whole(head.weight()));
+                weights.add(whole(head.bias()));
+                json.putArray("architectures").add("ViTForImageClassification");
+                ObjectNode names = json.putObject("id2label");
+                ObjectNode numbers = json.putObject("label2id");
+                for (int i = 0; i < head.classes(); i++) {
+                    names.put(Integer.toString(i), head.labels().get(i));
+                    numbers.put(head.labels().get(i), i);
+                }
+            }
+            ModelWriter.writeClassifier(output, json, weights, storage, model);
+        }
+    }
+
+    private static ModelWriter.Weight whole(Tensor tensor) {
+        return new ModelWriter.Weight(
+                tensor.name(),
+                tensor.shape(),
+                () -> tensor.value().asSlice(0, tensor.size() * Float.BYTES));
+    }
+
     private int group() {
-        return config.heads() / config.kvHeads();
+        return attentions.heads() / attentions.kvHeads();
     }
 
     private void requireFoldable() {
-        int heads = config.heads();
+        int heads = attentions.heads();
         files.coeffAlpha()
                 .forEach(
                         (layer, alpha) -> {
@@ -274,7 +317,7 @@ public final class Merger {
 
     /** A tensor of the merged model, float32. */
     private MemorySegment weight(String name, long[] shape) {
-        MemorySegment base = checkpoint.floats(name, Arena.ofAuto(), shape);
+        MemorySegment base = checkpoint.floats(stored.apply(name), Arena.ofAuto(), shape);
         String path = name.substring(0, name.lastIndexOf('.'));
         LowRank lowRank = name.endsWith(".weight") ? files.lowRank().get(path) : null;
         float[] alpha =
@@ -300,8 +343,8 @@ public final class Merger {
         return merged;
     }
 
-    private static String outputProjection(int layer) {
-        return "model.layers." + layer + ".self_attn.o_proj.weight";
+    private String outputProjection(int layer) {
+        return files.layout().attention(layer) + ".o_proj.weight";
     }
 
     private double scaling(String path, LowRank matrices) {
@@ -335,8 +378,8 @@ public final class Merger {
 
     /** Block i of the columns becomes Σ_h (I + alpha)_hi times block h, summed in float64. */
     private void fold(float[] alpha, long[] shape, MemorySegment weight) {
-        int heads = config.heads();
-        int width = config.headDim();
+        int heads = attentions.heads();
+        int width = attentions.headDim();
         int columns = heads * width;
         float[] row = new float[columns];
         for (long r = 0; r < shape[0]; r++) {

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.function.BiConsumer;
+import org.horosphere.DType;
 
 /**
  * A named tensor: row-major little-endian elements in memory that someone else owns.
@@ -62,6 +63,11 @@ public record TensorData(String name, TensorType type, long[] shape, MemorySegme
         return data.byteSize() / type.bytes();
     }
 
+    /** Whether the memory is an array of that type as it is: of its type, and aligned to it. */
+    boolean isStoredAs(DType wanted) {
+        return type.dtype() == wanted && data.address() % wanted.bytes() == 0;
+    }
+
     /**
      * The elements as float32: the tensor's own memory if it holds float32 aligned to 4 bytes, else
      * a copy in memory from {@code allocator}. bfloat16 and float16 widen exactly, float64 rounds
@@ -70,7 +76,7 @@ public record TensorData(String name, TensorType type, long[] shape, MemorySegme
      * @throws CheckpointException if the tensor does not hold floating-point numbers
      */
     public MemorySegment floats(SegmentAllocator allocator) {
-        if (type == TensorType.F32 && data.address() % Float.BYTES == 0) {
+        if (isStoredAs(DType.F32)) {
             return data;
         }
         requireFloat();

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -34,13 +35,20 @@ public final class Tokenizer implements AutoCloseable {
     private final int vocabSize;
     private final int bosId;
     private final int eosId;
+    private final String chatTemplate;
     private boolean closed;
 
-    private Tokenizer(HuggingFaceTokenizer delegate, int vocabSize, int bosId, int eosId) {
+    private Tokenizer(
+            HuggingFaceTokenizer delegate,
+            int vocabSize,
+            int bosId,
+            int eosId,
+            String chatTemplate) {
         this.delegate = delegate;
         this.vocabSize = vocabSize;
         this.bosId = bosId;
         this.eosId = eosId;
+        this.chatTemplate = chatTemplate;
     }
 
     /**
@@ -56,7 +64,8 @@ public final class Tokenizer implements AutoCloseable {
             throw new DataException(file, "not found");
         }
         Path configFile = modelDirectory.resolve("tokenizer_config.json");
-        return of(file, bytes, configFile, read(configFile));
+        byte[] jinja = read(modelDirectory.resolve("chat_template.jinja"));
+        return of(file, bytes, configFile, read(configFile), jinja);
     }
 
     /** The tokenizer of the embedded base model: byte-level BPE, 512 tokens, single digits. */
@@ -65,18 +74,39 @@ public final class Tokenizer implements AutoCloseable {
                 Path.of("embedded", DefaultData.TOKENIZER),
                 DefaultData.read(DefaultData.TOKENIZER),
                 Path.of("embedded", DefaultData.TOKENIZER_CONFIG),
-                DefaultData.read(DefaultData.TOKENIZER_CONFIG));
+                DefaultData.read(DefaultData.TOKENIZER_CONFIG),
+                null);
     }
 
     /** {@code configBytes} may be null; the paths only name the source in error messages. */
     static Tokenizer of(Path file, byte[] bytes, Path configFile, byte[] configBytes) {
+        return of(file, bytes, configFile, configBytes, null);
+    }
+
+    private static Tokenizer of(
+            Path file, byte[] bytes, Path configFile, byte[] configBytes, byte[] jinja) {
         JsonNode root = parse(file, bytes);
         Map<String, Integer> ids = vocabulary(file, root);
         JsonNode config = configBytes == null ? null : parse(configFile, configBytes);
         int bos = special(configFile, config, "bos_token", BOS_NAMES, ids);
         int eos = special(configFile, config, "eos_token", EOS_NAMES, ids);
         int size = 1 + ids.values().stream().mapToInt(Integer::intValue).max().orElseThrow();
-        return new Tokenizer(openNative(file, bytes), size, bos, eos);
+        String template =
+                jinja == null ? chatTemplate(config) : new String(jinja, StandardCharsets.UTF_8);
+        return new Tokenizer(openNative(file, bytes), size, bos, eos, template);
+    }
+
+    /** A string, or a list of named ones of which one is the default; null if there is none. */
+    private static String chatTemplate(JsonNode config) {
+        JsonNode template = config == null ? null : config.get("chat_template");
+        if (template != null && template.isArray()) {
+            for (JsonNode named : template) {
+                if (named.path("name").asText().equals("default")) {
+                    return named.path("template").textValue();
+                }
+            }
+        }
+        return template == null ? null : template.textValue();
     }
 
     /**
@@ -133,6 +163,11 @@ public final class Tokenizer implements AutoCloseable {
     /** The token that ends a text, -1 if the tokenizer has none. */
     public int eosId() {
         return eosId;
+    }
+
+    /** The Jinja template that chats are written with, null if the checkpoint has none. */
+    String chatTemplate() {
+        return chatTemplate;
     }
 
     /** One more than the largest id; a model may have more (padded) embedding rows. */

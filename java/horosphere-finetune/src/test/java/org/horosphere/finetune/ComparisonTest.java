@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
@@ -153,6 +154,108 @@ class ComparisonTest {
         comparison.stop();
         assertNull(comparison.run(arms(), 5, 2, List.of(), new Silent()));
         assertNull(lm.adapter());
+    }
+
+    /** Stands for a kill. */
+    private static final class Killed extends RuntimeException {
+        private static final long serialVersionUID = 1;
+    }
+
+    /** Counts what is trained and what is taken over; may be killed in the middle of a run. */
+    private static final class Counting implements Comparison.Progress {
+        private final List<String> begun = new ArrayList<>();
+        private final List<String> reused = new ArrayList<>();
+        private final int killed;
+
+        Counting(int killed) {
+            this.killed = killed;
+        }
+
+        @Override
+        public Trainer.Listener begins(String arm, long seed, int run, int runs, int steps) {
+            begun.add(arm + seed);
+            return new Trainer.Listener() {
+                @Override
+                public void stepped(int step, double l, double r, double g, long t) {
+                    if (begun.size() == killed && step == 3) {
+                        throw new Killed();
+                    }
+                }
+
+                @Override
+                public void validated(int step, double loss, boolean best) {}
+            };
+        }
+
+        @Override
+        public void ended(String arm, Comparison.Run run) {}
+
+        @Override
+        public void reused(String arm, long seed, int run, int runs) {
+            reused.add(arm + seed);
+        }
+    }
+
+    private static Comparison.Report compare(
+            Path runs, boolean reuse, List<Comparison.Arm> arms, Comparison.Progress progress) {
+        Comparison comparison = new Comparison(lm, data, 3);
+        comparison.keepRuns(runs, reuse);
+        return comparison.run(arms, 5, 2, List.of("a < test"), progress);
+    }
+
+    @Test
+    void aKilledComparisonGoesOnWithWhatHadFinished() throws Exception {
+        Path runs = dir.resolve("reports/runs");
+        Counting killed = new Counting(7);
+        assertThrows(Killed.class, () -> compare(runs, false, arms(), killed));
+        lm.detach();
+        assertEquals(7, killed.begun.size());
+        assertEquals(6, runs.toFile().list().length, "the seventh had not finished");
+
+        Counting resumed = new Counting(-1);
+        Comparison.Report again = compare(runs, true, arms(), resumed);
+        assertEquals(killed.begun.subList(0, 6), resumed.reused);
+        assertEquals(2 * arms().size() - 1 - 6, resumed.begun.size(), "base runs once");
+        assertFalse(resumed.begun.stream().anyMatch(resumed.reused::contains));
+        assertEquals(report.contrasts(), again.contrasts());
+        for (int i = 0; i < report.results().size(); i++) {
+            Comparison.Result expected = report.results().get(i);
+            Comparison.Result got = again.results().get(i);
+            assertEquals(expected.arm(), got.arm());
+            assertEquals(expected.parameters(), got.parameters());
+            for (int s = 0; s < 2; s++) {
+                Comparison.Run then = expected.runs().get(s);
+                Comparison.Run now = got.runs().get(s);
+                assertArrayEquals(then.losses(), now.losses());
+                assertArrayEquals(then.correct(), now.correct());
+                assertEquals(then.training(), now.training());
+                assertEquals(then.validation(), now.validation());
+                assertEquals(then.curvature(), now.curvature());
+                assertEquals(then.gain(), now.gain());
+                assertEquals(then.alpha().keySet(), now.alpha().keySet());
+                then.alpha().forEach((l, a) -> assertArrayEquals(a, now.alpha().get(l)));
+            }
+        }
+
+        // another option is another run; without reuse all are trained again
+        Comparison.Arm lora = arms().get(1);
+        Comparison.Arm other =
+                new Comparison.Arm("lora", lora.adapter().withAlpha(7), lora.training());
+        Counting anew = new Counting(-1);
+        compare(runs, true, List.of(other), anew);
+        assertEquals(List.of("lora5", "lora6"), anew.begun);
+        Counting fresh = new Counting(-1);
+        compare(runs, false, List.of(lora), fresh);
+        assertEquals(List.of("lora5", "lora6"), fresh.begun);
+
+        for (java.io.File file : runs.toFile().listFiles()) {
+            Files.writeString(file.toPath(), "{\"run\": 1}");
+        }
+        CheckpointException damaged =
+                assertThrows(
+                        CheckpointException.class,
+                        () -> compare(runs, true, List.of(lora), new Silent()));
+        assertTrue(damaged.getMessage().contains("not the run"), damaged.getMessage());
     }
 
     @Test

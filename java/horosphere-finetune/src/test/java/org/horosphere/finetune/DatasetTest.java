@@ -6,12 +6,18 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -347,47 +353,112 @@ class DatasetTest {
         return Files.writeString(dir.resolve(name), text);
     }
 
-    private static final List<Template.Message> CHAT =
-            List.of(
-                    new Template.Message("system", "Be brief."),
-                    new Template.Message("user", "Hi"),
-                    new Template.Message("assistant", "Yo"),
-                    new Template.Message("user", "Why?"),
-                    new Template.Message("assistant", "So."));
-
-    /** As transformers' apply_chat_template writes them, without BOS. */
-    static Stream<Arguments> chats() {
-        return Stream.of(
-                Arguments.of(
-                        Template.CHATML,
-                        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-                                + "<|im_start|>assistant\nYo<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
-                                + "<|im_start|>assistant\n",
-                        "So.<|im_end|>"),
-                Arguments.of(
-                        Template.LLAMA3,
-                        "<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
-                                + "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
-                                + "<|start_header_id|>assistant<|end_header_id|>\n\nYo<|eot_id|>"
-                                + "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
-                                + "<|start_header_id|>assistant<|end_header_id|>\n\n",
-                        "So.<|eot_id|>"),
-                Arguments.of(
-                        Template.GEMMA,
-                        "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n"
-                                + "<start_of_turn>model\nYo<end_of_turn>\n"
-                                + "<start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\n",
-                        "So.<end_of_turn>"),
-                Arguments.of(
-                        Template.LLAMA2,
-                        "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Yo </s><s>[INST] Why? [/INST]",
-                        " So. "));
+    /** Conversations as apply_chat_template of transformers 5.18 wrote them, BOS taken off. */
+    static Stream<Arguments> chats() throws IOException {
+        List<Arguments> cases = new ArrayList<>();
+        try (InputStream in = DatasetTest.class.getResourceAsStream("chats.json")) {
+            for (JsonNode chat : Json.MAPPER.readTree(in)) {
+                List<Template.Message> messages = new ArrayList<>();
+                for (JsonNode message : chat.get("messages")) {
+                    messages.add(
+                            new Template.Message(
+                                    message.get("role").textValue(),
+                                    message.get("content").textValue()));
+                }
+                for (Map.Entry<String, JsonNode> prompt : chat.get("prompts").properties()) {
+                    cases.add(
+                            Arguments.of(
+                                    Template.valueOf(prompt.getKey()),
+                                    messages,
+                                    prompt.getValue().textValue(),
+                                    chat.get("whole").get(prompt.getKey()).textValue()));
+                }
+            }
+        }
+        return cases.stream();
     }
 
     @ParameterizedTest
     @MethodSource("chats")
-    void turnsAreWrittenAsTheFamilyDoes(Template template, String prompt, String completion) {
-        assertEquals(new Template.Text(prompt, completion), template.chat(CHAT));
+    void turnsAreWrittenAsTransformersDoes(
+            Template template, List<Template.Message> messages, String prompt, String whole) {
+        Template.Text text = template.chat(messages);
+        assertEquals(prompt, text.prompt());
+        assertTrue(whole.startsWith(prompt + text.completion()), text.completion());
+        // what follows the last turn's end is EOS, the tokenizer's, or not predicted
+        String rest = whole.substring((prompt + text.completion()).length());
+        assertTrue(List.of("", "\n", "</s>").contains(rest), rest);
+    }
+
+    /** The parts of chat templates that tell them apart. */
+    static Stream<Arguments> jinja() {
+        String llama31 = "'<|start_header_id|>' '<|eot_id|>' Cutting Knowledge Date: December 2023";
+        return Stream.of(
+                Arguments.of(
+                        Template.CHATML,
+                        "'<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n'"),
+                Arguments.of(
+                        Template.QWEN25,
+                        "'<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a"
+                                + " helpful assistant.<|im_end|>\\n'"),
+                Arguments.of(Template.LLAMA3, "'<|start_header_id|>' + role + '<|eot_id|>'"),
+                Arguments.of(Template.LLAMA31, llama31 + " date_string = \"26 Jul 2024\""),
+                Arguments.of(
+                        Template.GEMMA,
+                        "System role not supported '<start_of_turn>' '<end_of_turn>\\n'"),
+                Arguments.of(
+                        Template.GEMMA,
+                        "messages[0]['content'] + '\\n\\n' '<start_of_turn>' '<end_of_turn>\\n'"),
+                Arguments.of(
+                        Template.LLAMA2, "'[INST] ' '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n'"),
+                // ChatML without a system message of its own
+                Arguments.of(null, "'<|im_start|>' + role + '\\n' + content + '<|im_end|>\\n'"),
+                // Qwen 3, Llama 3.2, Mistral, none of these
+                Arguments.of(null, "'<|im_start|>' '<|im_end|>\\n' '<think>'"),
+                Arguments.of(null, llama31 + " strftime_now \"26 Jul 2024\""),
+                Arguments.of(null, "'[INST] ' + content + ' [/INST]'"),
+                Arguments.of(null, "'<|user|>\\n'"));
+    }
+
+    @ParameterizedTest
+    @MethodSource("jinja")
+    void theModelsOwnTemplateIsRecognised(Template expected, String jinja) throws IOException {
+        assertEquals(expected, Template.recognise(jinja));
+        assertEquals(expected, Template.recognise(jinja.replace("\\n", "\n")));
+        Path directory = Files.createDirectories(dir.resolve("own"));
+        DefaultData.write(directory);
+        Path data =
+                file(
+                        "chat.jsonl",
+                        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"},"
+                                + " {\"role\": \"assistant\", \"content\": \"b\"}]}");
+        Path other = file("other.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}");
+        Path config = directory.resolve("tokenizer_config.json");
+        ObjectNode json = (ObjectNode) Json.MAPPER.readTree(config.toFile());
+        for (String form : List.of("string", "list", "file")) {
+            json.remove("chat_template");
+            if (form.equals("string")) {
+                json.put("chat_template", jinja);
+            } else if (form.equals("list")) {
+                ArrayNode list = json.putArray("chat_template");
+                list.addObject().put("name", "rag").put("template", "?");
+                list.addObject().put("name", "default").put("template", jinja);
+            } else {
+                Files.writeString(directory.resolve("chat_template.jinja"), jinja);
+            }
+            Files.writeString(config, json.toString());
+            try (Tokenizer own = Tokenizer.open(directory)) {
+                assertEquals(expected == null ? Template.CHATML : expected, Template.of(own));
+                Dataset read = Dataset.load(data, own, 256, Dataset.Loss.COMPLETION);
+                assertEquals(expected == null ? 1 : 0, read.warnings().size(), form);
+                Dataset.Format told =
+                        new Dataset.Format(256, Dataset.Loss.COMPLETION, false, Template.GEMMA);
+                assertEquals(List.of(), Dataset.load(data, own, told).warnings());
+                Dataset.Format auto =
+                        new Dataset.Format(256, Dataset.Loss.COMPLETION, false, Template.AUTO);
+                assertEquals(List.of(), Dataset.load(other, own, auto).warnings(), "no chats");
+            }
+        }
     }
 
     @Test

@@ -2,8 +2,10 @@ package org.horosphere.finetune;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
@@ -42,7 +44,7 @@ class MemoryEstimateTest {
         }
     }
 
-    private static long sum(List<?> owners) throws IllegalAccessException {
+    static long sum(List<?> owners) throws IllegalAccessException {
         Map<Long, Long> buffers = new HashMap<>();
         for (Object owner : owners) {
             add(owner, buffers);
@@ -50,7 +52,7 @@ class MemoryEstimateTest {
         return buffers.values().stream().mapToLong(bytes -> bytes).sum();
     }
 
-    private static Object field(Object owner, String name) throws ReflectiveOperationException {
+    static Object field(Object owner, String name) throws ReflectiveOperationException {
         Field field = owner.getClass().getDeclaredField(name);
         field.setAccessible(true);
         return field.get(owner);
@@ -66,6 +68,53 @@ class MemoryEstimateTest {
     @CsvSource({"F32, true", "BF16, false", "BF16, true"})
     void knowsTheFormOfWeightsAndActivations(DType type, boolean checkpointing) throws Exception {
         check(AdapterKind.LORA, type, checkpointing);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "LLAMA, F32, F32", "LLAMA, F32, BF16", "LLAMA, BF16, F32", "LLAMA, BF16, BF16",
+        "QWEN2, F32, BF16", "QWEN2, BF16, F32", "GEMMA, F32, F32", "GEMMA, BF16, BF16"
+    })
+    void whatIsCheckedBeforeLoadingIsWhatLoadingTakes(
+            ModelConfig.Family family, DType stored, DType wanted) {
+        ModelConfig small = ModelConfig.small(512, 64, 2, 0, 1);
+        ModelConfig config =
+                new ModelConfig(
+                        family,
+                        small.vocabSize(),
+                        small.hiddenSize(),
+                        small.intermediateSize(),
+                        small.layers(),
+                        small.heads(),
+                        small.kvHeads(),
+                        small.headDim(),
+                        small.maxPositionEmbeddings(),
+                        small.rmsNormEps(),
+                        true,
+                        small.rope(),
+                        0.02,
+                        stored,
+                        small.bosTokenId(),
+                        small.eosTokenIds(),
+                        small.padTokenId());
+        Path directory = dir.resolve("model");
+        ModelWriter.write(
+                directory, config, new Pretraining(config, 1, Exec.CPU).weights(), stored, null);
+        long before;
+        try (Arena arena = Arena.ofConfined()) {
+            before = Llama.convertedBytes(config, Checkpoint.open(directory, arena), wanted);
+        }
+        long[] loaded = Llama.load(directory, Exec.CPU, wanted).weightBytes();
+        assertEquals(before, loaded[0]);
+        assertEquals(
+                stored == wanted && stored == DType.F32 && family != ModelConfig.Family.GEMMA,
+                before == 0);
+        MemoryEstimate.requireWeights(directory, before, wanted);
+        CheckpointException e =
+                assertThrows(
+                        CheckpointException.class,
+                        () -> MemoryEstimate.requireWeights(directory, Long.MAX_VALUE, wanted));
+        assertTrue(e.getMessage().contains("this machine has"), e.getMessage());
     }
 
     private void check(AdapterKind kind, DType type, boolean checkpointing) throws Exception {

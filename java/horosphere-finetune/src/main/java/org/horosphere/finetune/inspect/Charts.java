@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import org.horosphere.finetune.InputNorms;
 import org.horosphere.finetune.report.Plots;
 import org.knowm.xchart.AnnotationText;
 import org.knowm.xchart.CategoryChart;
@@ -136,9 +137,9 @@ final class Charts {
         return Arrays.stream(all).max().orElse(1) / Arrays.stream(all).min().orElse(1);
     }
 
-    private static Figure moduleVariation(List<StateStudy.Module> modules) {
+    private static Figure moduleVariation(List<InputNorms.Module> modules) {
         Map<String, Map<Integer, Double>> kinds = new LinkedHashMap<>();
-        for (StateStudy.Module m : modules) {
+        for (InputNorms.Module m : modules) {
             String[] parts = m.module().split("\\.");
             String kind =
                     switch (parts[parts.length - 1]) {

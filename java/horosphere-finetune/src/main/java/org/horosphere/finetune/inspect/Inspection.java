@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Random;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.InputNorms;
 
 /**
  * Everything {@code horo inspect} measures, of a model on some texts or of plain matrices.
@@ -90,7 +91,7 @@ public final class Inspection {
             Frequencies frequencies,
             TokenStudy.Result tokens,
             List<StateStudy.Block> blocks,
-            List<StateStudy.Module> modules,
+            List<InputNorms.Module> modules,
             List<HyperbolicityStudy.Result> hyperbolicity,
             List<Picture> pictures,
             List<String> notes) {}

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.horosphere.finetune.AtomicFiles;
+import org.horosphere.finetune.InputNorms;
 import org.horosphere.finetune.report.Html;
 import org.horosphere.finetune.report.Table;
 import org.knowm.xchart.BitmapEncoder;
@@ -236,10 +237,10 @@ public final class ReportWriter {
         return new Table("norm of the residual stream", "hidden-norms", false, true, rows);
     }
 
-    private static Table modules(List<StateStudy.Module> modules) {
+    private static Table modules(List<InputNorms.Module> modules) {
         List<List<String>> rows = new ArrayList<>();
         rows.add(List.of("module", "mean |x|", "variance", "deviation / mean", "range"));
-        for (StateStudy.Module m : modules) {
+        for (InputNorms.Module m : modules) {
             rows.add(
                     List.of(
                             m.module().replaceFirst("^model\\.layers\\.", ""),

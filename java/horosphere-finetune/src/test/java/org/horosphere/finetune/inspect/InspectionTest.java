@@ -22,6 +22,7 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.DefaultData;
 import org.horosphere.finetune.ForwardObserver;
+import org.horosphere.finetune.InputNorms;
 import org.horosphere.finetune.ModelConfig;
 import org.horosphere.finetune.ModelWriter;
 import org.horosphere.finetune.OneDnn;
@@ -126,7 +127,7 @@ class InspectionTest {
                 assertEquals(Statistics.deviation(rest), block.deviation(), 1e-12);
             }
             assertEquals(inputs.size(), study.modules().size());
-            for (StateStudy.Module module : study.modules()) {
+            for (InputNorms.Module module : study.modules()) {
                 double[] all = inputs.get(module.module());
                 double[] rest = java.util.Arrays.copyOfRange(all, 1, all.length);
                 double deviation = Statistics.deviation(rest);
