@@ -19,6 +19,11 @@ horo::CudaLayers layers_of_the_abi() {
         },
         [](const F* dout, const F* x, const F* w, const F* rstd, int64_t rows, int64_t dim, F* dx, F* dw,
            void*) { return horo_rmsnorm_backward(dout, x, w, rstd, rows, dim, dx, dw, exec); },
+        [](const F* x, const F* w, const F* b, double eps, int64_t rows, int64_t dim, F* out, F* mean,
+           F* rstd, void*) { return horo_layernorm_forward(x, w, b, eps, rows, dim, out, mean, rstd, exec); },
+        [](const F* dout, const F* x, const F* w, const F* mean, const F* rstd, int64_t rows, int64_t dim,
+           F* dx, F* dw, F* db,
+           void*) { return horo_layernorm_backward(dout, x, w, mean, rstd, rows, dim, dx, dw, db, exec); },
         [](F* x, int64_t tokens, int64_t stride, int64_t heads, int64_t dim, const F* table, int64_t count,
            const int32_t* positions, int32_t inverse, void*) {
             return horo_rope(x, tokens, stride, heads, dim, table, count, positions, inverse, exec);
@@ -34,6 +39,10 @@ horo::CudaLayers layers_of_the_abi() {
         },
         [](const F* d, const F* g, const F* u, F* dg, F* du, int64_t n, void*) {
             return horo_geglu_backward(d, g, u, dg, du, n, exec);
+        },
+        [](const F* x, F* out, int64_t n, void*) { return horo_gelu_forward(x, out, n, exec); },
+        [](const F* dout, const F* x, F* dx, int64_t n, void*) {
+            return horo_gelu_backward(dout, x, dx, n, exec);
         },
         [](const F* bias, int64_t rows, int64_t dim, F* y, void*) {
             return horo_bias_add(bias, rows, dim, y, exec);
