@@ -329,12 +329,12 @@ public final class Layers {
             MemorySegment rstd,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(x, "x", n, Operands.FLOAT, exec, exec);
-        Operands.input(weight, "weight", dim, Operands.FLOAT, exec, exec);
-        Operands.input(bias, "bias", dim, Operands.FLOAT, exec, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec, exec);
-        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT, exec, exec);
-        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
         int status;
         try {
             status =
@@ -385,14 +385,14 @@ public final class Layers {
             MemorySegment dbias,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec, exec);
-        Operands.input(weight, "weight", dim, Operands.FLOAT, exec, exec);
-        Operands.input(mean, "mean", rows, Operands.FLOAT, exec, exec);
-        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec, exec);
-        Operands.output(dx, "dx", n, Operands.FLOAT, exec, exec);
-        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec, exec);
-        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT, exec, exec);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
+        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT, exec);
         int status;
         try {
             status =
@@ -652,8 +652,8 @@ public final class Layers {
      */
     public static void gelu_forward(MemorySegment x, MemorySegment out, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
             status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.anyHandle());
@@ -675,9 +675,9 @@ public final class Layers {
     public static void gelu_backward(
             MemorySegment dout, MemorySegment x, MemorySegment dx, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec, exec);
-        Operands.output(dx, "dx", n, Operands.FLOAT, exec, exec);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
         int status;
         try {
             status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.anyHandle());
