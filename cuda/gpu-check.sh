@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # horo gpu-check [--quick] [--json FILE]: builds the native libraries for CUDA, runs their tests on the device, runs
-# the row operations under compute-sanitizer and measures them against a copy. Needs nvcc, compute-sanitizer, CMake
-# and a C++ compiler; no JDK, no Maven, no network. With build/gpu-bundle.tar.gz (horo gpu-bundle) the Java tests run too.
+# the kernels under compute-sanitizer and measures them: row operations and layers against a copy, HypLoRA against
+# LoRA, mixed attention against unmixed. FILE gets the row operations, FILE.kernels the rest. Needs nvcc,
+# compute-sanitizer, CMake and a C++ compiler; no JDK, no Maven, no network. Matrix products need cuBLASLt 12 or 13,
+# found by the dynamic linker or by its file in HORO_CUBLASLT, and are left out without it. With
+# build/gpu-bundle.tar.gz (horo gpu-bundle) the Java tests run too.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 build="$root/build/cuda"
@@ -49,7 +52,8 @@ section() {
 
 generator=()
 if [ ! -e "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
-targets=(horosphere horosphere_cuda test_device test_cuda_rows test_cuda_rows_emulated bench_rows)
+targets=(horosphere horosphere_cuda test_device test_cuda_rows test_cuda_rows_emulated test_cuda_kernels
+    test_cuda_kernels_emulated bench_rows bench_kernels)
 [ -n "$quick" ] || targets+=(all)
 
 section build
@@ -64,6 +68,7 @@ echo "built in $SECONDS s, $(stat -Lc %s "$build/native/libhorosphere_cuda.so") 
 
 section tests
 "$build/native/test/test_cuda_rows" --quick || fail "the row operations differ from the CPU's, or no device opened"
+"$build/native/test/test_cuda_kernels" --quick || fail "layers, products, adapters or attention differ from the CPU's"
 if [ -n "$quick" ]; then
     ctest --test-dir "$build" --output-on-failure -R 'cuda|device'
 else
@@ -73,8 +78,10 @@ fi
 section compute-sanitizer
 for tool in memcheck racecheck initcheck; do
     echo "$tool"
-    compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/native/test/test_cuda_rows" --quick ||
-        fail "compute-sanitizer $tool"
+    for kernels in rows kernels; do
+        compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/native/test/test_cuda_$kernels" --quick ||
+            fail "compute-sanitizer $tool, $kernels"
+    done
 done
 
 bundle="$root/build/gpu-bundle"
@@ -92,4 +99,5 @@ fi
 
 section benchmark
 "$build/cuda/bench_rows" $quick "$json"
-echo "written: $json"
+"$build/cuda/bench_kernels" $quick "$json.kernels"
+echo "written: $json and $json.kernels"

@@ -147,6 +147,38 @@ struct GatedGradient : Elementwise<3, 2> {  // dout, gate, up -> dgate, dup
     }
 };
 
+// Phi(x) and e^(-x^2/2), the latter with the rounding error of x^2, which the exponential would enlarge.
+HORO_DEVICE void normal_cdf(float x, float& cdf, float& bell) {
+    float t = x < -15.0f ? -15.0f : x;  // e^-112 is 0, and the square must not overflow
+    t = t > 15.0f ? 15.0f : t;
+#if defined(HORO_EMULATE)
+    cdf = static_cast<float>(0.5 * std::erfc(-0.7071067811865476 * static_cast<double>(t)));
+#else
+    cdf = normcdff(t);
+#endif
+    const float square = t * t, e = expf(square * -0.5f);
+    bell = e - e * (0.5f * fmaf(t, t, -square));
+}
+
+struct Gelu : Elementwise<1, 1> {
+    HORO_DEVICE const Gelu& prepared() const { return *this; }
+    HORO_DEVICE void operator()(const float (&x)[1], float (&y)[1]) const {
+        float cdf, bell;
+        normal_cdf(x[0], cdf, bell);
+        y[0] = x[0] * cdf;
+    }
+};
+
+struct GeluGradient : Elementwise<2, 1> {  // dout, x -> dx
+    HORO_DEVICE const GeluGradient& prepared() const { return *this; }
+    HORO_DEVICE void operator()(const float (&x)[2], float (&y)[1]) const {
+        const float density = 0.3989422804014327f;  // 1 / sqrt(2 pi)
+        float cdf, bell;
+        normal_cdf(x[1], cdf, bell);
+        y[0] = x[0] * (cdf + x[1] * (bell * density));
+    }
+};
+
 struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
     AdamwStep step;
     const double* sum_squares;
@@ -217,7 +249,7 @@ int32_t convert_from_f32(const float* src, int32_t to, void* dst, int64_t n, voi
                             : convert<float, Bf16>(src, dst, n, stream);
 }
 
-// ---- RMSNorm: a row on a warp or on a block, as much of it as the registers hold read once
+// ---- Norms: a row on a warp or on a block, as much of it as the registers hold read once
 
 constexpr int norm_packs = 8, norm_gradient_packs = 4;
 
@@ -328,6 +360,146 @@ rmsnorm_gradient_kernel(const float* dout, const float* x, const float* weight, 
     }
 }
 
+// The mean as a float32 and what it lacks, so that rows far from zero keep their digits.
+template <int lanes, int width>
+HORO_KERNEL(threads)
+layernorm_kernel(const float* x, const float* weight, const float* bias, double eps, int64_t rows,
+                 int64_t dim, float* out, float* mean, float* rstd) {
+    const int lane = static_cast<int>(threadIdx.x) % lanes;
+    const int64_t row =
+        static_cast<int64_t>(blockIdx.x) * (threads / lanes) + static_cast<int>(threadIdx.x) / lanes;
+    const int64_t packs = row < rows ? dim / width : 0;
+    x += row * dim;
+    out += row * dim;
+    float held[norm_packs][width];
+    double sum = 0;
+    const auto add = [&](const float(&v)[width]) {
+#pragma unroll
+        for (int e = 0; e < width; ++e) sum += static_cast<double>(v[e]);
+    };
+#pragma unroll
+    for (int h = 0; h < norm_packs; ++h)
+        if (h * lanes + lane < packs) {
+            load(held[h], x + (h * lanes + lane) * width);
+            add(held[h]);
+        }
+    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
+        float v[width];
+        load(v, x + p * width);
+        add(v);
+    }
+    sum = row_sum<lanes>(sum) / static_cast<double>(dim);
+    const float m = static_cast<float>(sum), shift = static_cast<float>(sum - static_cast<double>(m));
+    double squares = 0;
+    const auto centre = [&](float(&v)[width]) {
+        float part = 0;
+#pragma unroll
+        for (int e = 0; e < width; ++e) {
+            v[e] = (v[e] - m) - shift;
+            part += v[e] * v[e];
+        }
+        squares += part;
+    };
+#pragma unroll
+    for (int h = 0; h < norm_packs; ++h)
+        if (h * lanes + lane < packs) centre(held[h]);
+    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
+        float v[width];
+        load(v, x + p * width);
+        centre(v);
+    }
+    squares = row_sum<lanes>(squares);
+    const float r = static_cast<float>(1 / sqrt(squares / static_cast<double>(dim) + eps));
+    const auto write = [&](const float(&v)[width], int64_t p) {
+        float w[width], b[width], y[width];
+        load(w, weight + p * width);
+        load(b, bias + p * width);
+#pragma unroll
+        for (int e = 0; e < width; ++e) y[e] = v[e] * r * w[e] + b[e];
+        store(out + p * width, y);
+    };
+#pragma unroll
+    for (int h = 0; h < norm_packs; ++h)
+        if (h * lanes + lane < packs) write(held[h], h * lanes + lane);
+    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
+        float v[width];
+        load(v, x + p * width);
+#pragma unroll
+        for (int e = 0; e < width; ++e) v[e] = (v[e] - m) - shift;
+        write(v, p);
+    }
+    if (packs && lane == 0) {
+        if (mean) put(mean + row, m + shift);
+        if (rstd) put(rstd + row, r);
+    }
+}
+
+template <int lanes, int width>
+HORO_KERNEL(threads)
+layernorm_gradient_kernel(const float* dout, const float* x, const float* weight, const float* mean,
+                          const float* rstd, int64_t rows, int64_t dim, float* dx) {
+    const int lane = static_cast<int>(threadIdx.x) % lanes;
+    const int64_t row =
+        static_cast<int64_t>(blockIdx.x) * (threads / lanes) + static_cast<int>(threadIdx.x) / lanes;
+    const int64_t packs = row < rows ? dim / width : 0;
+    dout += row * dim;
+    x += row * dim;
+    dx += row * dim;
+    const float m = packs ? get(mean + row) : 0, r = packs ? get(rstd + row) : 0;
+    float held_v[norm_gradient_packs][width], held_g[norm_gradient_packs][width];  // (x - mean) rstd, w dout
+    double total = 0, dot = 0;
+    const auto read = [&](float(&v)[width], float(&g)[width], int64_t p) {
+        float w[width];
+        load(v, x + p * width);
+        load(g, dout + p * width);
+        load(w, weight + p * width);
+#pragma unroll
+        for (int e = 0; e < width; ++e) {
+            v[e] = (v[e] - m) * r;
+            g[e] *= w[e];
+        }
+    };
+    const auto add = [&](const float(&v)[width], const float(&g)[width]) {
+        float sum = 0, product = 0;
+#pragma unroll
+        for (int e = 0; e < width; ++e) {
+            sum += g[e];
+            product += g[e] * v[e];
+        }
+        total += sum;
+        dot += product;
+    };
+#pragma unroll
+    for (int h = 0; h < norm_gradient_packs; ++h)
+        if (h * lanes + lane < packs) {
+            read(held_v[h], held_g[h], h * lanes + lane);
+            add(held_v[h], held_g[h]);
+        }
+    for (int64_t p = norm_gradient_packs * lanes + lane; p < packs; p += lanes) {
+        float v[width], g[width];
+        read(v, g, p);
+        add(v, g);
+    }
+    const double n = static_cast<double>(dim);
+    const float level = static_cast<float>(row_sum<lanes>(total) / n);
+    const float pull = static_cast<float>(row_sum<lanes>(dot) / n);
+    const auto write = [&](const float(&v)[width], const float(&g)[width], int64_t p) {
+        float d[width];
+        load(d, dx + p * width);
+#pragma unroll
+        for (int e = 0; e < width; ++e) d[e] += r * ((g[e] - level) - v[e] * pull);
+        store(dx + p * width, d);
+    };
+#pragma unroll
+    for (int h = 0; h < norm_gradient_packs; ++h)
+        if (h * lanes + lane < packs) write(held_v[h], held_g[h], h * lanes + lane);
+    for (int64_t p = norm_gradient_packs * lanes + lane; p < packs; p += lanes) {
+        float v[width], g[width];
+        read(v, g, p);
+        write(v, g, p);
+    }
+}
+
 // Calls body(lanes, width) with what fits: as constants.
 template <class Body>
 int32_t row_shape(bool wide, int64_t dim, int held, Body&& body) {
@@ -348,6 +520,15 @@ int32_t rmsnorm_forward(const float* x, const float* weight, double eps, int64_t
                          return launch(stream, parts(rows, threads / lanes), threads,
                                        rmsnorm_kernel<lanes, width>, x, weight, eps, rows, dim, out, rstd);
                      });
+}
+
+int32_t layernorm_forward(const float* x, const float* weight, const float* bias, double eps, int64_t rows,
+                          int64_t dim, float* out, float* mean, float* rstd, void* stream) {
+    return row_shape(
+        dim % 4 == 0 && aligned(16, x, weight, bias, out), dim, norm_packs, [&](auto lanes, auto width) {
+            return launch(stream, parts(rows, threads / lanes), threads, layernorm_kernel<lanes, width>, x,
+                          weight, bias, eps, rows, dim, out, mean, rstd);
+        });
 }
 
 // ---- Columns
@@ -463,6 +644,14 @@ struct NormedProduct {
     }
 };
 
+struct CentredProduct {
+    const float *dout, *x, *mean, *rstd;
+    HORO_DEVICE float operator()(int64_t row, int64_t column, int64_t dim) const {
+        const float h = (get(x + row * dim + column) - get(mean + row)) * get(rstd + row);
+        return get(dout + row * dim + column) * h;
+    }
+};
+
 template <class Term>
 int32_t column_sums(const Term& term, int64_t rows, int64_t dim, float* out, void* stream) {
     return launch(stream, parts(dim, strip), strip_threads, column_sums_kernel<Term>, term, rows, dim, out);
@@ -487,6 +676,21 @@ int32_t rmsnorm_backward(const float* dout, const float* x, const float* weight,
                          return launch(stream, parts(rows, threads / lanes), threads,
                                        rmsnorm_gradient_kernel<lanes, width>, dout, x, weight, rstd, rows,
                                        dim, dx);
+                     });
+}
+
+int32_t layernorm_backward(const float* dout, const float* x, const float* weight, const float* mean,
+                           const float* rstd, int64_t rows, int64_t dim, float* dx, float* dweight,
+                           float* dbias, void* stream) {
+    int32_t code = 0;
+    if (dweight) code = column_sums(CentredProduct{dout, x, mean, rstd}, rows, dim, dweight, stream);
+    if (!code && dbias) code = column_sums(Itself{dout}, rows, dim, dbias, stream);
+    if (code) return code;
+    return row_shape(dim % 4 == 0 && aligned(16, dout, x, weight, dx), dim, norm_gradient_packs,
+                     [&](auto lanes, auto width) {
+                         return launch(stream, parts(rows, threads / lanes), threads,
+                                       layernorm_gradient_kernel<lanes, width>, dout, x, weight, mean, rstd,
+                                       rows, dim, dx);
                      });
 }
 
@@ -763,6 +967,8 @@ const CudaLayers& layers() {
     static const CudaLayers table = {
         rmsnorm_forward,
         rmsnorm_backward,
+        layernorm_forward,
+        layernorm_backward,
         rope,
         [](const float* gate, const float* up, float* out, int64_t n, void* stream) {
             return elements(Gated<Silu>{{{gate, up}, {out}}}, n, stream);
@@ -777,6 +983,12 @@ const CudaLayers& layers() {
         [](const float* dout, const float* gate, const float* up, float* dgate, float* dup, int64_t n,
            void* stream) {
             return elements(GatedGradient<GeluTanh>{{{dout, gate, up}, {dgate, dup}}}, n, stream);
+        },
+        [](const float* x, float* out, int64_t n, void* stream) {
+            return elements(Gelu{{{x}, {out}}}, n, stream);
+        },
+        [](const float* dout, const float* x, float* dx, int64_t n, void* stream) {
+            return elements(GeluGradient{{{dout, x}, {dx}}}, n, stream);
         },
         bias_add,
         bias_grad,

@@ -13,6 +13,12 @@ struct CudaLayers {
                                float* out, float* rstd, void* stream);
     int32_t (*rmsnorm_backward)(const float* dout, const float* x, const float* weight, const float* rstd,
                                 int64_t rows, int64_t dim, float* dx, float* dweight, void* stream);
+    int32_t (*layernorm_forward)(const float* x, const float* weight, const float* bias, double eps,
+                                 int64_t rows, int64_t dim, float* out, float* mean, float* rstd,
+                                 void* stream);
+    int32_t (*layernorm_backward)(const float* dout, const float* x, const float* weight, const float* mean,
+                                  const float* rstd, int64_t rows, int64_t dim, float* dx, float* dweight,
+                                  float* dbias, void* stream);
     int32_t (*rope)(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
                     const float* cos_sin, int64_t position_count, const int32_t* positions, int32_t inverse,
                     void* stream);
@@ -22,6 +28,8 @@ struct CudaLayers {
     int32_t (*geglu_forward)(const float* gate, const float* up, float* out, int64_t n, void* stream);
     int32_t (*geglu_backward)(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
                               int64_t n, void* stream);
+    int32_t (*gelu_forward)(const float* x, float* out, int64_t n, void* stream);
+    int32_t (*gelu_backward)(const float* dout, const float* x, float* dx, int64_t n, void* stream);
     int32_t (*bias_add)(const float* bias, int64_t rows, int64_t dim, float* y, void* stream);
     int32_t (*bias_grad)(const float* dy, int64_t rows, int64_t dim, float* dbias, void* stream);
     int32_t (*column_scale)(const float* scale, int64_t rows, int64_t dim, const float* x, float* out,

@@ -145,13 +145,15 @@ int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* we
 int32_t horo_layernorm_forward(const float* x, const float* weight, const float* bias, double eps,
                                int64_t rows, int64_t dim, float* out, float* mean, float* rstd,
                                const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(rows, dim);
     if (rows == 0) return HORO_OK;
     REQUIRE_POINTER(x);
     REQUIRE_POINTER(weight);
     REQUIRE_POINTER(bias);
     REQUIRE_POINTER(out);
+    REQUIRE_ALIGNED(mean, sizeof *mean);
+    REQUIRE_ALIGNED(rstd, sizeof *rstd);
+    HORO_ON_CUDA(exec, layers.layernorm_forward, x, weight, bias, eps, rows, dim, out, mean, rstd);
     return over(exec, rows, rows_per_chunk(dim), [&](int64_t first, int64_t count) {
         kernels().layernorm_forward(x + first * dim, weight, bias, eps, count, dim, out + first * dim,
                                     mean ? mean + first : nullptr, rstd ? rstd + first : nullptr);
@@ -161,7 +163,6 @@ int32_t horo_layernorm_forward(const float* x, const float* weight, const float*
 int32_t horo_layernorm_backward(const float* dout, const float* x, const float* weight, const float* mean,
                                 const float* rstd, int64_t rows, int64_t dim, float* dx, float* dweight,
                                 float* dbias, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     REQUIRE_SHAPE(rows, dim);
     if (rows == 0) return HORO_OK;
     REQUIRE_POINTER(dout);
@@ -170,6 +171,9 @@ int32_t horo_layernorm_backward(const float* dout, const float* x, const float* 
     REQUIRE_POINTER(mean);
     REQUIRE_POINTER(rstd);
     REQUIRE_POINTER(dx);
+    REQUIRE_ALIGNED(dweight, sizeof *dweight);
+    REQUIRE_ALIGNED(dbias, sizeof *dbias);
+    HORO_ON_CUDA(exec, layers.layernorm_backward, dout, x, weight, mean, rstd, rows, dim, dx, dweight, dbias);
     if (dweight)
         over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
             kernels().layernorm_backward_weight(dout, x, mean, rstd, rows, dim, first, first + count,
@@ -265,22 +269,22 @@ int32_t horo_geglu_backward(const float* dout, const float* gate, const float* u
 }
 
 int32_t horo_gelu_forward(const float* x, float* out, int64_t n, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(x);
     REQUIRE_POINTER(out);
+    HORO_ON_CUDA(exec, layers.gelu_forward, x, out, n);
     return over(exec, n, chunk_elements,
                 [&](int64_t i, int64_t count) { kernels().gelu_forward(x + i, out + i, count); });
 }
 
 int32_t horo_gelu_backward(const float* dout, const float* x, float* dx, int64_t n, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     REQUIRE_COUNT(n);
     if (n == 0) return HORO_OK;
     REQUIRE_POINTER(dout);
     REQUIRE_POINTER(x);
     REQUIRE_POINTER(dx);
+    HORO_ON_CUDA(exec, layers.gelu_backward, dout, x, dx, n);
     return over(exec, n, chunk_elements,
                 [&](int64_t i, int64_t count) { kernels().gelu_backward(dout + i, x + i, dx + i, count); });
 }

@@ -42,6 +42,31 @@ inline void rows_of_layers(Side& side, int64_t rows, int64_t dim, int64_t offset
         same(dw.values(), want_dw, dim, sum_error(rows), shape("rmsnorm dweight", rows, dim, offset), 1);
     }
     {
+        std::vector<float> far(x), mean(rstd.size());  // rows a long way from zero
+        for (float& v : far) v += 50;
+        const std::vector<float> shift = normal(dim);
+        const Array<float> f(side, far, offset), b(side, shift, offset), out(side, start, offset),
+            r(side, rstd), m(side, mean, 1), dx(side, start, offset), dw(side, vector_start, offset),
+            db(side, vector_start, offset);
+        ran(horo_layernorm_forward(far.data(), weight.data(), shift.data(), 1e-5, rows, dim, want.data(),
+                                   mean.data(), rstd.data(), nullptr),
+            "layernorm");
+        ran(cuda.layernorm_forward(f, w, b, 1e-5, rows, dim, out, m, r, nullptr), "layernorm");
+        same(out.values(), want, dim, 2e-6, shape("layernorm", rows, dim, offset), 1);
+        same(m.values(), mean, 1, 2e-7, shape("layernorm mean", rows, dim, offset));
+        same(r.values(), rstd, 1, 2e-6, shape("layernorm rstd", rows, dim, offset));
+        const Array<float> m2(side, mean), r2(side, rstd);
+        std::vector<float> want_dx(start), want_dw(vector_start), want_db(vector_start);
+        ran(horo_layernorm_backward(dy.data(), far.data(), weight.data(), mean.data(), rstd.data(), rows, dim,
+                                    want_dx.data(), want_dw.data(), want_db.data(), nullptr),
+            "layernorm gradient");
+        ran(cuda.layernorm_backward(g, f, w, m2, r2, rows, dim, dx, dw, db, nullptr), "layernorm gradient");
+        // a row of one number has no variance: rstd is 1 / sqrt(eps)
+        same(dx.values(), want_dx, dim, 4e-6, shape("layernorm dx", rows, dim, offset), dim == 1 ? 300 : 1);
+        same(dw.values(), want_dw, dim, sum_error(rows), shape("layernorm dweight", rows, dim, offset), 1);
+        same(db.values(), want_db, dim, sum_error(rows), shape("layernorm dbias", rows, dim, offset), 1);
+    }
+    {
         const Array<float> y(side, dy, offset), scaled(side, start, offset);
         want = dy;
         ran(horo_bias_add(weight.data(), rows, dim, want.data(), nullptr), "bias_add");
@@ -183,6 +208,15 @@ inline void elementwise(Side& side, int64_t n, int64_t offset) {
     forward(horo_add, cuda.add, "add");
     forward(horo_swiglu_forward, cuda.swiglu_forward, "swiglu");
     forward(horo_geglu_forward, cuda.geglu_forward, "geglu");
+    {
+        const Array<float> out(side, c, offset), dx(side, c, offset);
+        ran(horo_gelu_forward(a.data(), want.data(), n, nullptr), "gelu");
+        ran(cuda.gelu_forward(x, out, n, nullptr), "gelu");
+        same(out.values(), want, 1, 2e-6, name("gelu"));
+        ran(horo_gelu_backward(b.data(), a.data(), want.data(), n, nullptr), "gelu gradient");
+        ran(cuda.gelu_backward(y, x, dx, n, nullptr), "gelu gradient");
+        same(dx.values(), want, n, 2e-6, name("gelu gradient"));
+    }
     const auto backward = [&](auto cpu, auto kernel, const char* what) {
         const Array<float> dg(side, c, offset), du(side, c, offset);
         ran(cpu(c.data(), a.data(), b.data(), want.data(), want2.data(), n, nullptr), what);

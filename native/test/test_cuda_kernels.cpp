@@ -3,6 +3,7 @@
 #include "cuda_attention_cases.h"
 #include "cuda_layer_cases.h"
 #include "cuda_low_rank_cases.h"
+#include "cuda_product_cases.h"
 
 namespace {
 
@@ -18,6 +19,11 @@ horo::CudaLayers layers_of_the_abi() {
         },
         [](const F* dout, const F* x, const F* w, const F* rstd, int64_t rows, int64_t dim, F* dx, F* dw,
            void*) { return horo_rmsnorm_backward(dout, x, w, rstd, rows, dim, dx, dw, exec); },
+        [](const F* x, const F* w, const F* b, double eps, int64_t rows, int64_t dim, F* out, F* mean,
+           F* rstd, void*) { return horo_layernorm_forward(x, w, b, eps, rows, dim, out, mean, rstd, exec); },
+        [](const F* dout, const F* x, const F* w, const F* mean, const F* rstd, int64_t rows, int64_t dim,
+           F* dx, F* dw, F* db,
+           void*) { return horo_layernorm_backward(dout, x, w, mean, rstd, rows, dim, dx, dw, db, exec); },
         [](F* x, int64_t tokens, int64_t stride, int64_t heads, int64_t dim, const F* table, int64_t count,
            const int32_t* positions, int32_t inverse, void*) {
             return horo_rope(x, tokens, stride, heads, dim, table, count, positions, inverse, exec);
@@ -33,6 +39,10 @@ horo::CudaLayers layers_of_the_abi() {
         },
         [](const F* d, const F* g, const F* u, F* dg, F* du, int64_t n, void*) {
             return horo_geglu_backward(d, g, u, dg, du, n, exec);
+        },
+        [](const F* x, F* out, int64_t n, void*) { return horo_gelu_forward(x, out, n, exec); },
+        [](const F* dout, const F* x, F* dx, int64_t n, void*) {
+            return horo_gelu_backward(dout, x, dx, n, exec);
         },
         [](const F* bias, int64_t rows, int64_t dim, F* y, void*) {
             return horo_bias_add(bias, rows, dim, y, exec);
@@ -183,6 +193,11 @@ int main(int count, char** words) {
         cases::layers(side);
         cases::low_rank(side);
         cases::attentions(side);
+        const bool products = cases::products(side, [](const horo::GemmCall& g) {
+            return horo_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, g.alpha, g.type, g.a, g.lda, g.type, g.b,
+                             g.ldb, g.beta, g.c, g.ldc, exec);
+        });
+        if (!products) std::printf("matrix products skipped: %s\n", horo_last_error());
     }
     cases::ran(horo_exec_destroy(made), "exec");
     cases::ran(horo_stream_destroy(0, stream), "stream");

@@ -12,7 +12,8 @@ import java.lang.foreign.ValueLayout;
  *
  * <p>Arithmetic is that of the dtype. The work splits over query rows; results are bitwise the same
  * for any number of threads. Calls are safe from any thread as long as they write different memory.
- * All buffers are native segments.
+ * All buffers are native segments; with an {@link Exec#cuda} they are device addresses ({@link
+ * DeviceMemory#at}), whose sizes, lengths and overlaps are not checked, and a call only enqueues.
  *
  * @param dtype F32 or F64, of every buffer but lengths
  * @param batch number of sequences, 0 or more
@@ -143,14 +144,15 @@ public record Attention(
             MemorySegment out,
             MemorySegment lse,
             MemorySegment workspace) {
-        shape.requireInputs(q, k, v, alpha, lengths);
+        shape.requireInputs(exec, q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
-        Checks.requireWritable("out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable(
+                exec, "out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         if (lse != null) {
-            Checks.requireWritable("lse", lse, shape.rows(), bytes);
+            Checks.requireWritable(exec, "lse", lse, shape.rows(), bytes);
             Checks.requireDisjoint("lse", lse, "out", out);
         }
-        Checks.requireWritable("workspace", workspace, 0, 1);
+        Checks.requireWritable(exec, "workspace", workspace, 0, 1);
         requireDisjointFromInputs("out", out, q, k, v, alpha, lengths);
         requireDisjointFromInputs("lse", lse, q, k, v, alpha, lengths);
         requireDisjointFromInputs("workspace", workspace, q, k, v, alpha, lengths);
@@ -173,7 +175,8 @@ public record Attention(
      * Computes the gradients of {@code sum(dout * out)}. dq, dk and dv are overwritten; dalpha, a
      * parameter's gradient, is added to. The maps are computed again.
      *
-     * @param lse of the forward pass; the CPU does not read it and accepts null
+     * @param lse of the forward pass; not read where whole rows are held (today everywhere), null
+     *     will do
      * @param dout gradient of out, with its strides
      * @param dq with the strides of q; likewise dk, dv. Gradients may be interleaved with each
      *     other, not with inputs
@@ -196,22 +199,25 @@ public record Attention(
             MemorySegment dv,
             MemorySegment dalpha,
             MemorySegment workspace) {
-        shape.requireInputs(q, k, v, alpha, lengths);
+        shape.requireInputs(exec, q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
         if (lse != null) {
-            Checks.require("lse", lse, shape.rows(), bytes);
+            Checks.require(exec, "lse", lse, shape.rows(), bytes);
         }
-        Checks.require("dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
-        Checks.requireWritable("dq", dq, shape.extent(shape.q, shape.qLen, shape.heads), bytes);
-        Checks.requireWritable("dk", dk, shape.extent(shape.k, shape.kvLen, shape.kvHeads), bytes);
-        Checks.requireWritable("dv", dv, shape.extent(shape.v, shape.kvLen, shape.kvHeads), bytes);
+        Checks.require(exec, "dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable(
+                exec, "dq", dq, shape.extent(shape.q, shape.qLen, shape.heads), bytes);
+        Checks.requireWritable(
+                exec, "dk", dk, shape.extent(shape.k, shape.kvLen, shape.kvHeads), bytes);
+        Checks.requireWritable(
+                exec, "dv", dv, shape.extent(shape.v, shape.kvLen, shape.kvHeads), bytes);
         if ((alpha == null) != (dalpha == null)) {
             throw new IllegalArgumentException("dalpha: expected together with alpha, or neither");
         }
         if (dalpha != null) {
-            Checks.requireWritable("dalpha", dalpha, shape.heads * shape.heads, bytes);
+            Checks.requireWritable(exec, "dalpha", dalpha, shape.heads * shape.heads, bytes);
         }
-        Checks.requireWritable("workspace", workspace, 0, 1);
+        Checks.requireWritable(exec, "workspace", workspace, 0, 1);
         requireDisjointFromInputs("dq", dq, q, k, v, alpha, lengths);
         requireDisjointFromInputs("dk", dk, q, k, v, alpha, lengths);
         requireDisjointFromInputs("dv", dv, q, k, v, alpha, lengths);
@@ -238,20 +244,21 @@ public record Attention(
     }
 
     private void requireInputs(
+            Exec exec,
             MemorySegment q,
             MemorySegment k,
             MemorySegment v,
             MemorySegment alpha,
             MemorySegment lengths) {
         int bytes = dtype.bytes();
-        Checks.require("q", q, extent(this.q, qLen, heads), bytes);
-        Checks.require("k", k, extent(this.k, kvLen, kvHeads), bytes);
-        Checks.require("v", v, extent(this.v, kvLen, kvHeads), bytes);
+        Checks.require(exec, "q", q, extent(this.q, qLen, heads), bytes);
+        Checks.require(exec, "k", k, extent(this.k, kvLen, kvHeads), bytes);
+        Checks.require(exec, "v", v, extent(this.v, kvLen, kvHeads), bytes);
         if (alpha != null) {
-            Checks.require("alpha", alpha, heads * heads, bytes);
+            Checks.require(exec, "alpha", alpha, heads * heads, bytes);
         }
         if (lengths != null) {
-            Checks.require("lengths", lengths, batch, Integer.BYTES);
+            Checks.require(exec, "lengths", lengths, batch, Integer.BYTES);
         }
     }
 

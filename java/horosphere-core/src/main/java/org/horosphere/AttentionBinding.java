@@ -112,7 +112,7 @@ final class AttentionBinding {
             status =
                     (int)
                             FORWARD.invokeExact(
-                                    exec.handle(),
+                                    exec.anyHandle(),
                                     a.dtype().code(),
                                     a.batch(),
                                     a.heads(),
@@ -142,7 +142,7 @@ final class AttentionBinding {
                                     a.out().head(),
                                     lse,
                                     workspace,
-                                    workspace.byteSize());
+                                    Checks.workspaceBytes(exec, workspace));
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -169,7 +169,7 @@ final class AttentionBinding {
             status =
                     (int)
                             BACKWARD.invokeExact(
-                                    exec.handle(),
+                                    exec.anyHandle(),
                                     a.dtype().code(),
                                     a.batch(),
                                     a.heads(),
@@ -203,7 +203,7 @@ final class AttentionBinding {
                                     dv,
                                     dalpha,
                                     workspace,
-                                    workspace.byteSize());
+                                    Checks.workspaceBytes(exec, workspace));
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -217,7 +217,7 @@ final class AttentionBinding {
             status =
                     (int)
                             WORKSPACE.invokeExact(
-                                    exec.handle(),
+                                    exec.anyHandle(),
                                     a.dtype().code(),
                                     a.batch(),
                                     a.heads(),

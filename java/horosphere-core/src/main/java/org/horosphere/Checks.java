@@ -41,6 +41,29 @@ final class Checks {
         }
     }
 
+    /** Memory of the exec's device: {@link #requireDevice}, or {@link #require} for the CPU. */
+    static void require(Exec exec, String name, MemorySegment segment, long elements, int bytes) {
+        if (exec.isCuda()) {
+            requireDevice(name, segment, elements, bytes);
+        } else {
+            require(name, segment, elements, bytes);
+        }
+    }
+
+    /** Like the above, for memory the kernel writes. */
+    static void requireWritable(
+            Exec exec, String name, MemorySegment segment, long elements, int bytes) {
+        require(exec, name, segment, elements, bytes);
+        if (segment.isReadOnly()) {
+            throw new IllegalArgumentException(name + ": read-only, expected writable memory");
+        }
+    }
+
+    /** The size of a workspace; that of a device address is not known and counts as enough. */
+    static long workspaceBytes(Exec exec, MemorySegment workspace) {
+        return exec.isCuda() ? Long.MAX_VALUE : workspace.byteSize();
+    }
+
     /**
      * An address of a device, as {@link DeviceMemory#at} gives it: a segment of size zero; host
      * memory has a size.

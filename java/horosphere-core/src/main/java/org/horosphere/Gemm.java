@@ -12,9 +12,13 @@ import java.lang.invoke.MethodHandle;
 import java.nio.file.Path;
 
 /**
- * Dense matrix products on the CPU: oneDNN once it has been loaded, a slower built-in kernel until
- * then. Safe from any thread; results are bitwise the same for any number of threads, but differ in
- * the last bits between providers and instruction sets.
+ * Dense matrix products. On the CPU: oneDNN once it has been loaded, a slower built-in kernel until
+ * then. With an {@link Exec#cuda}: cuBLASLt 13 or 12, found by the dynamic linker or named by the
+ * environment variable HORO_CUBLASLT; operands are device addresses ({@link DeviceMemory#at}), both
+ * of one type, and a stream's first product, which allocates what its products work in, must come
+ * before a capture into a CUDA graph. Safe from any thread; results are bitwise the same for any
+ * number of threads and from run to run, but differ in the last bits between providers, instruction
+ * sets and kinds of device.
  */
 public final class Gemm {
     private static final MethodHandle LOAD =
@@ -234,9 +238,9 @@ public final class Gemm {
         long sizeA = transA ? extent(k, m, lda, "lda") : extent(m, k, lda, "lda");
         long sizeB = transB ? extent(n, k, ldb, "ldb") : extent(k, n, ldb, "ldb");
         long sizeC = extent(m, n, ldc, "ldc");
-        Operands.input(a, "a", sizeA, typeA.bytes());
-        Operands.input(b, "b", sizeB, typeB.bytes());
-        Operands.output(c, "c", sizeC, Operands.FLOAT);
+        Operands.input(a, "a", sizeA, typeA.bytes(), exec);
+        Operands.input(b, "b", sizeB, typeB.bytes(), exec);
+        Operands.output(c, "c", sizeC, Operands.FLOAT, exec);
         Operands.disjoint(c, sizeC * Operands.FLOAT, "c", a, sizeA * typeA.bytes(), "a");
         Operands.disjoint(c, sizeC * Operands.FLOAT, "c", b, sizeB * typeB.bytes(), "b");
         int status;
@@ -259,7 +263,7 @@ public final class Gemm {
                                     beta,
                                     c,
                                     ldc,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -349,7 +349,7 @@ public final class Layers {
                                     out,
                                     mean,
                                     rstd,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -408,7 +408,7 @@ public final class Layers {
                                     dx,
                                     dweight,
                                     dbias,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -656,7 +656,7 @@ public final class Layers {
         Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.handle());
+            status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -680,7 +680,7 @@ public final class Layers {
         Operands.output(dx, "dx", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.handle());
+            status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -16,8 +16,9 @@ import java.util.Arrays;
  * space for large t; what leaves the range of float64 saturates at its largest number.
  *
  * <p>Results are bitwise the same for any number of threads. Calls are safe from any thread as long
- * as they write different memory. All buffers are native segments; A, B, p and the gradients of A
- * and B are contiguous, row-major.
+ * as they write different memory. All buffers are native segments, with an {@link Exec#cuda} device
+ * addresses ({@link DeviceMemory#at}), whose sizes and overlaps are not checked; A, B, p and the
+ * gradients of A and B are contiguous, row-major.
  *
  * @param dtype F32 or F64, of x, A, B, out, p and their gradients
  * @param kind LORA or HYPLORA
@@ -100,8 +101,9 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
      * @throws IllegalArgumentException if a segment is unfit, naming it
      */
     public static void gram(Exec exec, LowRankAdapter shape, MemorySegment b, MemorySegment gram) {
-        Checks.require("b", b, Math.multiplyExact(shape.k, shape.r), shape.dtype.bytes());
-        Checks.requireWritable("gram", gram, Math.multiplyExact(shape.r, shape.r), Double.BYTES);
+        Checks.require(exec, "b", b, Math.multiplyExact(shape.k, shape.r), shape.dtype.bytes());
+        Checks.requireWritable(
+                exec, "gram", gram, Math.multiplyExact(shape.r, shape.r), Double.BYTES);
         Checks.requireDisjoint("gram", gram, "b", b);
         LowRankBinding.gram(exec, shape, b, gram);
     }
@@ -140,18 +142,19 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment gain,
             MemorySegment norm,
             MemorySegment m) {
-        shape.requireInputs(tokens, x, xStride, a, b, gram, curvature, s);
+        shape.requireInputs(exec, tokens, x, xStride, a, b, gram, curvature, s);
         int bytes = shape.dtype.bytes();
-        Checks.requireWritable("out", out, extent("outStride", tokens, outStride, shape.k), bytes);
-        Checks.requireWritable("p", p, Math.multiplyExact(tokens, shape.r), bytes);
+        Checks.requireWritable(
+                exec, "out", out, extent("outStride", tokens, outStride, shape.k), bytes);
+        Checks.requireWritable(exec, "p", p, Math.multiplyExact(tokens, shape.r), bytes);
         Checks.requireDisjoint("out", out, "p", p);
         requireDisjointFromInputs("out", out, x, a, b, gram);
         requireDisjointFromInputs("p", p, x, a, b, gram);
         boolean hyperbolic = shape.hyperbolic();
         if (hyperbolic) {
-            requireScalars("gain", gain, tokens, x, a, b, gram, out, p);
-            requireScalars("norm", norm, tokens, x, a, b, gram, out, p);
-            requireScalars("m", m, tokens, x, a, b, gram, out, p);
+            requireScalars(exec, "gain", gain, tokens, x, a, b, gram, out, p);
+            requireScalars(exec, "norm", norm, tokens, x, a, b, gram, out, p);
+            requireScalars(exec, "m", m, tokens, x, a, b, gram, out, p);
             Checks.requireDisjoint("gain", gain, "norm", norm);
             Checks.requireDisjoint("gain", gain, "m", m);
             Checks.requireDisjoint("norm", norm, "m", m);
@@ -211,26 +214,27 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment dK,
             MemorySegment ds,
             MemorySegment workspace) {
-        shape.requireInputs(tokens, x, xStride, a, b, gram, curvature, s);
+        shape.requireInputs(exec, tokens, x, xStride, a, b, gram, curvature, s);
         int bytes = shape.dtype.bytes();
-        Checks.require("dout", dout, extent("outStride", tokens, outStride, shape.k), bytes);
-        Checks.require("p", p, Math.multiplyExact(tokens, shape.r), bytes);
+        Checks.require(exec, "dout", dout, extent("outStride", tokens, outStride, shape.k), bytes);
+        Checks.require(exec, "p", p, Math.multiplyExact(tokens, shape.r), bytes);
         boolean hyperbolic = shape.hyperbolic();
         if (hyperbolic) {
-            Checks.require("norm", norm, tokens, Double.BYTES);
-            Checks.require("m", m, tokens, Double.BYTES);
+            Checks.require(exec, "norm", norm, tokens, Double.BYTES);
+            Checks.require(exec, "m", m, tokens, Double.BYTES);
         }
-        Checks.requireWritable("da", da, Math.multiplyExact(shape.r, shape.d), bytes);
-        Checks.requireWritable("db", db, Math.multiplyExact(shape.k, shape.r), bytes);
-        Checks.requireWritable("workspace", workspace, 0, 1);
+        Checks.requireWritable(exec, "da", da, Math.multiplyExact(shape.r, shape.d), bytes);
+        Checks.requireWritable(exec, "db", db, Math.multiplyExact(shape.k, shape.r), bytes);
+        Checks.requireWritable(exec, "workspace", workspace, 0, 1);
         if (dx != null) {
-            Checks.requireWritable("dx", dx, extent("dxStride", tokens, dxStride, shape.d), bytes);
+            Checks.requireWritable(
+                    exec, "dx", dx, extent("dxStride", tokens, dxStride, shape.d), bytes);
         }
         if (dK != null) {
-            Checks.requireWritable("dK", dK, 1, Double.BYTES);
+            Checks.requireWritable(exec, "dK", dK, 1, Double.BYTES);
         }
         if (ds != null) {
-            Checks.requireWritable("ds", ds, 1, Double.BYTES);
+            Checks.requireWritable(exec, "ds", ds, 1, Double.BYTES);
         }
         requireGradient("dx", dx, x, a, b, gram, dout, p, norm, m);
         requireGradient("da", da, x, a, b, gram, dout, p, norm, m);
@@ -270,6 +274,7 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
     }
 
     private void requireInputs(
+            Exec exec,
             long tokens,
             MemorySegment x,
             long xStride,
@@ -279,11 +284,11 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             double curvature,
             double s) {
         Checks.requireAtLeast("tokens", tokens, 0);
-        Checks.require("x", x, extent("xStride", tokens, xStride, d), dtype.bytes());
-        Checks.require("a", a, Math.multiplyExact(r, d), dtype.bytes());
-        Checks.require("b", b, Math.multiplyExact(k, r), dtype.bytes());
+        Checks.require(exec, "x", x, extent("xStride", tokens, xStride, d), dtype.bytes());
+        Checks.require(exec, "a", a, Math.multiplyExact(r, d), dtype.bytes());
+        Checks.require(exec, "b", b, Math.multiplyExact(k, r), dtype.bytes());
         if (hyperbolic()) {
-            Checks.require("gram", gram, Math.multiplyExact(r, r), Double.BYTES);
+            Checks.require(exec, "gram", gram, Math.multiplyExact(r, r), Double.BYTES);
             Checks.requirePositive("curvature", curvature);
             Checks.requirePositive("s", s);
         }
@@ -297,6 +302,7 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
     }
 
     private static void requireScalars(
+            Exec exec,
             String name,
             MemorySegment scalars,
             long tokens,
@@ -306,7 +312,7 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment gram,
             MemorySegment out,
             MemorySegment p) {
-        Checks.requireWritable(name, scalars, tokens, Double.BYTES);
+        Checks.requireWritable(exec, name, scalars, tokens, Double.BYTES);
         requireDisjointFromInputs(name, scalars, x, a, b, gram);
         Checks.requireDisjoint(name, scalars, "out", out);
         Checks.requireDisjoint(name, scalars, "p", p);

@@ -87,7 +87,10 @@ final class LowRankBinding {
     static void gram(Exec exec, LowRankAdapter a, MemorySegment b, MemorySegment gram) {
         int status;
         try {
-            status = (int) GRAM.invokeExact(exec.handle(), a.dtype().code(), a.k(), a.r(), b, gram);
+            status =
+                    (int)
+                            GRAM.invokeExact(
+                                    exec.anyHandle(), a.dtype().code(), a.k(), a.r(), b, gram);
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -116,7 +119,7 @@ final class LowRankBinding {
             status =
                     (int)
                             FORWARD.invokeExact(
-                                    exec.handle(),
+                                    exec.anyHandle(),
                                     l.dtype().code(),
                                     l.kind().code(),
                                     tokens,
@@ -171,7 +174,7 @@ final class LowRankBinding {
             status =
                     (int)
                             BACKWARD.invokeExact(
-                                    exec.handle(),
+                                    exec.anyHandle(),
                                     l.dtype().code(),
                                     l.kind().code(),
                                     tokens,
@@ -198,7 +201,7 @@ final class LowRankBinding {
                                     dK,
                                     ds,
                                     workspace,
-                                    workspace.byteSize());
+                                    Checks.workspaceBytes(exec, workspace));
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -211,7 +214,7 @@ final class LowRankBinding {
             status =
                     (int)
                             WORKSPACE.invokeExact(
-                                    exec.handle(),
+                                    exec.anyHandle(),
                                     l.dtype().code(),
                                     l.kind().code(),
                                     tokens,

@@ -1,0 +1,241 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Layers, products, adapters and attention on a CUDA device from Java, against the CPU; skipped
+ * with the reason where there is none.
+ */
+class KernelsGpuTest {
+    private Arena arena;
+    private Stream stream;
+    private Exec exec;
+    private DeviceMemory memory;
+    private long used;
+
+    @BeforeEach
+    void needsADevice() {
+        boolean present = !Device.list().isEmpty();
+        if (!present) {
+            System.out.println("skipped, no CUDA device: " + Device.reason());
+        }
+        Assumptions.assumeTrue(present, () -> "no CUDA device: " + Device.reason());
+        Device device = Device.list().get(0);
+        arena = Arena.ofConfined();
+        stream = Stream.create(device);
+        exec = Exec.cuda(device, stream);
+        memory = DeviceMemory.allocate(device, 64 << 20);
+    }
+
+    @AfterEach
+    void close() {
+        if (arena != null) {
+            memory.close();
+            exec.close();
+            stream.close();
+            arena.close();
+        }
+    }
+
+    @Test
+    void layersEqualTheCpu() {
+        int rows = 37;
+        int dim = 130;
+        MemorySegment x = random(rows * dim, 1);
+        MemorySegment weight = random(dim, 2);
+        MemorySegment want = floats(rows * dim);
+        Layers.rmsnorm_forward(x, weight, 1e-5, rows, dim, want, MemorySegment.NULL, Exec.CPU);
+        MemorySegment out = room(want.byteSize());
+        Layers.rmsnorm_forward(up(x), up(weight), 1e-5, rows, dim, out, MemorySegment.NULL, exec);
+        assertNear(want, out, 2e-6);
+
+        MemorySegment total = room(Double.BYTES);
+        memory.fill(0, total.address() - memory.address().address(), Double.BYTES, stream);
+        Layers.sum_squares_add(up(x), rows * dim, total, room(256 * Double.BYTES), exec);
+        MemorySegment got = arena.allocate(JAVA_DOUBLE);
+        memory.copyTo(got, total.address() - memory.address().address(), stream);
+        double expected = Layers.sum_squares(x, rows * dim, Exec.CPU);
+        assertEquals(expected, got.get(JAVA_DOUBLE, 0), 1e-12 * expected);
+    }
+
+    @Test
+    void unknownIdsGiveNaNAndTouchNothing() {
+        MemorySegment ids = arena.allocateFrom(JAVA_INT, 1, 7, -1);
+        MemorySegment table = random(4 * 3, 3);
+        MemorySegment out = room(9 * Float.BYTES);
+        Layers.embedding_forward(up(ids), DType.F32, up(table), 3, 4, 3, out, exec);
+        MemorySegment got = down(out, 9);
+        for (int i = 0; i < 9; i++) {
+            float value = got.getAtIndex(JAVA_FLOAT, i);
+            assertEquals(i < 3 ? table.getAtIndex(JAVA_FLOAT, 3 + i) : Float.NaN, value);
+        }
+    }
+
+    @Test
+    void productsEqualTheCpu() {
+        int m = 33;
+        int n = 48;
+        int k = 80;
+        MemorySegment a = random(m * k, 4);
+        MemorySegment b = random(n * k, 5);
+        MemorySegment want = floats(m * n);
+        Gemm.sgemm(false, true, m, n, k, 1, a, k, b, k, 0, want, n, Exec.CPU);
+        MemorySegment c = room(want.byteSize());
+        try {
+            Gemm.sgemm(false, true, m, n, k, 1, up(a), k, up(b), k, 0, c, n, exec);
+        } catch (HorosphereException e) {
+            assertTrue(e.getMessage().contains("cuBLASLt"), e.getMessage());
+            System.out.println("skipped: " + e.getMessage());
+            Assumptions.abort(e.getMessage());
+        }
+        assertNear(want, c, 1e-4);
+    }
+
+    @Test
+    void adaptersEqualTheCpu() {
+        int tokens = 70;
+        LowRankAdapter shape =
+                new LowRankAdapter(DType.F32, LowRankAdapter.Kind.HYPLORA, 96, 8, 64, 2);
+        MemorySegment x = random(tokens * 96, 6);
+        MemorySegment a = random(8 * 96, 7);
+        MemorySegment b = random(64 * 8, 8);
+        MemorySegment want = floats(tokens * 64);
+        MemorySegment gram = arena.allocate(JAVA_DOUBLE, 64);
+        MemorySegment scalars = arena.allocate(JAVA_DOUBLE, 3 * tokens);
+        long bytes = (long) tokens * Double.BYTES;
+        LowRankAdapter.gram(Exec.CPU, shape, b, gram);
+        LowRankAdapter.forward(
+                Exec.CPU,
+                shape,
+                tokens,
+                x,
+                96,
+                a,
+                b,
+                gram,
+                0.7,
+                4,
+                want,
+                64,
+                floats(tokens * 8),
+                scalars.asSlice(0, bytes),
+                scalars.asSlice(bytes, bytes),
+                scalars.asSlice(2 * bytes, bytes));
+        MemorySegment deviceB = up(b);
+        MemorySegment deviceGram = room(gram.byteSize());
+        MemorySegment out = up(floats(tokens * 64));
+        LowRankAdapter.gram(exec, shape, deviceB, deviceGram);
+        LowRankAdapter.forward(
+                exec,
+                shape,
+                tokens,
+                up(x),
+                96,
+                up(a),
+                deviceB,
+                deviceGram,
+                0.7,
+                4,
+                out,
+                64,
+                room((long) tokens * 8 * Float.BYTES),
+                room(bytes),
+                room(bytes),
+                room(bytes));
+        assertNear(want, out, 1e-5);
+    }
+
+    @Test
+    void attentionEqualsTheCpu() {
+        Attention shape = Attention.tokenMajor(DType.F32, 2, 4, 2, 40, 50, 16, true);
+        MemorySegment q = random(2 * 40 * 4 * 16, 9);
+        MemorySegment k = random(2 * 50 * 2 * 16, 10);
+        MemorySegment v = random(2 * 50 * 2 * 16, 11);
+        MemorySegment alpha = random(16, 12);
+        MemorySegment want = floats(2 * 40 * 4 * 16);
+        MemorySegment workspace = arena.allocate(shape.workspaceBytes(Exec.CPU, true, false));
+        Attention.forward(Exec.CPU, shape, q, k, v, alpha, null, want, null, workspace);
+        MemorySegment out = room(want.byteSize());
+        MemorySegment deviceWorkspace = room(shape.workspaceBytes(exec, true, false));
+        Attention.forward(
+                exec, shape, up(q), up(k), up(v), up(alpha), null, out, null, deviceWorkspace);
+        assertNear(want, out, 1e-5);
+    }
+
+    @Test
+    void hostMemoryIsRefused() {
+        MemorySegment host = random(8, 13);
+        IllegalArgumentException e =
+                assertThrows(
+                        IllegalArgumentException.class,
+                        () -> Layers.add(room(32), host, room(32), 8, exec));
+        assertTrue(e.getMessage().startsWith("y: host memory"), e.getMessage());
+        e =
+                assertThrows(
+                        IllegalArgumentException.class,
+                        () -> Layers.add(room(32), MemorySegment.NULL, room(32), 8, exec));
+        assertTrue(e.getMessage().startsWith("y: null"), e.getMessage());
+        assertThrows(IllegalArgumentException.class, () -> Layers.sum_squares(room(32), 8, exec));
+    }
+
+    private MemorySegment floats(int n) {
+        return arena.allocate(JAVA_FLOAT, n);
+    }
+
+    private MemorySegment random(int n, long seed) {
+        MemorySegment segment = floats(n);
+        Random random = new Random(seed);
+        for (int i = 0; i < n; i++) {
+            segment.setAtIndex(JAVA_FLOAT, i, (float) random.nextGaussian());
+        }
+        return segment;
+    }
+
+    private MemorySegment room(long bytes) {
+        MemorySegment at = memory.at(used);
+        used += (bytes + 255) / 256 * 256;
+        return at;
+    }
+
+    private MemorySegment up(MemorySegment host) {
+        long offset = used;
+        MemorySegment there = room(host.byteSize());
+        memory.copyFrom(host, offset, stream);
+        return there;
+    }
+
+    private MemorySegment down(MemorySegment there, int n) {
+        MemorySegment got = floats(n);
+        memory.copyTo(got, there.address() - memory.address().address(), stream);
+        return got;
+    }
+
+    private void assertNear(MemorySegment want, MemorySegment there, double tolerance) {
+        int n = (int) (want.byteSize() / Float.BYTES);
+        MemorySegment got = down(there, n);
+        double largest = 0;
+        for (int i = 0; i < n; i++) {
+            largest = Math.max(largest, Math.abs(want.getAtIndex(JAVA_FLOAT, i)));
+        }
+        for (int i = 0; i < n; i++) {
+            assertEquals(
+                    want.getAtIndex(JAVA_FLOAT, i),
+                    got.getAtIndex(JAVA_FLOAT, i),
+                    tolerance * largest,
+                    "element " + i);
+        }
+    }
+}

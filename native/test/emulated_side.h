@@ -1,0 +1,26 @@
+// Memory of the host that the emulator knows the bounds of.
+#pragma once
+#include "cuda_cases.h"
+#include "emulate.h"
+
+class Emulated : public cases::Side {
+  public:
+    char* up(const void* contents, size_t bytes, size_t from, size_t to) override {
+        char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+        std::memcpy(memory, contents, bytes);
+        const uintptr_t base = reinterpret_cast<uintptr_t>(memory);
+        horo::emulate::memory().emplace_back(base + from, base + to);
+        return memory;
+    }
+    void down(void* to, const char* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+    void release(char* memory) override {
+        auto& ranges = horo::emulate::memory();
+        const uintptr_t base = reinterpret_cast<uintptr_t>(memory);
+        for (size_t i = 0; i < ranges.size(); ++i)
+            if (ranges[i].first >= base && ranges[i].first < base + 256) {
+                ranges.erase(ranges.begin() + static_cast<int64_t>(i));
+                break;
+            }
+        std::free(memory);
+    }
+};
