@@ -69,6 +69,9 @@ bool overlap(const void* a, int64_t a_stride, int64_t a_width, const void* b, in
     return offset < a_width * bytes || offset > pitch - b_width * bytes;
 }
 
+// What runs on Java arrays has no null pointer to give: the stride says it.
+void* wanted(void* out, int64_t stride) { return stride == HORO_NOT_WANTED ? nullptr : out; }
+
 int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exec* exec) {
     HORO_REQUIRE(known(index), "op: %d, expected 0 to %d", index, row_operations - 1);
     const Operation& op = operations[index];
@@ -175,7 +178,8 @@ int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const 
                                 dim,
                                 {in0, in1, in2, in3},
                                 {in0_stride, in1_stride, in2_stride, in3_stride},
-                                {out0, out1, out2, out3},
+                                {horo::wanted(out0, out0_stride), horo::wanted(out1, out1_stride),
+                                 horo::wanted(out2, out2_stride), horo::wanted(out3, out3_stride)},
                                 {out0_stride, out1_stride, out2_stride, out3_stride},
                                 {p0, p1, p2, p3, p4, p5}};
     return horo::row_op(op, dtype, call, exec);

@@ -16,7 +16,7 @@ int32_t check_common(int32_t model, int32_t dtype, double curvature) {
 
 int64_t width_of(int32_t model, int64_t dim) { return model == HORO_LORENTZ ? dim + 1 : dim; }
 
-int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp) {
+int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, bool needs_g) {
     HORO_CHECK(check_common(model, dtype, task.curvature));
     HORO_CHECK(check_count("rows", task.rows, 0));
     HORO_CHECK(check_count("k", task.k, 1));
@@ -29,7 +29,7 @@ int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, b
     if (task.w) HORO_CHECK(check_operand(w, bytes));
     if (vjp) {
         const Operand g = rows_of("g", task.g, width, task.rows, task.g_row);
-        HORO_CHECK(check_operand(g, bytes));
+        if (needs_g || task.g) HORO_CHECK(check_operand(g, bytes));
         const Operand g_x = {"g_x", task.g_x, width, task.k, task.g_x_point, task.rows, task.g_x_row};
         const Operand g_w = rows_of("g_w", task.g_w, task.k, task.rows, task.g_w_row);
         const Operand g_curvature = rows_of("g_curvature", task.g_curvature, 1, task.rows, 1);
@@ -48,7 +48,7 @@ int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, b
 int32_t run_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp,
                      const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);
-    HORO_CHECK(check_midpoint(model, dtype, task, vjp));
+    HORO_CHECK(check_midpoint(model, dtype, task, vjp, true));
     if (task.rows > 0) midpoint(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
 }
@@ -70,8 +70,7 @@ int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, v
                     int64_t workspace_bytes, const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);
     const MidpointTask& set = task.set;
-    HORO_CHECK(check_midpoint(model, dtype, set, vjp));
-    HORO_REQUIRE(model != HORO_KLEIN, "model: HORO_KLEIN, expected HORO_POINCARE or HORO_LORENTZ");
+    HORO_CHECK(check_midpoint(model, dtype, set, vjp, !task.g_variance));
     HORO_CHECK(check_frechet_sizes(set.rows, set.k, set.dim));
     HORO_REQUIRE(task.tolerance > 0 && std::isfinite(task.tolerance),
                  "tolerance: %g, expected a positive finite number", task.tolerance);
@@ -82,6 +81,15 @@ int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, v
                  "workspace: null, or not aligned to 8 bytes");
     HORO_REQUIRE(workspace_bytes >= needed, "workspace: %lld bytes, expected at least %lld",
                  static_cast<long long>(workspace_bytes), static_cast<long long>(needed));
+    if (task.g_variance) {
+        const int64_t bytes = dtype_bytes[dtype], width = width_of(model, set.dim);
+        const Operand g = rows_of("g_variance", task.g_variance, set.rows, 1, 0);
+        const Operand outputs[] = {{"g_x", set.g_x, width, set.k, set.g_x_point, set.rows, set.g_x_row},
+                                   rows_of("g_w", set.g_w, set.k, set.rows, set.g_w_row),
+                                   rows_of("g_curvature", set.g_curvature, set.rows, 1, 0)};
+        HORO_CHECK(check_operand(g, bytes));
+        for (const Operand& output : outputs) HORO_CHECK(check_output(output, bytes, true, &g, 1));
+    }
     task.workspace = static_cast<double*>(workspace);
     frechet(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
@@ -90,7 +98,6 @@ int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, v
 int32_t run_cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_common(model, dtype, task.curvature));
-    HORO_REQUIRE(model != HORO_KLEIN, "model: HORO_KLEIN, expected HORO_POINCARE or HORO_LORENTZ");
     HORO_CHECK(check_count("n", task.x.count, 0));
     HORO_CHECK(check_count("m", task.y.count, 0));
     HORO_CHECK(check_count("dim", task.dim, 1));
@@ -109,7 +116,6 @@ int32_t run_cdist_vjp(int32_t model, int32_t dtype, PairsTask task, void* g_x, i
                       int64_t g_y_stride, const horo_exec* exec) {
     HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_common(model, dtype, task.curvature));
-    HORO_REQUIRE(model != HORO_KLEIN, "model: HORO_KLEIN, expected HORO_POINCARE or HORO_LORENTZ");
     HORO_CHECK(check_count("n", task.x.count, 0));
     HORO_CHECK(check_count("m", task.y.count, 0));
     HORO_CHECK(check_count("dim", task.dim, 1));
@@ -349,8 +355,8 @@ int32_t horo_frechet_mean(int32_t model, int32_t dtype, int64_t rows, int64_t k,
 int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
                               const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
                               int64_t w_row_stride, double curvature, double tolerance,
-                              int32_t max_iterations, const void* g, int64_t g_stride, void* g_x,
-                              int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
+                              int32_t max_iterations, const void* g, int64_t g_stride, const void* g_variance,
+                              void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
                               int64_t g_w_row_stride, void* g_curvature, int32_t* iterations, void* workspace,
                               int64_t workspace_bytes, const horo_exec* exec) {
     horo::FrechetTask task = {};
@@ -360,6 +366,7 @@ int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_
     task.tolerance = tolerance;
     task.most = max_iterations;
     task.iterations = iterations;
+    task.g_variance = g_variance;
     return horo::run_frechet(model, dtype, task, true, workspace, workspace_bytes, exec);
 }
 

@@ -63,10 +63,9 @@ std::string comment(const Operation& op) {
 }
 
 // Operands, in order, filled up with nulls to the four that a call takes.
-std::string operands(const std::vector<std::string>& names, bool arrays) {
+std::string operands(const std::vector<std::string>& names) {
     std::string text;
-    for (size_t i = 0; i < 4; ++i)
-        text += ", " + (i >= names.size() ? "null" : arrays ? "segment(" + names[i] + ")" : names[i]);
+    for (size_t i = 0; i < 4; ++i) text += ", " + (i < names.size() ? names[i] : std::string("null"));
     return text;
 }
 
@@ -85,12 +84,9 @@ void method(std::ostream& out, const Operation& op, const std::string& element) 
     for (size_t i = 1; i < op.params.size(); ++i) out << ", double " << op.params[i];
     for (const std::string& name : op.inputs) out << ", " << type << " " << name;
     for (const std::string& name : op.outputs) out << ", " << type << " " << name;
-    out << ") {\n        " << (arrays ? "arrays(" : "run(") << constant(op) << ", ";
-    if (arrays)
-        out << (element == "float" ? "DType.F32" : "DType.F64") << ", dim";
-    else
-        out << "dtype, rows, dim";
-    out << operands(op.inputs, arrays) << operands(op.outputs, arrays) << numbers(op) << ");\n    }\n";
+    out << ") {\n        " << (arrays ? element + "s(" : std::string("run(")) << constant(op) << ", ";
+    out << (arrays ? "dim" : "dtype, rows, dim");
+    out << operands(op.inputs) << operands(op.outputs) << numbers(op) << ");\n    }\n";
 }
 
 void write(std::ostream& out, const std::string& model, const std::vector<Operation>& all) {

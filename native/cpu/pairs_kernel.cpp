@@ -200,9 +200,11 @@ void vjp(const PairsTask& task, int64_t first_row, int64_t row_count) {
 
 const PairsKernel pairs_kernel = {
     {{forward<poincare::PairDistance, float>, forward<poincare::PairDistance, double>},
-     {forward<lorentz::PairDistance, float>, forward<lorentz::PairDistance, double>}},
+     {forward<lorentz::PairDistance, float>, forward<lorentz::PairDistance, double>},
+     {forward<klein::PairDistance, float>, forward<klein::PairDistance, double>}},
     {{vjp<poincare::PairDistance, float>, vjp<poincare::PairDistance, double>},
-     {vjp<lorentz::PairDistance, float>, vjp<lorentz::PairDistance, double>}}};
+     {vjp<lorentz::PairDistance, float>, vjp<lorentz::PairDistance, double>},
+     {vjp<klein::PairDistance, float>, vjp<klein::PairDistance, double>}}};
 
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo

@@ -120,7 +120,7 @@ struct PointSet {
     // What the sum becomes; ss is |s|^2.
     typename Model::template Mean<double> mean(horo::Sum<double> ss) {
         typename Model::template Mean<double> m(task.curvature, time, ss);
-        if constexpr (Model::normed && exact) {
+        if constexpr (exact) {
             const double sign = time.hi < 0 ? -1 : 1;
             if (!(sign * m.n > cancelled * sign * time.hi)) {
                 const horo::Sum<double> size = square_root(ss);
@@ -279,6 +279,19 @@ struct Frechet {
         return at;
     }
 
+    struct Variance {
+        double value, weights;  // the sum of the weights
+    };
+    Variance variance() {
+        double squares = 0, weights = 0;
+        for (int64_t i = 0; i < task.k; ++i) {
+            const Point at = point(i, nullptr);
+            squares += set.given_weight(i) * mean.distance(ss, at.share, at.dots).square;
+            weights += set.given_weight(i);
+        }
+        return {mean.unit() * squares / weights, weights};
+    }
+
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
     // -1.
     int32_t solve(double tolerance, int32_t most) {
@@ -315,13 +328,7 @@ void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
                 store_at(out + first, j, set.count, search.mean.scale() * load_doubles(set.hi + j));
         }
         if (!task.variance) continue;
-        double squares = 0, weights = 0;
-        for (int64_t i = 0; i < task.set.k; ++i) {
-            const auto at = search.point(i, nullptr);
-            squares += set.given_weight(i) * search.mean.distance(search.ss, at.share, at.dots).square;
-            weights += set.given_weight(i);
-        }
-        static_cast<T*>(task.variance)[row] = static_cast<T>(search.mean.unit() * squares / weights);
+        static_cast<T*>(task.variance)[row] = static_cast<T>(search.variance().value);
     }
 }
 
@@ -339,9 +346,10 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
         Frechet<Model, T> search(set, factor);
         int32_t n = search.solve(task.tolerance, task.most);
         const auto& mean = search.mean;
-        const T* g = static_cast<const T*>(task.set.g) + row * task.set.g_row;
-        const double g0 = Model::ambient ? static_cast<double>(*g++) : 0.0;
-        for (int64_t j = 0; j < dim; ++j) u[j] = static_cast<double>(g[j]);
+        const T* g = task.set.g ? static_cast<const T*>(task.set.g) + row * task.set.g_row : nullptr;
+        const double g0 = Model::ambient && g ? static_cast<double>(*g++) : 0.0;
+        const auto cotangent = [&](int64_t j) { return g ? static_cast<double>(g[j]) : 0.0; };
+        for (int64_t j = 0; j < dim; ++j) u[j] = cotangent(j);
         double us = 0;
         const auto along_s = [&] {
             DotSum<false> dot;
@@ -354,7 +362,7 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
         };
         along_s();
         int32_t steps = 0;
-        for (bool settled = n < 0; !settled;) {
+        for (bool settled = n < 0 || !g; !settled;) {
             for (int64_t j = 0; j < dim; ++j) addend[j] = 0;
             for (int64_t i = 0; i < k; ++i) {
                 const auto at = search.point(i, u);
@@ -374,7 +382,7 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
             }
             double change = 0, size = 0;
             for (int64_t j = 0; j < dim; ++j) {
-                const double next = static_cast<double>(g[j]) + addend[j];
+                const double next = cotangent(j) + addend[j];
                 change += (next - u[j]) * (next - u[j]);
                 size += next * next;
                 u[j] = next;
@@ -387,17 +395,26 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
             }
         }
         if (task.iterations) task.iterations[row] = n < 0 ? -1 : n + steps;
+        // The variance is least at the mean, so it depends on the points as if the mean stayed where it is.
+        double spread = 0, variance = 0;  // the cotangent of the variance over the sum of the weights
+        if (task.g_variance) {
+            const auto [mean_square, weights] = search.variance();
+            variance = mean_square;
+            spread = static_cast<double>(static_cast<const T*>(task.g_variance)[row]) / weights;
+        }
         double curvature = 0;
         for (int64_t i = 0; i < k; ++i) {
             const T* p = set.point(i);
             const auto at = search.point(i, u);
             const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
             const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
-            const double h = slope.weight * set.given_weight(i) * d.slope;
-            curvature += slope.curvature + h * d.by_curvature;
+            const double w = set.given_weight(i);
+            const double h = slope.weight * w * d.slope + spread * w * mean.unit() * d.steep;
+            curvature += slope.curvature + slope.weight * w * d.slope * d.by_curvature +
+                         spread * w * d.dist_by_curvature;
             if (task.set.g_w)
                 static_cast<T*>(task.set.g_w)[row * task.set.g_w_row + i] =
-                    static_cast<T>(slope.weight * factor[i]);
+                    static_cast<T>(slope.weight * factor[i] + spread * (mean.unit() * d.square - variance));
             if (!task.set.g_x) continue;
             T* out = static_cast<T*>(task.set.g_x) + row * task.set.g_x_row + i * task.set.g_x_point;
             if constexpr (Model::ambient) *out++ = 0;
@@ -424,14 +441,8 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
             function<klein::Midpoint, float>, function<klein::Midpoint, double>          \
         }                                                                                \
     }
-#define HORO_FRECHET_KERNELS(function)                                                 \
-    {                                                                                  \
-        {function<poincare::Midpoint, float>, function<poincare::Midpoint, double>}, { \
-            function<lorentz::Midpoint, float>, function<lorentz::Midpoint, double>    \
-        }                                                                              \
-    }
 const SetKernel set_kernel = {HORO_SET_KERNELS(midpoint), HORO_SET_KERNELS(midpoint_vjp),
-                              HORO_FRECHET_KERNELS(frechet), HORO_FRECHET_KERNELS(frechet_vjp)};
+                              HORO_SET_KERNELS(frechet), HORO_SET_KERNELS(frechet_vjp)};
 
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo

@@ -30,12 +30,13 @@ struct MidpointTask {
     void* g_curvature;
 };
 
-// What the Frechet mean adds to a MidpointTask.
+// What the Frechet mean adds to a MidpointTask; of the cotangents g and g_variance either may be null.
 struct FrechetTask {
     MidpointTask set;
     double tolerance;
     int32_t most;
     void* variance;
+    const void* g_variance;
     int32_t* iterations;
     double* workspace;  // frechet_width numbers per row
 };
@@ -116,16 +117,16 @@ constexpr int64_t pairs_tile = 64, pairs_columns = 512;
 
 struct PairsKernel {
     // by model and storage type: the tile of rows at `row`, pairs_columns columns from `column` on
-    void (*forward[2][2])(const PairsTask& task, int64_t row, int64_t column);
-    void (*vjp[2][2])(const PairsTask& task, int64_t first, int64_t count);
+    void (*forward[models][2])(const PairsTask& task, int64_t row, int64_t column);
+    void (*vjp[models][2])(const PairsTask& task, int64_t first, int64_t count);
 };
 
 struct SetKernel {
     // rows [begin, end), by model and storage type
     void (*midpoint[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
     void (*midpoint_vjp[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
-    void (*frechet[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
-    void (*frechet_vjp[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
+    void (*frechet[models][2])(const FrechetTask& task, int64_t begin, int64_t end);
+    void (*frechet_vjp[models][2])(const FrechetTask& task, int64_t begin, int64_t end);
 };
 
 struct ConcatKernel {

@@ -31,6 +31,7 @@ struct Index {};
 struct Formula {
     static constexpr bool precise = false;
     static constexpr bool negated = false;  // the first parameter is kappa = -c
+    static constexpr bool times = false;    // the first numbers of ambient inputs are read
     static constexpr int dots = 0;
     static constexpr const char* kinks = "";  // where the gradient is a convention
 };
@@ -477,8 +478,10 @@ struct FormulaLayout {
     static constexpr Signature signature{F::signature};
     static constexpr int sums = sizeof F::products / sizeof(Product);
     static constexpr bool has_row = signature.output[0] != Kind::scalar;
-    // Stored times are not read, so their derivative is zero.
-    static constexpr bool read(int i) { return signature.input[i] == Kind::scalar; }
+    // The derivative by a number that is not read, as a point's time, is zero.
+    static constexpr bool read(int i) {
+        return signature.input[i] == Kind::scalar || (F::times && signature.input[i] == Kind::ambient);
+    }
     // The position of input i's number among the derivatives; of the curvature for i = inputs.
     static constexpr int place(int i) {
         int at = sums;

@@ -8,6 +8,7 @@
 // compensated sums far out; the textbook arcosh(-<x,y>_L/K) loses all digits there. Definitions: M. Nickel,
 // D. Kiela, "Learning Continuous Hierarchies in the Lorentz Model" (2018).
 #pragma once
+#include "geometry/double_double.h"
 #include "geometry/row_op.h"
 
 namespace horo {
@@ -438,24 +439,39 @@ struct Ptransp : RowOperation {
         "the geodesic; "
         "the denominator is 2K (1 + S), S as in dist." HORO_LORENTZ_RANGE;
     static constexpr bool precise = true;
-    static constexpr int dots = 7, sums = 7, coefficients = 1;
+    static constexpr int dots = 8, sums = 8, coefficients = 2;
 
     template <class V, class Acc>
-    HORO_HD static void reduce(const V* in, Acc& sum) {
+    HORO_HD static void reduce_tangent(const V* in, Acc& sum) {
         reduce_pair(in[0], in[1], sum);
         sum.dot(5, in[0], in[2]);
         sum.dot(6, in[1] - in[0], in[2]);
     }
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        reduce_tangent(in, sum);
+        sum.dot(7, in[1], in[2]);
+    }
+    // A long vector that comes in from far out is a small difference of long ones, in the coefficient and in
+    // every coordinate: both in pairs of doubles, as long as those hold the denominator.
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row.param[0], row.sum);
-        const V v = row.sum[5].hi / pair.x;
-        row.k[0] = inner_tangent(pair, row.sum) / (2.0 * pair.k * (1.0 + pair.s));
-        row.result[0] = v + row.k[0] * (pair.x + pair.y);
+        const Sum<V> k = exactly(V{} + pair.k), x = square_root(k + row.sum[0]),
+                     y = square_root(k + row.sum[1]);
+        const Sum<V> v = row.sum[5] / x, xy = x * y;
+        const V denominator = 2.0 * pair.k * (1.0 + pair.s);
+        const Sum<V> f = (row.sum[7] - y * v) / (k + (xy - row.sum[4]));
+        const auto held = xy.hi < 0x1p40 * denominator;
+        row.k[0] = choose<V>(held, f.hi, inner_tangent(pair, row.sum) / denominator);
+        row.k[1] = choose<V>(held, f.lo, V{});
+        row.result[0] = (v + Sum<V>{row.k[0], row.k[1]} * (x + y)).hi;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        out[0] = in[2] + k[0] * (in[0] + in[1]);
+        const Sum<V> x = two_product(k[0], in[0]), y = two_product(k[0], in[1]);
+        const Sum<V> s = two_sum(in[2], x.hi), t = two_sum(s.hi, y.hi);
+        out[0] = t.hi + (t.lo + s.lo + (x.lo + y.lo + k[1] * (in[0] + in[1])));
     }
 };
 
@@ -470,7 +486,7 @@ struct PtranspVjp : RowOperation {
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
-        Ptransp::reduce(in, sum);
+        Ptransp::reduce_tangent(in, sum);
         sum.add(7, in[3] * (in[0] + in[1]));
     }
     template <class V>

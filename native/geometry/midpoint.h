@@ -35,10 +35,11 @@ struct SetSlopes {
 // How far a point is from the mean, for the Frechet mean: with d the distance over the radius, d^2, sinh(d),
 // cosh(d), factor = d / sinh(d), and for the gradient its slope by a measure of d: its gradient by the mean
 // is slope (along_f f + along_s s), that by the point slope (by_f f + by_x x), that by the curvature slope
-// by_curvature.
+// by_curvature. steep is the slope of d^2 by that measure, dist_by_curvature the derivative of the square of
+// the distance itself by the curvature.
 template <class V>
 struct SetDistance {
-    V square, sinh, cosh, factor, slope, along_f, along_s, by_f, by_x, by_curvature;
+    V square, sinh, cosh, factor, slope, along_f, along_s, by_f, by_x, by_curvature, steep, dist_by_curvature;
 };
 
 // 1 - c |x|^2
@@ -62,7 +63,7 @@ constexpr double cancelled = 0x1p-24;
 namespace poincare {
 
 struct Midpoint {
-    static constexpr bool ambient = false, precise = false, normed = true;
+    static constexpr bool ambient = false, precise = false;
 
     template <class V>
     HORO_HD static SetShare<V> share(double c, Sum<V> xx, V w) {
@@ -104,6 +105,7 @@ struct Midpoint {
             const V s = 0.25 * c * dot.ff * lambda * i / n;
             const AsinhParts<V> h = asinh_parts<V>(s);
             const V along = 0.5 * c * lambda / n;
+            const V z2 = s / c, by_gaps = 0.5 * (ss * i / n + dot.xx * lambda);
             return {4.0 * s * h.ratio * h.ratio,
                     2.0 * square_root<V>(s) * h.root,
                     1.0 + 2.0 * s,
@@ -113,7 +115,9 @@ struct Midpoint {
                     c * s / n,
                     -along,
                     c * lambda * s,
-                    s * (1.0 / c + 0.5 * (ss * i / n + dot.xx * lambda))};
+                    s * (1.0 / c + by_gaps),
+                    4.0 * h.ratio / h.root,
+                    4.0 * z2 * h.ratio * (by_gaps / h.root - z2 * h.difference)};
         }
         HORO_HD V unit() const { return V{} + 1.0 / c; }  // of squared distances
     };
@@ -124,7 +128,7 @@ struct Midpoint {
 namespace klein {
 
 struct Midpoint {
-    static constexpr bool ambient = false, precise = false, normed = false;
+    static constexpr bool ambient = false, precise = true;
 
     template <class V>
     HORO_HD static SetShare<V> share(double c, Sum<V> xx, V w) {
@@ -132,11 +136,19 @@ struct Midpoint {
         const Sum<V> u = exactly(w) * gamma;
         return {gamma, u, u};
     }
+    // w gamma (1 - sqrt(c) <x,e>)
+    template <class V>
+    HORO_HD static V deficit(double c, const SetShare<V>& p, V w, Sum<V> along, V across2) {
+        const V gamma = p.lambda.hi, a = __builtin_sqrt(c) * along.hi;
+        return w * choose<V>(a > 0.0, (1.0 / gamma + c * gamma * across2) / (1.0 + a), gamma * (1.0 - a));
+    }
     template <class V>
     struct Mean {
         double c;
         Sum<V> d;
-        HORO_HD Mean(double c_, Sum<V> t, Sum<V>) : c(c_), d(t) {}
+        V n;
+        HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_), d(t) { take(t, minkowski_norm(c, t, ss)); }
+        HORO_HD void take(Sum<V>, Sum<V> norm) { n = norm.hi; }
         HORO_HD V loss() const { return V{} + 1.0; }
         HORO_HD V scale() const { return 1.0 / d.hi; }
         HORO_HD V time() const { return V{}; }
@@ -147,6 +159,32 @@ struct Midpoint {
             const V slope = u * gamma * gamma * e;
             return {u, V{}, c * slope, gamma * e * i, 0.5 * slope * dot.xx};
         }
+        // On cosh(d) = gamma_x gamma_m (1 - c<x,m>); sinh^2(d) = c (|f|^2 + c gamma_x^2 <x,f>^2) / n^2.
+        HORO_HD SetDistance<V> distance(V ss, const SetShare<V>& p, const SetDots<V>& dot) const {
+            const V i = 1.0 / d.hi, gx = p.lambda.hi, gm = d.hi / n;
+            const V bend = gx * dot.xf;  // c bend^2 is the part along x
+            const V z2 = (dot.ff + c * bend * bend) / (n * n), w = c * z2;
+            const AsinhParts<V> h = asinh_parts<V>(w);
+            const V fm = dot.xf + dot.ff * i, apart = (dot.xf + fm) * i;  // <f,m>; |m|^2 - |x|^2
+            const V across = dot.ff * i * i, both = gx * gm;
+            const V x_out = dot.xx * gx * gx, m_out = ss * i * i * gm * gm;  // |x|^2 gamma_x^2
+            // by c, of z2
+            const V by_c = bend * bend * gx * gx / (n * n) + z2 * m_out;
+            return {
+                w * h.ratio * h.ratio,
+                square_root<V>(w),
+                h.root,
+                h.ratio,
+                -h.difference * h.root,
+                c * both * i,
+                c * c * both * gm * gm * fm * i * i,
+                -c * both * i,
+                -c * c * both * gx * gx * dot.xf * i,
+                both * (0.5 * across + 0.25 * c * (across * (x_out + m_out) + both * both * apart * apart)),
+                2.0 * h.ratio,
+                h.ratio * (by_c / h.root - z2 * z2 * h.difference)};
+        }
+        HORO_HD V unit() const { return V{} + 1.0 / c; }
     };
 };
 
@@ -155,7 +193,7 @@ struct Midpoint {
 namespace lorentz {
 
 struct Midpoint {
-    static constexpr bool ambient = true, precise = true, normed = true;
+    static constexpr bool ambient = true, precise = true;
 
     template <class V>
     HORO_HD static SetShare<V> share(double k, Sum<V> xx, V w) {
@@ -190,10 +228,11 @@ struct Midpoint {
                     0.5 * m * (g0 / x0 - gamma * dot.xf / k)};
         }
         // On cosh(d) = -<M,X>_L / K, M = q S.
-        HORO_HD SetDistance<V> distance(V, const SetShare<V>& p, const SetDots<V>& dot) const {
+        HORO_HD SetDistance<V> distance(V ss, const SetShare<V>& p, const SetDots<V>& dot) const {
             const V w = (dot.xf * dot.xf + k * dot.ff) / (k * n * n);  // sinh^2(d)
             const AsinhParts<V> h = asinh_parts<V>(w);
-            const V x0 = p.lambda.hi, m0 = q * t.hi, apart = x0 - m0;
+            const V x0 = p.lambda.hi, m0 = q * t.hi;
+            const V apart = (dot.xx - q * q * ss) / (x0 + m0);  // x0 - m0, also near the origin
             return {w * h.ratio * h.ratio,
                     square_root<V>(w),
                     h.root,
@@ -203,7 +242,10 @@ struct Midpoint {
                     V{},
                     -q / k,
                     V{},
-                    (0.5 * apart * apart / (x0 * m0) - w / (1.0 + h.root)) / k};
+                    (0.5 * apart * apart / (x0 * m0) - w / (1.0 + h.root)) / k,
+                    2.0 * h.ratio,
+                    h.ratio * (w * w * (h.difference - 1.0 / (h.root * (1.0 + h.root) * (1.0 + h.root))) +
+                               apart * apart / (x0 * m0))};
         }
         HORO_HD V unit() const { return V{} + k; }
     };

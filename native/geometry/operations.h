@@ -14,6 +14,7 @@
 #include "geometry/poincare_formulas.h"
 #include "geometry/poincare_gap.h"
 #include "geometry/stereographic.h"
+#include "geometry/wrapped_normal.h"
 #endif
 
 // clang-format off: one operation a line
@@ -169,14 +170,20 @@
     HORO_FORMULA(X, stereographic::Projx)           \
     HORO_FORMULA(X, stereographic::Antipode)
 
-#define HORO_ROWS_poincare_gap(X)    \
-    HORO_FORMULA(X, poincare::Gap)   \
-    X(Apply<poincare::DistGap>)      \
-    X(Apply<poincare::MobiusAddGap>) \
-    X(Apply<poincare::LogmapGap>)    \
-    X(Apply<poincare::ExpmapGap>)    \
-    X(Apply<poincare::Expmap0Gap>)   \
-    X(Apply<poincare::Logmap0Gap>)
+#define HORO_ROWS_poincare_gap(X)           \
+    HORO_FORMULA(X, poincare::Gap)          \
+    HORO_FORMULA(X, poincare::ToGap)        \
+    HORO_FORMULA(X, poincare::FromGap)      \
+    HORO_FORMULA(X, poincare::DistGap)      \
+    HORO_FORMULA(X, poincare::MobiusAddGap) \
+    HORO_FORMULA(X, poincare::LogmapGap)    \
+    HORO_FORMULA(X, poincare::ExpmapGap)    \
+    HORO_FORMULA(X, poincare::Expmap0Gap)   \
+    HORO_FORMULA(X, poincare::Logmap0Gap)
+
+#define HORO_ROWS_wrapped_normal(X)                 \
+    HORO_FORMULA(X, poincare::WrappedNormalLogProb) \
+    HORO_FORMULA(X, lorentz::WrappedNormalLogProb)
 
 #define HORO_ROW_FAMILIES(F) \
     F(poincare)              \
@@ -186,11 +193,12 @@
     F(lorentz_formulas)      \
     F(klein)                 \
     F(stereographic)         \
-    F(poincare_gap)
+    F(poincare_gap)          \
+    F(wrapped_normal)
 
 #define HORO_ROW_OPERATIONS(X)                                                                        \
     HORO_ROWS_poincare(X) HORO_ROWS_lorentz(X) HORO_ROWS_optimizers(X) HORO_ROWS_poincare_formulas(X) \
         HORO_ROWS_lorentz_formulas(X) HORO_ROWS_klein(X) HORO_ROWS_stereographic(X)                   \
-            HORO_ROWS_poincare_gap(X)
+            HORO_ROWS_poincare_gap(X) HORO_ROWS_wrapped_normal(X)
 
 // clang-format on

@@ -55,6 +55,53 @@ struct PairDistance {
 
 }  // namespace poincare
 
+namespace klein {
+
+// As on the hyperboloid, with tanh(rho) = sqrt(c)|x|, u, v the directions of x and y: z^2 = sinh^2(d/2)/c =
+// H^2 / (2 (1 + cosh(rho - sigma))) + P Q |u - v|^2/4, P = sinh(rho)/sqrt(c), H = sinh(rho - sigma)/sqrt(c).
+struct PairDistance {
+    static constexpr bool ambient = false, scaled = true, precise = true;
+
+    template <class V>
+    struct Point {
+        V xx, low, norm, gamma;  // gamma = cosh(rho)
+    };
+    HORO_HD static Point<double> point(double c, Sum<double> xx) {
+        const Sum<double> p = two_product<double>(xx.hi, c);
+        const double a = ((1.0 - p.hi) - p.lo) - c * xx.lo;
+        return {xx.hi, xx.lo, square_root<double>(xx.hi), 1.0 / square_root<double>(a)};
+    }
+    HORO_HD static double scale(double norm) { return norm > 0 ? 1.0 / norm : 0.0; }
+
+    template <class V>
+    struct Pair {
+        double c;
+        Point<V> x, y;
+        V angle, h, cosh, from, to, z2, z;  // from, to: P and Q
+        AsinhParts<V> p;
+        HORO_HD Pair(double c_, const Point<V>& x_, const Point<V>& y_, V angle_)
+            : c(c_), x(x_), y(y_), angle(angle_), from(x_.norm * x_.gamma), to(y_.norm * y_.gamma) {
+            const V further = (x.xx - y.xx) + (x.low - y.low);
+            h = choose<V>(further == 0.0, V{}, further / (x.norm + y.norm) * (x.gamma * y.gamma));
+            cosh = square_root<V>(1.0 + c * (h * h));
+            z2 = 0.5 * h * h / (1.0 + cosh) + 0.25 * from * to * angle;
+            z = square_root<V>(z2);
+            p = asinh_parts<V>(c * z2);
+        }
+        HORO_HD V distance() const { return 2.0 * z * p.ratio; }
+        HORO_HD PairSlopes<V> slopes(V g) const {
+            const V e = choose<V>(z == 0.0, V{}, g / (z * p.root));
+            const V squares = from * from + to * to, flat = h / (1.0 + cosh);
+            const V by_c =
+                0.25 * h * h / cosh * (squares - flat * flat) + 0.125 * from * to * angle * squares;
+            return {e * x.gamma * (0.5 * x.gamma * h + 0.25 * c * (from * from) * to * angle),
+                    -0.5 * e * x.gamma * to, e * by_c - g * z * z2 * p.difference};
+        }
+    };
+};
+
+}  // namespace klein
+
 namespace lorentz {
 
 // With u, v the directions of xs, ys and rho, sigma the distances from the origin over sqrt(K):

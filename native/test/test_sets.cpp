@@ -313,11 +313,76 @@ SetResult<T> run_set(bool frechet, int model, int64_t rows, int64_t k, int64_t d
           "%s", horo_last_error());
     for (int32_t n : r.iterations) CHECK(n >= 1, "not converged");
     CHECK(horo_frechet_mean_vjp(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
-                                1e-15, 2000, g.data(), width, r.g_x.data(), k * width, width, r.g_w.data(), k,
-                                r.g_c.data(), r.iterations.data(), workspace.data(), bytes, exec) == HORO_OK,
+                                1e-15, 2000, g.data(), width, nullptr, r.g_x.data(), k * width, width,
+                                r.g_w.data(), k, r.g_c.data(), r.iterations.data(), workspace.data(), bytes,
+                                exec) == HORO_OK,
           "%s", horo_last_error());
     for (int32_t n : r.iterations) CHECK(n >= 1, "not converged");
     return r;
+}
+
+// The gradients of a Frechet mean and its variance against cotangents of either, which may be left out.
+template <class T>
+SetResult<T> run_variance(int model, int64_t rows, int64_t k, int64_t dim, double c, const std::vector<T>& x,
+                          const std::vector<T>& w, const T* g, const T* g_variance) {
+    const int64_t width = model == lorentz ? dim + 1 : dim;
+    SetResult<T> r{{}, std::vector<T>(rows * k * width), std::vector<T>(rows * k), std::vector<T>(rows), {},
+                   {}};
+    int64_t bytes = 0;
+    CHECK(horo_frechet_workspace(rows, k, dim, 1, &bytes) == HORO_OK);
+    std::vector<double> workspace(bytes / 8);
+    CHECK(
+        horo_frechet_mean_vjp(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
+                              1e-15, 2000, g, width, g_variance, r.g_x.data(), k * width, width, r.g_w.data(),
+                              k, r.g_c.data(), nullptr, workspace.data(), bytes, nullptr) == HORO_OK,
+        "%s", horo_last_error());
+    return r;
+}
+
+Numbers variance(int model, const Inputs& in) {
+    const Numbers &x = in[0], &w = in[1];
+    const Quad c = in[2][0], k = square_radius(model, c);
+    const size_t dim = x.size() / w.size();
+    const Numbers mean = frechet_mean(model, in), at = lift(model, mean.data() + (model == lorentz), dim, c);
+    Quad squares = 0, weights = 0;
+    for (size_t i = 0; i < w.size(); ++i) {
+        const Quad d = dist(lift(model, x.data() + i * dim, dim, c), at, k);
+        squares += w[i] * d * d;
+        weights += w[i];
+    }
+    return {squares / weights};
+}
+
+template <class T>
+void variances() {
+    for (int model : {poincare, lorentz, klein})
+        for (const std::vector<double>& radii :
+             {std::vector<double>{0.3, 1, 2}, {1e-4, 2e-4}, {4, 0, 1, 3}}) {
+            const int64_t k = radii.size(), dim = 3;
+            const double c = model == lorentz ? 1.75 : 0.5;
+            std::vector<T> x, w;
+            for (double r : radii) {
+                append(x, random_point<T>(model, dim, r, c));
+                w.push_back(T(0.5) + T(w.size()));
+            }
+            const int64_t width = x.size() / k;
+            const std::vector<T> g = random_numbers<T>(width), g_variance = {T(1.5)};
+            const auto mean_only = run_variance<T>(model, 1, k, dim, c, x, w, g.data(), nullptr);
+            const auto only = run_variance<T>(model, 1, k, dim, c, x, w, nullptr, g_variance.data());
+            const auto both = run_variance<T>(model, 1, k, dim, c, x, w, g.data(), g_variance.data());
+            const Inputs in = {quads(space_parts(model, x, dim)), quads(w), {Quad(c)}};
+            const std::string name =
+                std::string(model_names[model]) + " variance, radius " + std::to_string(radii[0]);
+            compare_all<T>(name.c_str(), [&](const Inputs& at) { return variance(model, at); }, in,
+                           quads(g_variance), variance(model, in),
+                           {quads(space_parts(model, only.g_x, dim)), quads(only.g_w), quads(only.g_c)});
+            double worst = 0;
+            for (size_t i = 0; i < x.size(); ++i)
+                worst =
+                    std::max(worst, std::abs(double(both.g_x[i]) - (double(only.g_x[i]) + mean_only.g_x[i])) /
+                                        length(quads(both.g_x)));
+            CHECK(worst <= 4 * epsilon<T>, "%s: not the sum: %g", name.c_str(), worst);
+        }
 }
 
 template <class T>
@@ -338,7 +403,7 @@ void set_values() {
         {2, 3, {1, 2}, {-1, -2}},
     };
     for (int model : {poincare, lorentz, klein})
-        for (int frechet = 0; frechet < (model == klein ? 1 : 2); ++frechet)
+        for (int frechet = 0; frechet < 2; ++frechet)
             for (const Shape& shape : shapes) {
                 if (frechet && (*std::min_element(shape.weights.begin(), shape.weights.end()) < 0 ||
                                 shape.radii[0] > 10))
@@ -492,16 +557,18 @@ void set_batches() {
 
 template <class T>
 void pairs() {
-    for (int model : {poincare, lorentz})
+    for (int model : {poincare, lorentz, klein})
         for (int squared = 0; squared < 2; ++squared)
             for (int64_t dim : {2, 3, 5}) {
                 const double c = model == lorentz ? 2.5 : 0.4;
                 const std::vector<double> radii = {0.2, 0, 3, 7};
                 std::vector<T> x, y;
-                for (double r : radii) append(x, random_point<T>(model, dim, r, c));
+                // the rim of the Klein model is twice as near
+                const double scale = model == klein ? 0.5 : 1;
+                for (double r : radii) append(x, random_point<T>(model, dim, scale * r, c));
                 const int64_t width = x.size() / radii.size(), n = 4, m = 3;
                 for (int64_t j = 0; j < width; ++j) y.push_back(x[2 * width + j] * T(1.0009765625));  // close
-                append(y, random_point<T>(model, dim, 5, c));
+                append(y, random_point<T>(model, dim, scale * 5, c));
                 for (int64_t j = 0; j < width; ++j) y.push_back(-x[2 * width + j]);
                 const std::vector<T> g = random_numbers<T>(n * m);
                 std::vector<T> out(n * m), g_x(x.size()), g_y(y.size()), g_c(n);
@@ -551,7 +618,7 @@ void pair_batches() {
     struct Shape {
         int64_t n, m, dim;
     };
-    for (int model : {poincare, lorentz})
+    for (int model : {poincare, lorentz, klein})
         for (const Shape s : {Shape{1, 1, 3}, {67, 5, 17}, {3, 601, 2}, {70, 66, 9}, {2, 3, 8203}}) {
             const int64_t width = s.dim + (model == lorentz), stride = width + 2, out_stride = s.m + 1;
             const double c = 0.9;
@@ -574,7 +641,7 @@ void pair_batches() {
             run(again, one_thread);
             CHECK(same_bits(out, again), "threads change a bit");
             int32_t op = 0;
-            CHECK(horo_op_find(model == lorentz ? "lorentz.dist" : "poincare.dist", &op) == HORO_OK);
+            CHECK(horo_op_find((std::string(model_names[model]) + ".dist").c_str(), &op) == HORO_OK);
             double worst = 0;
             for (int64_t i = 0; i < s.n; ++i) {
                 CHECK(horo_row_op(op, dtype<T>, s.m, s.dim, x.data() + i * stride, 0, y.data(), stride,
@@ -980,7 +1047,8 @@ void refusals() {
                           nullptr);
     };
     CHECK(cdist(0, 0, 3, 2, 3, nullptr) == HORO_OK && cdist(0, 3, 0, 2, 0, nullptr) == HORO_OK);
-    CHECK(refused(cdist(HORO_KLEIN, 2, 2, 2, 2, out.data()), "model"));
+    CHECK(cdist(HORO_KLEIN, 2, 2, 2, 2, out.data()) == HORO_OK &&
+          refused(cdist(3, 2, 2, 2, 2, out.data()), "model"));
     CHECK(refused(cdist(0, -1, 2, 2, 2, out.data()), "n"));
     CHECK(refused(cdist(0, 2, 2, 0, 2, out.data()), "dim"));
     CHECK(refused(cdist(0, 2, 3, 2, 2, out.data()), "out"));
@@ -1019,7 +1087,16 @@ void refusals() {
                                  out.data(), 4, nullptr, nullptr, work.data(), bytes, nullptr);
     };
     CHECK(mean(0, 1e-12, 9, 4096) == HORO_OK);
-    CHECK(refused(mean(HORO_KLEIN, 1e-12, 9, 4096), "model"));
+    CHECK(mean(HORO_KLEIN, 1e-12, 9, 4096) == HORO_OK && refused(mean(3, 1e-12, 9, 4096), "model"));
+    const auto mean_vjp = [&](const void* cotangent, const void* g_variance, void* g_x) {
+        return horo_frechet_mean_vjp(0, HORO_F64, 2, 2, 3, x.data(), 8, 4, w.data(), 2, 1, 1e-12, 9,
+                                     cotangent, 3, g_variance, g_x, 8, 4, nullptr, 0, nullptr, nullptr,
+                                     work.data(), 4096, nullptr);
+    };
+    CHECK(mean_vjp(g.data(), nullptr, out.data()) == HORO_OK &&
+          mean_vjp(nullptr, g.data(), out.data()) == HORO_OK);
+    CHECK(refused(mean_vjp(nullptr, nullptr, out.data()), "g") &&
+          refused(mean_vjp(nullptr, g.data(), g.data()), "g_x"));
     CHECK(refused(mean(0, 0, 9, 4096), "tolerance") && refused(mean(0, 1e-12, 0, 4096), "max_iterations"));
     CHECK(refused(mean(0, 1e-12, 9, 8), "workspace"));
 }
@@ -1029,6 +1106,8 @@ void refusals() {
 int main() {
     set_values<float>();
     set_values<double>();
+    variances<float>();
+    variances<double>();
     set_properties();
     set_rim();
     set_batches<float>();

@@ -146,9 +146,10 @@ HORO_API int32_t horo_op_find(const char* name, int32_t* op);
  * at most 1 ulp of the storage type; NaN stays NaN). Operands
  * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
  * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
- * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
- * kind (in place); any other overlap is refused. All scalar mathematics is in double, float64 rows with
- * compensated dot products. */
+ * output of a ".vjp" may be NULL, or have the stride HORO_NOT_WANTED, if it is not wanted. An output may be
+ * the same rows as an input of the same kind (in place); any other overlap is refused. All scalar mathematics
+ * is in double, float64 rows with compensated dot products. */
+#define HORO_NOT_WANTED (-1)
 HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t dim, const void* in0,
                              int64_t in0_stride, const void* in1, int64_t in1_stride, const void* in2,
                              int64_t in2_stride, const void* in3, int64_t in3_stride, void* out0,
@@ -188,7 +189,7 @@ HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, i
                                    void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
                                    int64_t g_w_row_stride, void* g_curvature, const horo_exec* exec);
 
-/* out[i, j] = dist(x_i, y_j) of HORO_POINCARE or HORO_LORENTZ, its square if squared != 0: x (n) and y (m)
+/* out[i, j] = dist(x_i, y_j), its square if squared != 0: x (n) and y (m)
  * points, out n rows of m numbers. Differences are formed before they are squared, so close points are exact;
  * nothing larger than a tile is held. */
 HORO_API int32_t horo_cdist(int32_t model, int32_t dtype, int64_t n, int64_t m, int64_t dim, const void* x,
@@ -216,17 +217,18 @@ HORO_API int32_t horo_frechet_mean(int32_t model, int32_t dtype, int64_t rows, i
                                    int32_t* iterations, void* workspace, int64_t workspace_bytes,
                                    const horo_exec* exec);
 
-/* The gradients of horo_frechet_mean's out, by the implicit function theorem: the mean is found again in
- * float64, then the linear equation of the gradient is solved by the same iteration. g etc. as
- * horo_midpoint_vjp; iterations as above, for both together. */
+/* The gradients of horo_frechet_mean: of its out against g, by the implicit function theorem (the mean is
+ * found again in float64, then the linear equation of the gradient is solved by the same iteration), and of
+ * its variance against g_variance, one number per row; either of the two may be NULL. g etc. as
+ * horo_midpoint_vjp; iterations as above, for all together. */
 HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
                                        const void* x, int64_t x_row_stride, int64_t x_point_stride,
                                        const void* w, int64_t w_row_stride, double curvature,
                                        double tolerance, int32_t max_iterations, const void* g,
-                                       int64_t g_stride, void* g_x, int64_t g_x_row_stride,
-                                       int64_t g_x_point_stride, void* g_w, int64_t g_w_row_stride,
-                                       void* g_curvature, int32_t* iterations, void* workspace,
-                                       int64_t workspace_bytes, const horo_exec* exec);
+                                       int64_t g_stride, const void* g_variance, void* g_x,
+                                       int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
+                                       int64_t g_w_row_stride, void* g_curvature, int32_t* iterations,
+                                       void* workspace, int64_t workspace_bytes, const horo_exec* exec);
 
 /* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);

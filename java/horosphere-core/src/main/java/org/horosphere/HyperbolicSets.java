@@ -36,7 +36,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
          * and its gradient is 0.
          */
         LORENTZ,
-        /** The Klein model: rows of dim numbers. Midpoints only. */
+        /** The Klein model: rows of dim numbers. */
         KLEIN
     }
 
@@ -173,6 +173,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                             ADDRESS,
                             JAVA_LONG,
                             ADDRESS,
+                            ADDRESS,
                             JAVA_LONG,
                             JAVA_LONG,
                             ADDRESS,
@@ -207,6 +208,11 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     /** Sets of points of a hyperboloid. */
     public static HyperbolicSets of(Lorentz lorentz) {
         return new HyperbolicSets(Model.LORENTZ, lorentz.K(), lorentz.exec());
+    }
+
+    /** Sets of points of a Klein model. */
+    public static HyperbolicSets of(Klein klein) {
+        return new HyperbolicSets(Model.KLEIN, klein.c(), klein.exec());
     }
 
     /** Numbers of a point of dimension {@code dim}. */
@@ -307,7 +313,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             MemorySegment g_x,
             MemorySegment g_w,
             MemorySegment g_curvature) {
-        gradientOperands(dtype, rows, k, dim, x, w, g, g_x, g_w, g_curvature);
+        gradientOperands(dtype, rows, k, dim, x, w, g, true, g_x, g_w, g_curvature);
         long width = width(dim);
         int status;
         try {
@@ -417,9 +423,12 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     }
 
     /**
-     * Gradients of the out of {@link #frechet_mean}, by the implicit function theorem: the mean is
-     * found again in double and the linear equation of the gradient solved by the same iteration.
+     * Gradients of {@link #frechet_mean}: of its out against g, by the implicit function theorem
+     * (the mean is found again in double and the linear equation of the gradient solved by the same
+     * iteration), and of its variance against g_variance; their sum, where both are given.
      *
+     * @param g (rows) cotangents of the means; null if g_variance is given
+     * @param g_variance rows cotangents of the variances; null if g is given
      * @param iterations rows ints, of both iterations together, -1 for a row that did not get
      *     there; may be null
      */
@@ -433,12 +442,17 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             double tolerance,
             int maxIterations,
             MemorySegment g,
+            MemorySegment g_variance,
             MemorySegment g_x,
             MemorySegment g_w,
             MemorySegment g_curvature,
             MemorySegment iterations,
             MemorySegment workspace) {
-        gradientOperands(dtype, rows, k, dim, x, w, g, g_x, g_w, g_curvature);
+        gradientOperands(dtype, rows, k, dim, x, w, g, g_variance == null, g_x, g_w, g_curvature);
+        if (g_variance != null) {
+            Checks.require("g_variance", g_variance, rows, dtype.bytes());
+            Checks.requireDisjoint("workspace", workspace, "g_variance", g_variance);
+        }
         optional("iterations", iterations, rows, Integer.BYTES);
         Checks.requireWritable("workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
@@ -466,8 +480,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     curvature,
                                     tolerance,
                                     maxIterations,
-                                    g,
+                                    Checks.orNull(g),
                                     width,
+                                    Checks.orNull(g_variance),
                                     Checks.orNull(g_x),
                                     k * width,
                                     width,
@@ -648,6 +663,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             MemorySegment x,
             MemorySegment w,
             MemorySegment g,
+            boolean needsG,
             MemorySegment g_x,
             MemorySegment g_w,
             MemorySegment g_curvature) {
@@ -659,7 +675,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         if (w != null) {
             Checks.require("w", w, rows * k, bytes);
         }
-        Checks.require("g", g, extent("g", rows, width, width), bytes);
+        if (needsG || g != null) {
+            Checks.require("g", g, extent("g", rows, width, width), bytes);
+        }
         optional("g_x", g_x, points, bytes);
         optional("g_w", g_w, rows * k, bytes);
         optional("g_curvature", g_curvature, rows, bytes);

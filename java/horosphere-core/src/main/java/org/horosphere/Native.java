@@ -77,11 +77,24 @@ final class Native {
         return handle(name, descriptor, Linker.Option.critical(true));
     }
 
+    /**
+     * As {@link #bindCritical}, with another descriptor for the same C function: pointers as
+     * numbers.
+     */
+    static MethodHandle bindCriticalVariant(String name, FunctionDescriptor descriptor) {
+        return link(name, descriptor, Linker.Option.critical(true));
+    }
+
     private static MethodHandle handle(
             String name, FunctionDescriptor descriptor, Linker.Option... options) {
         synchronized (BOUND) {
             BOUND.put(name, descriptor);
         }
+        return link(name, descriptor, options);
+    }
+
+    private static MethodHandle link(
+            String name, FunctionDescriptor descriptor, Linker.Option... options) {
         MemorySegment symbol =
                 LIBRARY_SYMBOLS
                         .find(name)

@@ -61,29 +61,36 @@ abstract class RowManifold {
                 p2);
     }
 
-    final void arrays(
+    final void floats(
             RowOp op,
-            DType dtype,
             int dim,
-            MemorySegment in0,
-            MemorySegment in1,
-            MemorySegment in2,
-            MemorySegment in3,
-            MemorySegment out0,
-            MemorySegment out1,
-            MemorySegment out2,
-            MemorySegment out3,
+            float[] in0,
+            float[] in1,
+            float[] in2,
+            float[] in3,
+            float[] out0,
+            float[] out1,
+            float[] out2,
+            float[] out3,
             double p1,
             double p2) {
-        op.arrays(exec, dtype, dim, in0, in1, in2, in3, out0, out1, out2, out3, curvature, p1, p2);
+        op.floats(exec, dim, in0, in1, in2, in3, out0, out1, out2, out3, curvature, p1, p2);
     }
 
-    static MemorySegment segment(float[] array) {
-        return array == null ? null : MemorySegment.ofArray(array);
-    }
-
-    static MemorySegment segment(double[] array) {
-        return array == null ? null : MemorySegment.ofArray(array);
+    final void doubles(
+            RowOp op,
+            int dim,
+            double[] in0,
+            double[] in1,
+            double[] in2,
+            double[] in3,
+            double[] out0,
+            double[] out1,
+            double[] out2,
+            double[] out3,
+            double p1,
+            double p2) {
+        op.doubles(exec, dim, in0, in1, in2, in3, out0, out1, out2, out3, curvature, p1, p2);
     }
 
     @Override

@@ -57,6 +57,12 @@ public final class RowOp {
     /** Elements per critical call: some tens of microseconds. */
     private static final long CRITICAL_ELEMENTS = 1 << 15;
 
+    /** The stride of an output that stands for a null pointer, HORO_NOT_WANTED. */
+    private static final long NOT_WANTED = -1;
+
+    private static final float[] NO_FLOATS = {};
+    private static final double[] NO_DOUBLES = {};
+
     private static final MethodHandle COUNT =
             Native.bind("horo_op_count", FunctionDescriptor.of(JAVA_INT));
     private static final MethodHandle NAME =
@@ -67,9 +73,17 @@ public final class RowOp {
             Native.bind("horo_op_doc", FunctionDescriptor.of(Native.C_STRING, JAVA_INT));
     private static final MethodHandle FIND =
             Native.bind("horo_op_find", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    private static final FunctionDescriptor CALL = call();
+    private static final FunctionDescriptor CALL = call(ADDRESS);
     private static final MethodHandle RUN = Native.bind("horo_row_op", CALL);
     private static final MethodHandle RUN_CRITICAL = Native.bindCritical("horo_row_op", CALL);
+
+    /**
+     * For arrays alone, told apart by the last pointer as a number: what the JVM learns about the
+     * segments of one kind of handle it learns for all, and around arrays it can only do without
+     * them as long as no other segments came that way.
+     */
+    private static final MethodHandle RUN_ARRAYS =
+            Native.bindCriticalVariant("horo_row_op", call(JAVA_LONG));
 
     private static final List<RowOp> ALL = load();
 
@@ -81,6 +95,12 @@ public final class RowOp {
     private final List<Operand> outputs;
     private final List<String> parameters;
     private final boolean optionalOutputs;
+    // The same as kinds of operands in numbers, which a call reads: perDim * dim + more elements
+    // per row.
+    private final int[] inPerDim = new int[OPERANDS];
+    private final int[] inMore = new int[OPERANDS];
+    private final int[] outPerDim = new int[OPERANDS];
+    private final int[] outMore = new int[OPERANDS];
 
     private RowOp(int code) {
         this.code = code;
@@ -94,9 +114,18 @@ public final class RowOp {
                 Stream.of(words(left[1])).map(word -> word.replaceAll(":.*", "")).toList();
         this.outputs = operands(sides[1]);
         this.optionalOutputs = name.endsWith(".vjp");
+        widths(inputs, inPerDim, inMore);
+        widths(outputs, outPerDim, outMore);
     }
 
-    private static FunctionDescriptor call() {
+    private static void widths(List<Operand> operands, int[] perDim, int[] more) {
+        for (int i = 0; i < operands.size(); i++) {
+            more[i] = (int) operands.get(i).kind().width(0);
+            perDim[i] = (int) operands.get(i).kind().width(1) - more[i];
+        }
+    }
+
+    private static FunctionDescriptor call(MemoryLayout exec) {
         List<MemoryLayout> layouts =
                 new ArrayList<>(List.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
         for (int i = 0; i < 2 * OPERANDS; i++) {
@@ -106,7 +135,7 @@ public final class RowOp {
         for (int i = 0; i < PARAMETERS; i++) {
             layouts.add(JAVA_DOUBLE);
         }
-        layouts.add(ADDRESS);
+        layouts.add(exec);
         return FunctionDescriptor.of(JAVA_INT, layouts.toArray(MemoryLayout[]::new));
     }
 
@@ -311,18 +340,39 @@ public final class RowOp {
     }
 
     long inStride(long[] strides, int i, long dim) {
-        return strides == null ? width(inputs, i, dim) : i < strides.length ? strides[i] : 0;
+        return strides == null ? inWidth(i, dim) : i < strides.length ? strides[i] : 0;
     }
 
     long outStride(long[] strides, int i, long dim) {
-        return strides == null ? width(outputs, i, dim) : i < strides.length ? strides[i] : 0;
+        return strides == null ? outWidth(i, dim) : i < strides.length ? strides[i] : 0;
     }
 
-    private static long width(List<Operand> operands, int i, long dim) {
-        return i < operands.size() ? operands.get(i).kind().width(dim) : 0;
+    private static boolean fits(MemorySegment segment, long width, long rows, int bytes) {
+        return width == 0 || (segment != null && segment.byteSize() >= rows * width * bytes);
     }
 
-    /** Contiguous rows. */
+    private boolean takes(MemorySegment segment, long width, long rows, int bytes) {
+        return segment == null
+                ? width == 0 || optionalOutputs
+                : !segment.isReadOnly() && segment.byteSize() >= rows * width * bytes;
+    }
+
+    /** Elements per row of the i-th operand of a side; 0 for one that there is not. */
+    private static long width(int[] perDim, int[] more, int i, long dim) {
+        return perDim[i] * dim + more[i];
+    }
+
+    private long inWidth(int i, long dim) {
+        return width(inPerDim, inMore, i, dim);
+    }
+
+    private long outWidth(int j, long dim) {
+        return width(outPerDim, outMore, j, dim);
+    }
+
+    /**
+     * Contiguous rows; a small batch takes the shortest way, one method from here to the library.
+     */
     void contiguous(
             Exec exec,
             DType dtype,
@@ -339,135 +389,388 @@ public final class RowOp {
             double p0,
             double p1,
             double p2) {
-        run(
-                exec,
-                dtype,
-                rows,
-                dim,
-                in0,
-                inStride(null, 0, dim),
-                in1,
-                inStride(null, 1, dim),
-                in2,
-                inStride(null, 2, dim),
-                in3,
-                inStride(null, 3, dim),
-                out0,
-                outStride(null, 0, dim),
-                out1,
-                outStride(null, 1, dim),
-                out2,
-                outStride(null, 2, dim),
-                out3,
-                outStride(null, 3, dim),
-                p0,
-                p1,
-                p2,
-                0,
-                0,
-                0);
+        sizes(exec, dtype, rows, dim);
+        if (exec.isCuda() || rows > CRITICAL_ELEMENTS / dim) {
+            run(
+                    exec,
+                    dtype,
+                    rows,
+                    dim,
+                    in0,
+                    inStride(null, 0, dim),
+                    in1,
+                    inStride(null, 1, dim),
+                    in2,
+                    inStride(null, 2, dim),
+                    in3,
+                    inStride(null, 3, dim),
+                    out0,
+                    outStride(null, 0, dim),
+                    out1,
+                    outStride(null, 1, dim),
+                    out2,
+                    outStride(null, 2, dim),
+                    out3,
+                    outStride(null, 3, dim),
+                    p0,
+                    p1,
+                    p2,
+                    0,
+                    0,
+                    0);
+            return;
+        }
+        int bytes = dtype.bytes();
+        long is0 = inWidth(0, dim);
+        long is1 = inWidth(1, dim);
+        long is2 = inWidth(2, dim);
+        long is3 = inWidth(3, dim);
+        long os0 = outWidth(0, dim);
+        long os1 = outWidth(1, dim);
+        long os2 = outWidth(2, dim);
+        long os3 = outWidth(3, dim);
+        boolean good =
+                fits(in0, is0, rows, bytes)
+                        & fits(in1, is1, rows, bytes)
+                        & fits(in2, is2, rows, bytes)
+                        & fits(in3, is3, rows, bytes)
+                        & takes(out0, os0, rows, bytes)
+                        & takes(out1, os1, rows, bytes)
+                        & takes(out2, os2, rows, bytes)
+                        & takes(out3, os3, rows, bytes);
+        if (!good) { // says what is wrong, or NULL stands for an output
+            run(
+                    exec, dtype, rows, dim, in0, is0, in1, is1, in2, is2, in3, is3, out0, os0, out1,
+                    os1, out2, os2, out3, os3, p0, p1, p2, 0, 0, 0);
+            return;
+        }
+        int status;
+        try {
+            status =
+                    (int)
+                            RUN_CRITICAL.invokeExact(
+                                    code,
+                                    dtype.code(),
+                                    rows,
+                                    dim,
+                                    nonNull(in0),
+                                    is0,
+                                    nonNull(in1),
+                                    is1,
+                                    nonNull(in2),
+                                    is2,
+                                    nonNull(in3),
+                                    is3,
+                                    nonNull(out0),
+                                    os0,
+                                    nonNull(out1),
+                                    os1,
+                                    nonNull(out2),
+                                    os2,
+                                    nonNull(out3),
+                                    os3,
+                                    p0,
+                                    p1,
+                                    p2,
+                                    0.0,
+                                    0.0,
+                                    0.0,
+                                    exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
     }
 
-    /** Arrays: as many rows as the outputs have; an input of a single row is repeated. */
-    void arrays(
-            Exec exec,
-            DType dtype,
-            long dim,
-            MemorySegment in0,
-            MemorySegment in1,
-            MemorySegment in2,
-            MemorySegment in3,
-            MemorySegment out0,
-            MemorySegment out1,
-            MemorySegment out2,
-            MemorySegment out3,
-            double p0,
-            double p1,
-            double p2) {
+    private static void sizes(Exec exec, DType dtype, long rows, long dim) {
+        if (exec == null) {
+            throw new IllegalArgumentException("exec: null");
+        }
+        if (dtype == null) {
+            throw new IllegalArgumentException("dtype: null");
+        }
+        if (rows < 0) {
+            throw new IllegalArgumentException("rows: " + rows + ", expected 0 or more");
+        }
         if (dim < 1) {
             throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
         }
-        long rows = -1;
-        rows = rows(0, out0, dtype, dim, rows);
-        rows = rows(1, out1, dtype, dim, rows);
-        rows = rows(2, out2, dtype, dim, rows);
-        rows = rows(3, out3, dtype, dim, rows);
+    }
+
+    /**
+     * Arrays: as many rows as the outputs have; an input of a single row is repeated. The segments
+     * around the arrays are made beside the call, where the compiler can do without them.
+     */
+    void floats(
+            Exec exec,
+            int dim,
+            float[] in0,
+            float[] in1,
+            float[] in2,
+            float[] in3,
+            float[] out0,
+            float[] out1,
+            float[] out2,
+            float[] out3,
+            double p0,
+            double p1,
+            double p2) {
+        long rows = rows(dim, length(out0), length(out1), length(out2), length(out3));
+        long is0 = arrayStride(0, length(in0), dim, rows);
+        long is1 = arrayStride(1, length(in1), dim, rows);
+        long is2 = arrayStride(2, length(in2), dim, rows);
+        long is3 = arrayStride(3, length(in3), dim, rows);
+        if (exec.isCuda() || rows > CRITICAL_ELEMENTS / dim) {
+            run(
+                    exec,
+                    DType.F32,
+                    rows,
+                    dim,
+                    segment(in0),
+                    is0,
+                    segment(in1),
+                    is1,
+                    segment(in2),
+                    is2,
+                    segment(in3),
+                    is3,
+                    segment(out0),
+                    outStride(null, 0, dim),
+                    segment(out1),
+                    outStride(null, 1, dim),
+                    segment(out2),
+                    outStride(null, 2, dim),
+                    segment(out3),
+                    outStride(null, 3, dim),
+                    p0,
+                    p1,
+                    p2,
+                    0,
+                    0,
+                    0);
+            return;
+        }
+        int status;
+        try {
+            status =
+                    (int)
+                            RUN_ARRAYS.invokeExact(
+                                    code,
+                                    DType.F32.code(),
+                                    rows,
+                                    (long) dim,
+                                    present(in0),
+                                    is0,
+                                    present(in1),
+                                    is1,
+                                    present(in2),
+                                    is2,
+                                    present(in3),
+                                    is3,
+                                    present(out0),
+                                    stride(out0 != null, 0, dim),
+                                    present(out1),
+                                    stride(out1 != null, 1, dim),
+                                    present(out2),
+                                    stride(out2 != null, 2, dim),
+                                    present(out3),
+                                    stride(out3 != null, 3, dim),
+                                    p0,
+                                    p1,
+                                    p2,
+                                    0.0,
+                                    0.0,
+                                    0.0,
+                                    exec.anyHandle().address());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /** As {@link #floats}. */
+    void doubles(
+            Exec exec,
+            int dim,
+            double[] in0,
+            double[] in1,
+            double[] in2,
+            double[] in3,
+            double[] out0,
+            double[] out1,
+            double[] out2,
+            double[] out3,
+            double p0,
+            double p1,
+            double p2) {
+        long rows = rows(dim, length(out0), length(out1), length(out2), length(out3));
+        long is0 = arrayStride(0, length(in0), dim, rows);
+        long is1 = arrayStride(1, length(in1), dim, rows);
+        long is2 = arrayStride(2, length(in2), dim, rows);
+        long is3 = arrayStride(3, length(in3), dim, rows);
+        if (exec.isCuda() || rows > CRITICAL_ELEMENTS / dim) {
+            run(
+                    exec,
+                    DType.F64,
+                    rows,
+                    dim,
+                    segment(in0),
+                    is0,
+                    segment(in1),
+                    is1,
+                    segment(in2),
+                    is2,
+                    segment(in3),
+                    is3,
+                    segment(out0),
+                    outStride(null, 0, dim),
+                    segment(out1),
+                    outStride(null, 1, dim),
+                    segment(out2),
+                    outStride(null, 2, dim),
+                    segment(out3),
+                    outStride(null, 3, dim),
+                    p0,
+                    p1,
+                    p2,
+                    0,
+                    0,
+                    0);
+            return;
+        }
+        int status;
+        try {
+            status =
+                    (int)
+                            RUN_ARRAYS.invokeExact(
+                                    code,
+                                    DType.F64.code(),
+                                    rows,
+                                    (long) dim,
+                                    present(in0),
+                                    is0,
+                                    present(in1),
+                                    is1,
+                                    present(in2),
+                                    is2,
+                                    present(in3),
+                                    is3,
+                                    present(out0),
+                                    stride(out0 != null, 0, dim),
+                                    present(out1),
+                                    stride(out1 != null, 1, dim),
+                                    present(out2),
+                                    stride(out2 != null, 2, dim),
+                                    present(out3),
+                                    stride(out3 != null, 3, dim),
+                                    p0,
+                                    p1,
+                                    p2,
+                                    0.0,
+                                    0.0,
+                                    0.0,
+                                    exec.anyHandle().address());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    private static MemorySegment segment(float[] array) {
+        return array == null ? null : MemorySegment.ofArray(array);
+    }
+
+    private static MemorySegment segment(double[] array) {
+        return array == null ? null : MemorySegment.ofArray(array);
+    }
+
+    // Always a new segment: where it could also be NULL the compiler would not do without the
+    // object.
+    private static MemorySegment present(float[] array) {
+        return MemorySegment.ofArray(array == null ? NO_FLOATS : array);
+    }
+
+    private static MemorySegment present(double[] array) {
+        return MemorySegment.ofArray(array == null ? NO_DOUBLES : array);
+    }
+
+    private long stride(boolean wanted, int j, long dim) {
+        return wanted ? outWidth(j, dim) : NOT_WANTED;
+    }
+
+    private static int length(float[] array) {
+        return array == null ? -1 : array.length;
+    }
+
+    private static int length(double[] array) {
+        return array == null ? -1 : array.length;
+    }
+
+    private int rows(int dim, int length0, int length1, int length2, int length3) {
+        if (dim < 1) {
+            throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
+        }
+        long rows = rows(0, length0, dim, -1);
+        rows = rows(1, length1, dim, rows);
+        rows = rows(2, length2, dim, rows);
+        rows = rows(3, length3, dim, rows);
         if (rows < 0) {
             throw new IllegalArgumentException(
                     outputs.get(0).name() + ": null, expected an output");
         }
-        run(
-                exec,
-                dtype,
-                rows,
-                dim,
-                in0,
-                arrayStride(0, in0, dtype, dim, rows),
-                in1,
-                arrayStride(1, in1, dtype, dim, rows),
-                in2,
-                arrayStride(2, in2, dtype, dim, rows),
-                in3,
-                arrayStride(3, in3, dtype, dim, rows),
-                out0,
-                outStride(null, 0, dim),
-                out1,
-                outStride(null, 1, dim),
-                out2,
-                outStride(null, 2, dim),
-                out3,
-                outStride(null, 3, dim),
-                p0,
-                p1,
-                p2,
-                0,
-                0,
-                0);
+        return (int) rows;
     }
 
-    private long rows(int j, MemorySegment segment, DType dtype, long dim, long rows) {
-        if (segment == null) {
+    /**
+     * The rows of an output array, which must be those of the outputs before, if there were any.
+     */
+    private long rows(int j, int length, long dim, long rows) {
+        if (outPerDim[j] + outMore[j] == 0) { // no such output
             return rows;
         }
-        long elements = segment.byteSize() / dtype.bytes();
-        long width = outputs.get(j).kind().width(dim);
-        if (rows < 0 ? elements % width != 0 : elements != rows * width) {
+        if (length < 0) {
+            if (optionalOutputs) {
+                return rows;
+            }
+            throw new IllegalArgumentException(outputs.get(j).name() + ": null");
+        }
+        long width = outWidth(j, dim);
+        if (rows < 0 ? length % width != 0 : length != rows * width) {
             throw new IllegalArgumentException(
                     outputs.get(j).name()
                             + ": "
-                            + elements
+                            + length
                             + " elements, expected "
                             + (rows < 0 ? "a multiple of " + width : rows * width));
         }
-        return elements / width;
+        return length / width;
     }
 
-    private long arrayStride(int i, MemorySegment segment, DType dtype, long dim, long rows) {
-        if (i >= inputs.size() || segment == null) {
+    private long arrayStride(int i, int length, long dim, long rows) {
+        long width = inWidth(i, dim);
+        if (width == 0) { // no such input
             return 0;
         }
-        long elements = segment.byteSize() / dtype.bytes();
-        long width = inputs.get(i).kind().width(dim);
-        if (elements == rows * width) {
+        if (length == rows * width) {
             return width;
         }
-        if (elements == width) {
+        if (length == width) {
             return 0;
         }
         throw new IllegalArgumentException(
                 inputs.get(i).name()
-                        + ": "
-                        + elements
-                        + " elements, expected "
-                        + rows * width
-                        + ", or "
-                        + width
-                        + " for one row");
+                        + (length < 0
+                                ? ": null"
+                                : ": "
+                                        + length
+                                        + " elements, expected "
+                                        + rows * width
+                                        + ", or "
+                                        + width
+                                        + " for one row"));
     }
 
-    /**
-     * The one way into the library: strides are in elements; operands beyond the signature null.
-     */
+    /** Any rows: strides are in elements; operands beyond the signature null. */
     void run(
             Exec exec,
             DType dtype,
@@ -495,18 +798,7 @@ public final class RowOp {
             double p3,
             double p4,
             double p5) {
-        if (exec == null) {
-            throw new IllegalArgumentException("exec: null");
-        }
-        if (dtype == null) {
-            throw new IllegalArgumentException("dtype: null");
-        }
-        if (rows < 0) {
-            throw new IllegalArgumentException("rows: " + rows + ", expected 0 or more");
-        }
-        if (dim < 1) {
-            throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
-        }
+        sizes(exec, dtype, rows, dim);
         boolean cuda = exec.isCuda();
         boolean heap =
                 input(0, in0, is0, dtype, rows, dim, cuda)

@@ -273,11 +273,6 @@ class HyperbolicSetsTest {
                 "tolerance",
                 () -> sets.frechet_mean(F64, 2, 2, 2, x, null, 0, 9, out, null, null, empty(9)));
         refused("curvature", () -> new HyperbolicSets(HyperbolicSets.Model.KLEIN, 0, Exec.CPU));
-        refused(
-                "model",
-                () ->
-                        new HyperbolicSets(HyperbolicSets.Model.KLEIN, 1, Exec.CPU)
-                                .cdist(F64, 2, 2, 2, x, x, false, out));
         HyperbolicLinear map = HyperbolicLinear.mobius_matvec(ball);
         refused("bias", () -> map.forward(F64, 2, 2, 2, x, x, of(1, 1), out));
         refused("m", () -> map.forward(F64, 2, 2, 2, x, of(1), null, out));
@@ -299,6 +294,54 @@ class HyperbolicSetsTest {
                                 null,
                                 null,
                                 empty(1)));
+    }
+
+    @Test
+    void klein_distances_are_those_of_the_row_operation() {
+        Klein klein = new Klein(1);
+        MemorySegment x = of(0.3, 0.4, -0.8, 0.5);
+        MemorySegment all = empty(4);
+        MemorySegment row = empty(2);
+        HyperbolicSets.of(klein).cdist(F64, 2, 2, 2, x, x, false, all);
+        klein.dist(F64, 1, 2, of(0.3, 0.4), of(-0.8, 0.5), row);
+        assertArrayEquals(
+                new double[] {0, read(row)[0], read(row)[0], 0}, read(all), 4e-16 * read(row)[0]);
+    }
+
+    @ParameterizedTest
+    @EnumSource(HyperbolicSets.Model.class)
+    void gradients_of_the_variance_are_the_slopes(HyperbolicSets.Model model) {
+        HyperbolicSets any = new HyperbolicSets(model, 0.5, Exec.CPU);
+        int width = (int) any.width(2);
+        double[] x = new Random(8).doubles(3L * width, -0.7, 0.7).toArray();
+        double[] w = {1, 0.5, 2};
+        MemorySegment gx = empty(x.length);
+        MemorySegment gw = empty(3);
+        MemorySegment workspace =
+                arena.allocate(HyperbolicSets.frechetWorkspaceBytes(1, 3, 2, true), 8);
+        any.frechet_mean_vjp(
+                F64, 1, 3, 2, of(x), of(w), 1e-14, 500, null, of(2), gx, gw, null, null, workspace);
+        double h = 1e-6;
+        for (int i = 0; i < x.length; i++) {
+            double[] up = x.clone();
+            double[] down = x.clone();
+            up[i] += h;
+            down[i] -= h;
+            double slope = (variance(any, up, w) - variance(any, down, w)) / h;
+            assertEquals(slope, read(gx)[i], 1e-8, "x " + i);
+        }
+        double[] up = {1, 0.5 + h, 2};
+        double[] down = {1, 0.5 - h, 2};
+        assertEquals((variance(any, x, up) - variance(any, x, down)) / h, read(gw)[1], 1e-8);
+    }
+
+    private double variance(HyperbolicSets any, double[] x, double[] w) {
+        MemorySegment workspace =
+                arena.allocate(HyperbolicSets.frechetWorkspaceBytes(1, 3, 2, false), 8);
+        MemorySegment variance = empty(1);
+        MemorySegment mean = empty(any.width(2));
+        any.frechet_mean(F64, 1, 3, 2, of(x), of(w), 1e-14, 500, mean, variance, null, workspace);
+        return read(variance)[0];
     }
 
     private static void refused(String name, org.junit.jupiter.api.function.Executable call) {

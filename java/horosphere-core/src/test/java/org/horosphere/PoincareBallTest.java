@@ -278,20 +278,33 @@ class PoincareBallTest {
 
     @Test
     void aCallAllocatesNothing() {
-        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment x = arena.allocate(16 * 8 * 4, 64);
             MemorySegment y = arena.allocate(16 * 8 * 4, 64);
-            for (int i = 0; i < 30_000; i++) {
-                BALL.mobius_add(DType.F32, 16, 8, x, x, y);
-            }
+            allocatesNothing(() -> BALL.mobius_add(DType.F32, 16, 8, x, x, y));
+        }
+        float[] x = new float[16 * 8];
+        float[] numbers = new float[16];
+        allocatesNothing(() -> BALL.mobius_add(8, x, x, x));
+        allocatesNothing(() -> BALL.dist_vjp(8, x, x, numbers, x, null, numbers));
+        double[] v = new double[4 * 8];
+        allocatesNothing(() -> BALL.expmap0_vjp(8, v, v, null, four));
+    }
+
+    private final double[] four = new double[4];
+
+    /** Once it is compiled, which a busy machine takes its time for. */
+    private static void allocatesNothing(Runnable call) {
+        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long bytes = Long.MAX_VALUE;
+        for (int round = 0; round < 200 && bytes >= 10_000; round++) {
             long before = threads.getCurrentThreadAllocatedBytes();
             for (int i = 0; i < 10_000; i++) {
-                BALL.mobius_add(DType.F32, 16, 8, x, x, y);
+                call.run();
             }
-            long bytes = threads.getCurrentThreadAllocatedBytes() - before;
-            assertTrue(bytes < 10_000, bytes + " bytes in 10000 calls");
+            bytes = threads.getCurrentThreadAllocatedBytes() - before;
         }
+        assertTrue(bytes < 10_000, bytes + " bytes in 10000 calls");
     }
 
     @Test
@@ -301,9 +314,7 @@ class PoincareBallTest {
             assertTrue(op.doc().length() > 20, op.name());
             assertTrue(!op.inputs().isEmpty() && !op.outputs().isEmpty(), op.name());
             boolean step = op.outputs().get(0).name().equals("out_x"); // of an optimizer
-            // a gradient would have more operands than a call takes, or two cotangents
-            boolean onGaps = op.name().endsWith("_gap");
-            if (!op.name().endsWith(".vjp") && !step && !onGaps) {
+            if (!op.name().endsWith(".vjp") && !step) {
                 RowOp vjp = op.vjp();
                 assertEquals(op.inputs(), vjp.inputs().subList(0, op.inputs().size()));
                 assertEquals(op.inputs().size() + 1, vjp.inputs().size());
