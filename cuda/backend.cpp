@@ -1,4 +1,4 @@
-// The table behind horo_cuda_backend: devices, their memory and streams, and row operations. Everything that
+// The table behind horo_cuda_backend: devices, their memory and streams, and kernels. Everything that
 // can fail says so by status and text; nothing here waits except the two functions that say they do.
 #include <cuda_runtime.h>
 
@@ -7,6 +7,7 @@
 
 #include "abi/cuda_backend.h"
 #include "horosphere/horo.h"
+#include "kernels.h"
 #include "rows.h"
 
 namespace horo::cuda {
@@ -126,10 +127,24 @@ int32_t stream_synchronize(int32_t device, void* stream, CudaError* error) {
               [&] { return cudaStreamSynchronize(static_cast<cudaStream_t>(stream)); });
 }
 
+int32_t fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream, CudaError* error) {
+    return on(device, error, "fill", [&] {
+        return cudaMemsetAsync(address, value, static_cast<size_t>(bytes), static_cast<cudaStream_t>(stream));
+    });
+}
+
+int32_t enqueue(int32_t device, void* stream,
+                int32_t (*launch)(const void* call, const CudaKernels& kernels, void* stream),
+                const void* call, CudaError* error) {
+    static const CudaKernels kernels = {layers()};
+    return on(device, error, "launch",
+              [&] { return static_cast<cudaError_t>(launch(call, kernels, stream)); });
+}
+
 int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,
                CudaError* error) {
     return on(device, error, "launch",
-              [&] { return row_launcher(op, dtype)(*call, static_cast<cudaStream_t>(stream)); });
+              [&] { return row_launcher(op)(*call, dtype, static_cast<cudaStream_t>(stream)); });
 }
 
 }  // namespace
@@ -149,6 +164,8 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               stream_create,
                                               stream_destroy,
                                               stream_synchronize,
+                                              fill,
+                                              enqueue,
                                               row_op};
     return &backend;
 }

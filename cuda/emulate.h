@@ -1,5 +1,6 @@
 // Runs a kernel on the host, for tests: each thread of a block is a fiber; a shuffle or barrier hands over to
-// the next until all have arrived. Every access is checked for alignment. Slow and exact, not fast.
+// the next until all have arrived. Every access is checked for alignment and, once a test has named its
+// memory, for bounds. Slow and exact, not fast.
 #pragma once
 #include <ucontext.h>
 
@@ -8,12 +9,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #define HORO_DEVICE inline
 #define HORO_KERNEL(threads) void
 #define HORO_CONSTANT const
-#define HORO_ON_ACCESS(p, bytes) ::horo::emulate::require_aligned(p, bytes)
+#define HORO_ON_ACCESS(p, ...) ::horo::emulate::on_access(p, __VA_ARGS__)
 #define __shared__ static
 
 namespace horo::emulate {
@@ -28,6 +30,24 @@ inline void require_aligned(const void* p, size_t bytes) {
         std::abort();
     }
 }
+
+// What kernels may touch; empty: anything.
+inline std::vector<std::pair<uintptr_t, uintptr_t>>& memory() {
+    static std::vector<std::pair<uintptr_t, uintptr_t>> ranges;
+    return ranges;
+}
+
+inline void on_access(const void* p, size_t alignment, size_t bytes) {
+    require_aligned(p, alignment);
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+    bool inside = memory().empty();
+    for (const auto& range : memory()) inside |= range.first <= begin && begin + bytes <= range.second;
+    if (!inside) {
+        std::fprintf(stderr, "access of %zu bytes at %p, outside all memory of the call\n", bytes, p);
+        std::abort();
+    }
+}
+inline void on_access(const void* p, size_t bytes) { on_access(p, bytes, bytes); }
 
 // One block at a time.
 class Block {

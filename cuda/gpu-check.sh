@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # horo gpu-check [--quick] [--json FILE]: builds the native libraries for CUDA, runs their tests on the device, runs
 # the row operations under compute-sanitizer and measures them against a copy. Needs nvcc, compute-sanitizer, CMake
-# and a C++ compiler; no JDK, no Maven, no network.
+# and a C++ compiler; no JDK, no Maven, no network. With build/gpu-bundle.tar.gz (horo gpu-bundle) the Java tests run too.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 build="$root/build/cuda"
@@ -76,6 +76,19 @@ for tool in memcheck racecheck initcheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/native/test/test_cuda_rows" --quick ||
         fail "compute-sanitizer $tool"
 done
+
+bundle="$root/build/gpu-bundle"
+if [ -e "$bundle.tar.gz" ]; then
+    section java tests
+    tar -C "$root/build" -xzf "$bundle.tar.gz"
+    "$bundle/jre/bin/java" --enable-native-access=ALL-UNNAMED \
+        "-Dhorosphere.library.path=$build/native" \
+        -cp "$bundle/core:$bundle/jcuda:$bundle/lib/*" org.junit.platform.console.ConsoleLauncher execute \
+        --scan-classpath "$bundle/core:$bundle/jcuda" --include-classname '.*GpuTest' --details tree \
+        --fail-if-no-tests || fail "the Java tests"
+else
+    echo "no Java tests: build/gpu-bundle.tar.gz is not here (./horo gpu-bundle makes it where a JDK is)"
+fi
 
 section benchmark
 "$build/cuda/bench_rows" $quick "$json"

@@ -6,16 +6,10 @@
 #include <utility>
 
 #include "geometry/row_call.h"
+#include "half.cuh"
+#include "horosphere/horo.h"
+#include "kernel.cuh"
 #include "row_plan.h"
-
-#if defined(HORO_EMULATE)
-#include "emulate.h"
-#else
-#define HORO_DEVICE __device__ __forceinline__
-#define HORO_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
-#define HORO_CONSTANT const __grid_constant__
-#define HORO_ON_ACCESS(p, bytes)
-#endif
 
 namespace horo::cuda {
 
@@ -50,10 +44,13 @@ struct Shape {
 
 // ---- Memory
 
-template <class T, int width>
-struct alignas(width * sizeof(T)) Pack {
-    T v[width];
-};
+// Rows of float may be stored in 16 bits.
+HORO_DEVICE float number_of(float x) { return x; }
+HORO_DEVICE double number_of(double x) { return x; }
+HORO_DEVICE float number_of(Bf16 x) { return widened(x); }
+HORO_DEVICE float number_of(F16 x) { return widened(x); }
+HORO_DEVICE void narrow(float x, float& to) { to = x; }
+HORO_DEVICE void narrow(double x, double& to) { to = x; }
 
 // The part of a row that one lane owns within a tile.
 struct Lane {
@@ -61,16 +58,16 @@ struct Lane {
     int elements;  // of the row within the tile; 0 for a row that does not exist
 };
 
-template <int width, class T, int slots>
-HORO_DEVICE void load_slots(T (&x)[slots], const T* row, const Lane& own) {
+template <class Stored, int width, class T, int slots>
+HORO_DEVICE void load_slots(T (&x)[slots], const Stored* row, const Lane& own) {
 #pragma unroll
     for (int v = 0; v < slots / width; ++v) {
         const int at = (v * own.lanes + own.lane) * width;
         if (at < own.elements) {
-            HORO_ON_ACCESS(row + at, width * sizeof(T));
-            const Pack<T, width> pack = *reinterpret_cast<const Pack<T, width>*>(row + at);
+            Stored pack[width];
+            load(pack, row + at);
 #pragma unroll
-            for (int e = 0; e < width; ++e) x[v * width + e] = pack.v[e];
+            for (int e = 0; e < width; ++e) x[v * width + e] = number_of(pack[e]);
         } else {
 #pragma unroll
             for (int e = 0; e < width; ++e) x[v * width + e] = T(0);
@@ -78,35 +75,64 @@ HORO_DEVICE void load_slots(T (&x)[slots], const T* row, const Lane& own) {
     }
 }
 
-template <int width, class T, int slots>
-HORO_DEVICE void store_slots(const T (&x)[slots], T* row, const Lane& own) {
+template <class Stored, int width, class T, int slots>
+HORO_DEVICE void store_slots(const T (&x)[slots], Stored* row, const Lane& own) {
 #pragma unroll
     for (int v = 0; v < slots / width; ++v) {
         const int at = (v * own.lanes + own.lane) * width;
         if (at < own.elements) {
-            HORO_ON_ACCESS(row + at, width * sizeof(T));
-            Pack<T, width> pack;
+            Stored pack[width];
 #pragma unroll
-            for (int e = 0; e < width; ++e) pack.v[e] = x[v * width + e];
-            *reinterpret_cast<Pack<T, width>*>(row + at) = pack;
+            for (int e = 0; e < width; ++e) narrow(x[v * width + e], pack[e]);
+            store(row + at, pack);
         }
     }
 }
 
-// The width is the same for the whole grid, so these branches cost nothing.
-template <class T, int slots>
-HORO_DEVICE void store(int width, const T (&x)[slots], T* row, const Lane& own) {
-    if constexpr (sizeof(T) == 4)
-        if (width == 4) return store_slots<4>(x, row, own);
-    if (width == 2) return store_slots<2>(x, row, own);
-    store_slots<1>(x, row, own);
+// Calls `body` with a null pointer to the storage type. It is the same for the whole grid, as is the width of
+// an access, so these branches cost nothing.
+template <class T, class Body>
+HORO_DEVICE auto with_type(const RowPlan& plan, Body&& body) {
+    if constexpr (sizeof(T) == 4) {
+        if (plan.dtype == HORO_BF16) return body(static_cast<Bf16*>(nullptr));
+        if (plan.dtype == HORO_F16) return body(static_cast<F16*>(nullptr));
+    }
+    return body(static_cast<T*>(nullptr));
+}
+
+template <class T, class Body>
+HORO_DEVICE void with_access(const RowPlan& plan, Body&& body) {
+    with_type<T>(plan, [&](auto* stored) {
+        if constexpr (sizeof(T) == 4)
+            if (plan.width == 4) return body(stored, std::integral_constant<int, 4>{});
+        if (plan.width == 2) return body(stored, std::integral_constant<int, 2>{});
+        body(stored, std::integral_constant<int, 1>{});
+    });
+}
+
+// One number of a scalar or of a time coordinate.
+template <class T>
+HORO_DEVICE double load_number(const RowPlan& plan, const void* from, int64_t at) {
+    return with_type<T>(plan, [&](auto* stored) {
+        return static_cast<double>(
+            number_of(get(static_cast<decltype(stored)>(const_cast<void*>(from)) + at)));
+    });
+}
+template <class T>
+HORO_DEVICE void store_number(const RowPlan& plan, void* to, int64_t at, double x) {
+    with_type<T>(plan, [&](auto* stored) {
+        const auto p = static_cast<decltype(stored)>(to) + at;
+        std::remove_pointer_t<decltype(stored)> bits;
+        narrow(static_cast<T>(x), bits);
+        put(p, bits);
+    });
 }
 
 // ---- Sums
 
 template <class Op, class T>
 struct Accumulator {
-    static constexpr bool exact = sizeof(T) == 8;  // products of float32 numbers are exact in double
+    static constexpr bool exact = sizeof(T) == 8 || Op::precise;  // float products are exact in double
     static constexpr int compensated = exact ? Op::dots : 0;
     double hi[Op::sums];
     double lo[compensated ? compensated : 1];
@@ -152,26 +178,21 @@ struct Rows {
 
     T x[row_count][S::inputs][slots];
 
-    template <int width>
-    HORO_DEVICE void load_width(const RowCall& call, const int64_t (&row)[row_count],
-                                const Lane (&own)[row_count], int64_t first) {
-        each<row_count>([&](auto r) {
-            each<S::inputs>([&](auto i) {
-                if constexpr (S::reads(i)) {
-                    const T* p = static_cast<const T*>(call.in[i]) + row[r] * call.in_stride[i] + first +
-                                 (S::signature.input[i] == Kind::ambient);
-                    load_slots<width>(x[r][i], p, own[r]);
-                }
+    HORO_DEVICE void load(const RowPlan& plan, const RowCall& call, const int64_t (&row)[row_count],
+                          const Lane (&own)[row_count], int64_t first) {
+        with_access<T>(plan, [&](auto* stored, auto width) {
+            using Stored = std::remove_pointer_t<decltype(stored)>;
+            constexpr int numbers = decltype(width)::value;
+            each<row_count>([&](auto r) {
+                each<S::inputs>([&](auto i) {
+                    if constexpr (S::reads(i)) {
+                        const auto* p = static_cast<const Stored*>(call.in[i]) + row[r] * call.in_stride[i] +
+                                        first + (S::signature.input[i] == Kind::ambient);
+                        load_slots<Stored, numbers>(x[r][i], p, own[r]);
+                    }
+                });
             });
         });
-    }
-
-    HORO_DEVICE void load(int width, const RowCall& call, const int64_t (&row)[row_count],
-                          const Lane (&own)[row_count], int64_t first) {
-        if constexpr (sizeof(T) == 4)
-            if (width == 4) return load_width<4>(call, row, own, first);
-        if (width == 2) return load_width<2>(call, row, own, first);
-        load_width<1>(call, row, own, first);
     }
 
     HORO_DEVICE void reduce(Accumulator<Op, T> (&sum)[row_count], int used) const {
@@ -187,9 +208,9 @@ struct Rows {
         });
     }
 
-    HORO_DEVICE void combine(const RowCall& call, const double (&k)[row_count][Op::coefficients], int width,
-                             const int64_t (&row)[row_count], const Lane (&own)[row_count],
-                             int64_t first) const {
+    HORO_DEVICE void combine(const RowPlan& plan, const RowCall& call,
+                             const double (&k)[row_count][Op::coefficients], const int64_t (&row)[row_count],
+                             const Lane (&own)[row_count], int64_t first) const {
         each<row_count>([&](auto r) {
             T y[S::outputs][slots];
             each<slots>([&](auto s) {
@@ -202,11 +223,13 @@ struct Rows {
             });
             each<S::outputs>([&](auto j) {
                 if constexpr (S::writes(j))
-                    if (call.out[j]) {
-                        T* p = static_cast<T*>(call.out[j]) + row[r] * call.out_stride[j] + first +
-                               (S::signature.output[j] == Kind::ambient);
-                        store(width, y[j], p, own[r]);
-                    }
+                    if (call.out[j])
+                        with_access<T>(plan, [&](auto* stored, auto width) {
+                            using Stored = std::remove_pointer_t<decltype(stored)>;
+                            auto* p = static_cast<Stored*>(call.out[j]) + row[r] * call.out_stride[j] +
+                                      first + (S::signature.output[j] == Kind::ambient);
+                            store_slots<Stored, decltype(width)::value>(y[j], p, own[r]);
+                        });
             });
         });
     }
@@ -244,7 +267,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
         Lane own[row_count];
         double scalar[row_count][scalars];
         // Rows of one access of a warp are neighbours.
-        const int64_t start = block * plan.rows + (Tile::row_count == 1 ? group : 0);
+        const int64_t start = block * plan.rows + (row_count == 1 ? group : 0);
         each<row_count>([&](auto r) {
             if constexpr (row_count == 1) {
                 row[r] = start;
@@ -257,9 +280,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
                       live ? static_cast<int>(call.dim < plan.tile ? call.dim : plan.tile) : 0};
             each<S::inputs>([&](auto i) {
                 if constexpr (S::signature.input[i] != Kind::row) {
-                    scalar[r][i] = live ? static_cast<double>(
-                                              static_cast<const T*>(call.in[i])[row[r] * call.in_stride[i]])
-                                        : 0.0;
+                    scalar[r][i] = live ? load_number<T>(plan, call.in[i], row[r] * call.in_stride[i]) : 0.0;
                 } else {
                     scalar[r][i] = 0.0;
                 }
@@ -268,21 +289,21 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
 
         // Reduce. The last tile stays in registers; of most rows it is the only one.
         Accumulator<Op, T> sum[row_count];
-        rows.load(plan.width, call, row, own, 0);
+        rows.load(plan, call, row, own, 0);
         rows.reduce(sum, plan.slots);
-        if constexpr (row_count == 1) {
+        if constexpr (Tile::wide) {
             for (int64_t tile = 1; tile < plan.tiles; ++tile) {
                 const int64_t first = tile * plan.tile;
                 if (own[0].elements)
                     own[0].elements =
                         static_cast<int>(call.dim - first < plan.tile ? call.dim - first : plan.tile);
-                rows.load(plan.width, call, row, own, first);
+                rows.load(plan, call, row, own, first);
                 rows.reduce(sum, plan.slots);
             }
         }
         for (int mask = (plan.lanes < warp ? plan.lanes : warp) / 2; mask; mask /= 2)
             each<row_count>([&](auto r) { sum[r].merge(mask); });
-        if constexpr (row_count == 1)
+        if constexpr (Tile::wide)
             if (plan.lanes > warp) merge_warps(sum[0], plan.lanes);
 
         // A row's numbers may be overwritten in place below by one lane; all must have read them.
@@ -294,7 +315,10 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
 #pragma unroll 1
         for (int q = 0; q < row_count; q += share) {
             const int mine = q + (lane & (share - 1));
-            constexpr double rounding = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53;
+            const double rounding = sizeof(T) == 8            ? 0x1p-53
+                                    : plan.dtype == HORO_BF16 ? 0x1p-8
+                                    : plan.dtype == HORO_F16  ? 0x1p-11
+                                                              : 0x1p-24;
             Sum<double> s[Op::sums];
             double in[scalars] = {}, mine_k[Op::coefficients], result[scalars];
             int64_t at = row[0];
@@ -315,7 +339,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
                 each<S::outputs>([&](auto j) {
                     if constexpr (S::signature.output[j] != Kind::row)
                         if (call.out[j])
-                            static_cast<T*>(call.out[j])[at * call.out_stride[j]] = static_cast<T>(result[j]);
+                            store_number<T>(plan, call.out[j], at * call.out_stride[j], result[j]);
                 });
             if constexpr (S::combines()) {
                 each<row_count>([&](auto r) {
@@ -333,12 +357,12 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
 
         // Combine, the tile in registers first.
         if constexpr (S::combines()) {
-            rows.combine(call, k, plan.width, row, own, (plan.tiles - 1) * plan.tile);
-            if constexpr (row_count == 1) {
+            rows.combine(plan, call, k, row, own, (plan.tiles - 1) * plan.tile);
+            if constexpr (Tile::wide) {
                 if (own[0].elements) own[0].elements = static_cast<int>(plan.tile);
                 for (int64_t tile = plan.tiles - 2; tile >= 0; --tile) {
-                    rows.load(plan.width, call, row, own, tile * plan.tile);
-                    rows.combine(call, k, plan.width, row, own, tile * plan.tile);
+                    rows.load(plan, call, row, own, tile * plan.tile);
+                    rows.combine(plan, call, k, row, own, tile * plan.tile);
                 }
             }
         }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "geometry/row_call.h"
+#include "horosphere/horo.h"
 
 namespace horo::cuda {
 
@@ -15,29 +16,36 @@ constexpr int vector_bytes = 16;  // the widest access
 template <int rows>
 struct NarrowTile {  // a row on 1 to 32 lanes of one warp
     static constexpr int row_count = rows, vectors = 1, threads = 128;
+    static constexpr bool wide = false;
 };
-// With three inputs and their sums, four rows would spill.
 template <class Op>
-constexpr int narrow_rows() {
+constexpr bool many_inputs() {
     constexpr Signature signature(Op::signature);
     int inputs = 0;
     for (int i = 0; i < signature.inputs; ++i) inputs += signature.input[i] != Kind::scalar;
-    return inputs >= 3 ? 2 : 4;
+    return inputs >= 3;
+}
+// More rows would spill: three inputs and their sums take twice the registers, compensated sums too.
+template <class Op>
+constexpr int narrow_rows() {
+    return (many_inputs<Op>() ? 2 : 4) / (Op::precise ? 2 : 1);
 }
 // A row on 1 to 8 warps: 4096 or 2048 float32 numbers; wider rows are read twice.
 constexpr int wide_threads = 256;
 template <int accesses>
 struct WideTile {
     static constexpr int row_count = 1, vectors = accesses, threads = wide_threads;
+    static constexpr bool wide = true;
 };
 template <class Op>
 constexpr int wide_vectors() {
-    return narrow_rows<Op>() == 4 ? 4 : 2;
+    return many_inputs<Op>() ? 2 : 4;
 }
 
 // How a call is laid out. Element `slot` of lane l is element ((slot / width) lanes + l) width + slot % width
 // of its tile; rows wider than a tile (wide only) take several tiles.
 struct RowPlan {
+    int32_t dtype;  // of storage
     bool narrow;
     int width;       // elements per access
     int lanes;       // per row: a power of two
@@ -57,28 +65,34 @@ constexpr int power_of_two_from(int64_t n) {
 
 constexpr int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+constexpr int stored_bytes(int32_t dtype) { return dtype == HORO_F64 ? 8 : dtype == HORO_F32 ? 4 : 2; }
+// Elements of a widest access: 16-bit numbers are computed on as float, and take as many registers.
+constexpr int vector_elements(int32_t dtype) { return vector_bytes / (dtype == HORO_F64 ? 8 : 4); }
+
 // The widest access, in elements, that every operand allows; `address` gathers (by "or") all addresses of
 // first elements and all strides in bytes.
-constexpr int access_width(uint64_t address, int64_t dim, int element_bytes) {
-    int width = vector_bytes / element_bytes;
-    while (width > 1 && (dim % width || address % (static_cast<uint64_t>(width) * element_bytes))) width /= 2;
+constexpr int access_width(uint64_t address, int64_t dim, int32_t dtype) {
+    int width = vector_elements(dtype);
+    while (width > 1 && (dim % width || address % (static_cast<uint64_t>(width) * stored_bytes(dtype))))
+        width /= 2;
     return width;
 }
 
 // The last two are those of the operation's tiles.
-constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int element_bytes, int width, int narrow_row_count,
+constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int32_t dtype, int width, int narrow_row_count,
                             int wide_vector_count) {
     using Narrow = NarrowTile<1>;
     RowPlan plan{};
+    plan.dtype = dtype;
     plan.width = width;
-    const int vector = vector_bytes / element_bytes;
+    const int vector = vector_elements(dtype);
     const int64_t accesses = ceiling(dim, width);
     const int64_t narrow_slots = Narrow::vectors * vector / width;
     if (accesses <= warp * narrow_slots) {
         plan.narrow = true;
         // As few lanes as hold the row, for `solve` runs once per warp; but 64 bytes of a row side by side.
         const int64_t least = ceiling(accesses, narrow_slots);
-        const int64_t side_by_side = 64 / (int64_t{width} * element_bytes);
+        const int64_t side_by_side = 64 / (int64_t{width} * stored_bytes(dtype));
         const int64_t wanted = least > side_by_side ? least : side_by_side;
         plan.lanes = power_of_two_from(wanted < accesses ? wanted : accesses);
         if (plan.lanes > warp) plan.lanes = warp;
@@ -105,7 +119,8 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int element_bytes, int wi
 
 // The addresses and strides of a call, gathered for access_width. One row needs no stride.
 template <class Op>
-inline uint64_t gather_addresses(const RowCall& call, int element_bytes) {
+inline uint64_t gather_addresses(const RowCall& call, int32_t dtype) {
+    const int element_bytes = stored_bytes(dtype);
     constexpr Signature signature(Op::signature);
     uint64_t all = 0;
     const auto add = [&](Kind kind, const void* p, int64_t stride) {
@@ -116,6 +131,12 @@ inline uint64_t gather_addresses(const RowCall& call, int element_bytes) {
     for (int i = 0; i < signature.inputs; ++i) add(signature.input[i], call.in[i], call.in_stride[i]);
     for (int j = 0; j < signature.outputs; ++j) add(signature.output[j], call.out[j], call.out_stride[j]);
     return all;
+}
+
+template <class Op>
+inline RowPlan plan_call(const RowCall& call, int32_t dtype) {
+    const int width = access_width(gather_addresses<Op>(call, dtype), call.dim, dtype);
+    return plan_rows(call.rows, call.dim, dtype, width, narrow_rows<Op>(), wide_vectors<Op>());
 }
 
 }  // namespace horo::cuda

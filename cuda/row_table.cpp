@@ -6,16 +6,14 @@ namespace horo::cuda {
 namespace {
 
 template <int... part>
-RowLauncher find(int32_t op, int32_t dtype, std::integer_sequence<int, part...>) {
+RowLauncher find(int32_t op, std::integer_sequence<int, part...>) {
     RowLauncher found = nullptr;
-    ((op % HORO_ROW_PARTS == part ? (void)(found = row_table<part>().launch[op][dtype]) : (void)0), ...);
+    ((op % HORO_ROW_PARTS == part ? (void)(found = row_table<part>().launch[op]) : (void)0), ...);
     return found;
 }
 
 }  // namespace
 
-RowLauncher row_launcher(int32_t op, int32_t dtype) {
-    return find(op, dtype, std::make_integer_sequence<int, HORO_ROW_PARTS>{});
-}
+RowLauncher row_launcher(int32_t op) { return find(op, std::make_integer_sequence<int, HORO_ROW_PARTS>{}); }
 
 }  // namespace horo::cuda

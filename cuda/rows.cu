@@ -7,22 +7,26 @@ namespace horo::cuda {
 namespace {
 
 template <class Op, class T>
-cudaError_t launch(const RowCall& call, cudaStream_t stream) {
-    constexpr int bytes = sizeof(T), narrow = narrow_rows<Op>(), wide = wide_vectors<Op>();
-    const int width = access_width(gather_addresses<Op>(call, bytes), call.dim, bytes);
-    const RowPlan plan = plan_rows(call.rows, call.dim, bytes, width, narrow, wide);
+cudaError_t launch_as(const RowCall& call, const RowPlan& plan, cudaStream_t stream) {
     const unsigned grid = static_cast<unsigned>(plan.blocks < 0x7fffffff ? plan.blocks : 0x7fffffff);
     if (plan.narrow)
-        row_kernel<Op, T, NarrowTile<narrow>><<<grid, plan.threads, 0, stream>>>(call, plan);
+        row_kernel<Op, T, NarrowTile<narrow_rows<Op>()>><<<grid, plan.threads, 0, stream>>>(call, plan);
     else
-        row_kernel<Op, T, WideTile<wide>><<<grid, plan.threads, 0, stream>>>(call, plan);
+        row_kernel<Op, T, WideTile<wide_vectors<Op>()>><<<grid, plan.threads, 0, stream>>>(call, plan);
     return cudaGetLastError();
 }
 
-template <class Op, class T, int index>
+template <class Op>
+cudaError_t launch(const RowCall& call, int32_t dtype, cudaStream_t stream) {
+    const RowPlan plan = plan_call<Op>(call, dtype);
+    return dtype == HORO_F64 ? launch_as<Op, double>(call, plan, stream)
+                             : launch_as<Op, float>(call, plan, stream);
+}
+
+template <class Op, int index>
 constexpr RowLauncher launcher() {
     if constexpr (index % HORO_ROW_PARTS == HORO_ROW_PART)
-        return launch<Op, T>;
+        return launch<Op>;
     else
         return nullptr;
 }
@@ -32,7 +36,7 @@ struct List {};
 
 template <class... Ops, int... index>
 constexpr RowTable table(List<void, Ops...>, std::integer_sequence<int, index...>) {
-    return {{{launcher<Ops, float, index>(), launcher<Ops, double, index>()}...}};
+    return {{launcher<Ops, index>()...}};
 }
 
 #define HORO_LIST(Op) , Op

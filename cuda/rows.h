@@ -1,4 +1,4 @@
-// Row operations by number and storage type.
+// Row operations by number.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -7,18 +7,16 @@
 namespace horo::cuda {
 
 // Enqueues a checked call with rows > 0.
-using RowLauncher = cudaError_t (*)(const RowCall& call, cudaStream_t stream);
-
-constexpr int32_t cuda_dtypes = 2;  // HORO_F32, HORO_F64
+using RowLauncher = cudaError_t (*)(const RowCall& call, int32_t dtype, cudaStream_t stream);
 
 struct RowTable {
-    RowLauncher launch[row_operations][cuda_dtypes];
+    RowLauncher launch[row_operations];
 };
 
 // Operation `op` is in part op % HORO_ROW_PARTS.
 template <int part>
 const RowTable& row_table();
 
-RowLauncher row_launcher(int32_t op, int32_t dtype);
+RowLauncher row_launcher(int32_t op);
 
 }  // namespace horo::cuda

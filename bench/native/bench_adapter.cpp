@@ -1,18 +1,18 @@
 // HypLoRA against LoRA of the same shape, alone and on top of the frozen layer it adapts, in turns in one
 // run. The Gram matrix is part of the forward call as in training, but not with a single row, as in
 // generating.
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "command.h"
 #include "horosphere/horo.h"
 #include "measure.h"
 
 namespace {
+
+using command::require;
 
 const char* const usage =
     "usage: horo bench adapter [--quick] [--dim N] [--rank N] [--rows N] [--threads N] [--seconds X]\n"
@@ -34,70 +34,26 @@ const char* const usage =
     "  --onednn FILE   libdnnl.so.3 for the products with the frozen weight\n"
     "  --json FILE     writes the results there too\n";
 
-[[noreturn]] void refuse(const std::string& what) {
-    std::fprintf(stderr, "horo bench adapter: %s (see --help)\n", what.c_str());
-    std::exit(2);
-}
-
-void check(int32_t status) {
-    if (status == HORO_OK) return;
-    std::fprintf(stderr, "horo bench adapter: %s\n", horo_last_error());
-    std::exit(1);
-}
-
 struct Options {
     std::vector<int64_t> dims, ranks, rows;
     int threads = 1;
-    double seconds = 0.5;
+    double seconds = 0;
     bool quick = false;
     std::string onednn, json;
 };
 
-int64_t number(const std::string& flag, const char* text, int64_t most) {
-    char* end;
-    const long long n = std::strtoll(text, &end, 10);
-    if (*end || end == text || n < 1 || n > most)
-        refuse(flag + ": \"" + text + "\", expected a number from 1 to " + std::to_string(most));
-    return n;
-}
-
 Options parse(int argc, char** argv) {
     Options o;
-    bool timed = false;
-    for (int i = 1; i < argc; ++i) {
-        const std::string flag = argv[i];
-        if (flag == "--help" || flag == "-h") {
-            std::fputs(usage, stdout);
-            std::exit(0);
-        }
-        if (flag == "--quick") {
-            o.quick = true;
-            continue;
-        }
-        const char* const known[] = {"--dim",     "--rank",   "--rows", "--threads",
-                                     "--seconds", "--onednn", "--json"};
-        if (std::find(std::begin(known), std::end(known), flag) == std::end(known))
-            refuse("unknown option \"" + flag + "\"");
-        if (++i == argc) refuse(flag + ": value missing");
-        const char* value = argv[i];
-        if (flag == "--dim") o.dims.push_back(number(flag, value, 1 << 15));
-        if (flag == "--rank") o.ranks.push_back(number(flag, value, 1 << 12));
-        if (flag == "--rows") o.rows.push_back(number(flag, value, 1 << 15));
-        if (flag == "--threads") o.threads = static_cast<int>(number(flag, value, 1024));
-        if (flag == "--onednn") o.onednn = value;
-        if (flag == "--json") o.json = value;
-        if (flag == "--seconds") {
-            char* end;
-            o.seconds = std::strtod(value, &end);
-            timed = true;
-            if (*end || end == value || !(o.seconds >= 0 && o.seconds <= 3600))
-                refuse(flag + ": \"" + value + "\", expected a number from 0 to 3600");
-        }
-    }
+    double seconds = -1;
+    command::parse(argc, argv, usage,
+                   {command::set("--quick", o.quick), command::numbers("--dim", 1 << 15, o.dims),
+                    command::numbers("--rank", 1 << 12, o.ranks), command::numbers("--rows", 1 << 15, o.rows),
+                    command::number("--threads", 1024, o.threads), command::seconds("--seconds", seconds),
+                    command::text("--onednn", o.onednn), command::text("--json", o.json)});
     if (o.dims.empty()) o.dims = {256, 768, 2048, 4096};
     if (o.ranks.empty()) o.ranks = o.quick ? std::vector<int64_t>{8} : std::vector<int64_t>{8, 16, 32};
     if (o.rows.empty()) o.rows = {1, 512};
-    if (o.quick && !timed) o.seconds = 0.1;
+    o.seconds = seconds >= 0 ? seconds : o.quick ? 0.1 : 0.5;
     return o;
 }
 
@@ -108,45 +64,20 @@ struct Result {
     double ratio() const { return us / floor_us; }
 };
 
-std::string machine() {
-    std::string name = "unknown";
-    if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
-        char line[512];
-        while (std::fgets(line, sizeof line, file)) {
-            const std::string text = line;
-            if (text.rfind("model name", 0) != 0 || text.find(": ") == std::string::npos) continue;
-            name = text.substr(text.find(": ") + 2);
-            break;
-        }
-        std::fclose(file);
-    }
-    std::string clean;
-    for (char c : name)
-        if (c >= ' ' && c != '"' && c != '\\') clean += c;
-    return clean;
+std::string json(const Result& r) {
+    return command::format(
+        "{\"bench\": \"adapter\", \"op\": \"hyplora\", \"pass\": \"%s\", \"dtype\": \"f32\", "
+        "\"dim\": %lld, \"rank\": %lld, \"rows\": %lld, \"us\": %.3f, \"floor\": \"%s\", "
+        "\"floor_us\": %.3f, \"ratio\": %.4f}",
+        r.pass, static_cast<long long>(r.dim), static_cast<long long>(r.rank), static_cast<long long>(r.rows),
+        r.us, r.floor, r.floor_us, r.ratio());
 }
 
 void write_json(const Options& o, const std::vector<Result>& results) {
-    FILE* file = std::fopen(o.json.c_str(), "w");
-    if (!file) refuse("--json: cannot write \"" + o.json + "\"");
-    const char* commit = std::getenv("HORO_COMMIT");
-    std::fprintf(file,
-                 "{\"machine\": \"%s\", \"cores\": %u, \"isa\": \"%s\", \"threads\": %d, \"gemm\": \"%s\", "
-                 "\"version\": \"%s\", \"commit\": \"%s\", \"results\": [",
-                 machine().c_str(), std::thread::hardware_concurrency(), horo_cpu_isa(), o.threads,
-                 horo_gemm_provider(), horo_version(), commit ? commit : "unknown");
-    for (size_t i = 0; i < results.size(); ++i) {
-        const Result& r = results[i];
-        std::fprintf(
-            file,
-            "%s\n{\"bench\": \"adapter\", \"op\": \"hyplora\", \"pass\": \"%s\", \"dtype\": \"f32\", "
-            "\"dim\": %lld, \"rank\": %lld, \"rows\": %lld, \"us\": %.3f, \"floor\": \"%s\", "
-            "\"floor_us\": %.3f, \"ratio\": %.4f}",
-            i ? "," : "", r.pass, static_cast<long long>(r.dim), static_cast<long long>(r.rank),
-            static_cast<long long>(r.rows), r.us, r.floor, r.floor_us, r.ratio());
-    }
-    std::fprintf(file, "\n]}\n");
-    if (std::fclose(file) != 0) refuse("--json: cannot write \"" + o.json + "\"");
+    std::vector<std::string> lines;
+    for (const Result& r : results) lines.push_back(json(r));
+    command::write_json(o.json, o.threads, command::format("\"gemm\": \"%s\", ", horo_gemm_provider()),
+                        lines);
 }
 
 // One layer with its adapter, and the calls to be timed.
@@ -178,32 +109,32 @@ struct Layer {
           norm(n),
           m(n),
           s(std::sqrt(static_cast<double>(d))) {
-        check(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
-        check(horo_low_rank_workspace(exec, HORO_F32, HORO_HYPLORA, rows, dim, rank, dim, &bytes));
+        require(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
+        require(horo_low_rank_workspace(exec, HORO_F32, HORO_HYPLORA, rows, dim, rank, dim, &bytes));
         workspace.resize(static_cast<size_t>(bytes));
     }
 
     void adapter_forward(int32_t kind) {
         if (kind == HORO_HYPLORA && rows > 1)
-            check(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
-        check(horo_low_rank_forward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
-                                    b.data(), gram.data(), 1, s, 2, out.data(), dim, p.data(), gain.data(),
-                                    norm.data(), m.data()));
+            require(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
+        require(horo_low_rank_forward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
+                                      b.data(), gram.data(), 1, s, 2, out.data(), dim, p.data(), gain.data(),
+                                      norm.data(), m.data()));
     }
     void adapter_backward(int32_t kind) {
-        check(horo_low_rank_backward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
-                                     b.data(), gram.data(), 1, s, 2, dout.data(), dim, p.data(), norm.data(),
-                                     m.data(), dx.data(), dim, da.data(), db.data(), &dK, &ds,
-                                     workspace.data(), bytes));
+        require(horo_low_rank_backward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
+                                       b.data(), gram.data(), 1, s, 2, dout.data(), dim, p.data(),
+                                       norm.data(), m.data(), dx.data(), dim, da.data(), db.data(), &dK, &ds,
+                                       workspace.data(), bytes));
     }
     void layer_forward(int32_t kind) {
-        check(horo_gemm(0, 1, rows, dim, dim, 1, HORO_F32, x.data(), dim, HORO_F32, weight.data(), dim, 0,
-                        out.data(), dim, exec));
+        require(horo_gemm(0, 1, rows, dim, dim, 1, HORO_F32, x.data(), dim, HORO_F32, weight.data(), dim, 0,
+                          out.data(), dim, exec));
         adapter_forward(kind);
     }
     void layer_backward(int32_t kind) {
-        check(horo_gemm(0, 0, rows, dim, dim, 1, HORO_F32, dout.data(), dim, HORO_F32, weight.data(), dim, 0,
-                        dx.data(), dim, exec));
+        require(horo_gemm(0, 0, rows, dim, dim, 1, HORO_F32, dout.data(), dim, HORO_F32, weight.data(), dim,
+                          0, dx.data(), dim, exec));
         adapter_backward(kind);
     }
 };
@@ -211,11 +142,12 @@ struct Layer {
 }  // namespace
 
 int main(int argc, char** argv) {
+    command::name = "adapter";
     const Options o = parse(argc, argv);
-    if (!o.onednn.empty()) check(horo_gemm_load(o.onednn.c_str()));
-    if (!o.json.empty()) write_json(o, {});  // a bad path shows now
+    if (!o.onednn.empty()) require(horo_gemm_load(o.onednn.c_str()));
+    write_json(o, {});  // a bad path shows now
     horo_exec* exec = nullptr;
-    check(horo_exec_create(-1, o.threads, nullptr, &exec));
+    require(horo_exec_create(-1, o.threads, nullptr, &exec));
     std::fprintf(stderr, "%s, %d thread(s), products by %s\n", horo_cpu_isa(), o.threads,
                  horo_gemm_provider());
     std::printf("%-8s %-16s %6s %5s %6s %11s %11s %7s\n", "pass", "floor", "dim", "rank", "rows", "us",
@@ -261,5 +193,5 @@ int main(int argc, char** argv) {
                 }
             }
     horo_exec_destroy(exec);
-    if (!o.json.empty()) write_json(o, results);
+    write_json(o, results);
 }

@@ -3,15 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "command.h"
 #include "horosphere/horo.h"
 #include "measure.h"
 
 namespace {
+
+using command::require;
 
 const char* const usage =
     "usage: horo bench attention [--quick] [--heads N] [--dim N] [--tokens N] [--mask M] [--threads N]\n"
@@ -31,54 +32,29 @@ const char* const usage =
     "  --rounds N   default 5\n"
     "  --json FILE  writes the results there too\n";
 
-[[noreturn]] void refuse(const std::string& what) {
-    std::fprintf(stderr, "horo bench attention: %s (see --help)\n", what.c_str());
-    std::exit(2);
-}
-
 struct Options {
     std::vector<int64_t> heads, dims, tokens;
     std::string mask, json;
     int threads = 1, rounds = 5;
 };
 
-int64_t number(const std::string& flag, const char* text, int64_t most) {
-    char* end;
-    const long long n = std::strtoll(text, &end, 10);
-    if (*end || end == text || n < 1 || n > most)
-        refuse(flag + ": \"" + text + "\", expected a number from 1 to " + std::to_string(most));
-    return n;
-}
-
 Options parse(int argc, char** argv) {
     Options o;
     bool quick = false;
-    for (int i = 1; i < argc; ++i) {
-        const std::string flag = argv[i];
-        if (flag == "--help" || flag == "-h") {
-            std::fputs(usage, stdout);
-            std::exit(0);
-        }
-        if (flag == "--quick") {
-            quick = true;
-            continue;
-        }
-        const char* const known[] = {"--heads",   "--dim",    "--tokens", "--mask",
-                                     "--threads", "--rounds", "--json"};
-        if (std::find(std::begin(known), std::end(known), flag) == std::end(known))
-            refuse("unknown option \"" + flag + "\"");
-        if (++i == argc) refuse(flag + ": value missing");
-        const char* value = argv[i];
-        if (flag == "--heads") o.heads.push_back(number(flag, value, 128));
-        if (flag == "--dim") o.dims.push_back(number(flag, value, 1024));
-        if (flag == "--tokens") o.tokens.push_back(number(flag, value, 65536));
-        if (flag == "--threads") o.threads = static_cast<int>(number(flag, value, 1024));
-        if (flag == "--rounds") o.rounds = static_cast<int>(number(flag, value, 1000));
-        if (flag == "--json") o.json = value;
-        if (flag == "--mask") o.mask = value;
-        if (flag == "--mask" && o.mask != "full" && o.mask != "causal")
-            refuse(flag + ": \"" + value + "\", expected full or causal");
-    }
+    const auto mask = [&](const std::string& value) {
+        if (value != "full" && value != "causal")
+            command::refuse("--mask: \"" + value + "\", expected full or causal");
+        o.mask = value;
+    };
+    command::parse(argc, argv, usage,
+                   {command::set("--quick", quick),
+                    command::numbers("--heads", 128, o.heads),
+                    command::numbers("--dim", 1024, o.dims),
+                    command::numbers("--tokens", 65536, o.tokens),
+                    command::number("--threads", 1024, o.threads),
+                    command::number("--rounds", 1000, o.rounds),
+                    command::text("--json", o.json),
+                    {"--mask", mask}});
     using List = std::vector<int64_t>;
     if (o.heads.empty()) o.heads = quick ? List{8, 32} : List{8, 12, 32};
     if (o.dims.empty()) o.dims = quick ? List{64} : List{64, 128};
@@ -97,12 +73,6 @@ struct Result {
     double seconds, gflops, floor_seconds;
     double ratio() const { return floor_seconds > 0 ? seconds / floor_seconds : 0; }
 };
-
-void require(int32_t status) {
-    if (status == HORO_OK) return;
-    std::fprintf(stderr, "horo bench attention: %s\n", horo_last_error());
-    std::exit(1);
-}
 
 std::vector<Result> run(const Case& c, const Options& o, const horo_exec* exec, double peak) {
     const int64_t count = c.batch * c.tokens * c.heads * c.dim, row = c.heads * c.dim, item = c.tokens * row;
@@ -161,33 +131,26 @@ std::string name(const Case& c) {
     return (c.causal ? "causal b" : "full b") + std::to_string(c.batch) + " h" + std::to_string(c.heads);
 }
 
+std::string json(const Result& r) {
+    const std::string text = command::format(
+        "{\"bench\": \"attention\", \"op\": \"%s %s\", \"pass\": \"%s\", \"dtype\": \"f32\", "
+        "\"dim\": %lld, \"rows\": %lld, \"heads\": %lld, \"batch\": %lld, \"causal\": %s, "
+        "\"mixed\": %s, \"seconds\": %.9f, \"gflops\": %.3f, \"floor\": \"%s\", ",
+        r.mixed ? "mixed" : "plain", name(r.of).c_str(), r.backward ? "backward" : "forward",
+        static_cast<long long>(r.of.dim), static_cast<long long>(r.of.tokens),
+        static_cast<long long>(r.of.heads), static_cast<long long>(r.of.batch),
+        r.of.causal ? "true" : "false", r.mixed ? "true" : "false", r.seconds, r.gflops, floor_of(r));
+    if (!(r.floor_seconds > 0))  // no peak on this machine
+        return text + "\"floor_seconds\": null, \"ratio\": null}";
+    return text + command::format("\"floor_seconds\": %.9f, \"ratio\": %.4f}", r.floor_seconds, r.ratio());
+}
+
 void write_json(const Options& o, double peak, const std::vector<Result>& results) {
-    FILE* file = std::fopen(o.json.c_str(), "w");
-    if (!file) refuse("--json: cannot write \"" + o.json + "\"");
-    std::fprintf(file,
-                 "{\"cores\": %u, \"isa\": \"%s\", \"threads\": %d, \"rounds\": %d, \"version\": \"%s\", "
-                 "\"peak_gflops\": %.1f, \"results\": [",
-                 std::thread::hardware_concurrency(), horo_cpu_isa(), o.threads, o.rounds, horo_version(),
-                 1e-9 * peak);
-    const char* comma = "";
-    for (const Result& r : results) {
-        std::fprintf(
-            file,
-            "%s\n{\"bench\": \"attention\", \"op\": \"%s %s\", \"pass\": \"%s\", \"dtype\": \"f32\", "
-            "\"dim\": %lld, \"rows\": %lld, \"heads\": %lld, \"batch\": %lld, \"causal\": %s, "
-            "\"mixed\": %s, \"seconds\": %.9f, \"gflops\": %.3f, \"floor\": \"%s\", ",
-            comma, r.mixed ? "mixed" : "plain", name(r.of).c_str(), r.backward ? "backward" : "forward",
-            static_cast<long long>(r.of.dim), static_cast<long long>(r.of.tokens),
-            static_cast<long long>(r.of.heads), static_cast<long long>(r.of.batch),
-            r.of.causal ? "true" : "false", r.mixed ? "true" : "false", r.seconds, r.gflops, floor_of(r));
-        if (r.floor_seconds > 0)
-            std::fprintf(file, "\"floor_seconds\": %.9f, \"ratio\": %.4f}", r.floor_seconds, r.ratio());
-        else
-            std::fprintf(file, "\"floor_seconds\": null, \"ratio\": null}");  // no peak on this machine
-        comma = ",";
-    }
-    std::fprintf(file, "\n]}\n");
-    if (std::fclose(file) != 0) refuse("--json: cannot write \"" + o.json + "\"");
+    std::vector<std::string> lines;
+    for (const Result& r : results) lines.push_back(json(r));
+    command::write_json(o.json, o.threads,
+                        command::format("\"rounds\": %d, \"peak_gflops\": %.1f, ", o.rounds, 1e-9 * peak),
+                        lines);
 }
 
 void print(const Result& r) {
@@ -202,10 +165,11 @@ void print(const Result& r) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    command::name = "attention";
     const Options o = parse(argc, argv);
-    if (!o.json.empty()) write_json(o, 0, {});  // a bad path shows now
+    write_json(o, 0, {});  // a bad path shows now
     horo_exec* exec = nullptr;
-    if (horo_exec_create(-1, o.threads, nullptr, &exec) != HORO_OK) refuse(horo_last_error());
+    require(horo_exec_create(-1, o.threads, nullptr, &exec));
     const double peak = measure::peak_flops() * o.threads;
     std::vector<Result> results;
     size_t done = 0;
@@ -226,6 +190,6 @@ int main(int argc, char** argv) {
                 }
             }
     horo_exec_destroy(exec);
-    if (!o.json.empty()) write_json(o, peak, results);
+    write_json(o, peak, results);
     return 0;
 }

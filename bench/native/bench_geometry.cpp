@@ -17,11 +17,14 @@
 #include <thread>
 #include <vector>
 
+#include "command.h"
 #include "horosphere/horo.h"
 #include "measure.h"
 #include "naive.h"
 
 namespace {
+
+using command::refuse;
 
 const char* const usage =
     "usage: horo bench geometry [--quick] [--op NAME] [--dim N] [--dtype T] [--threads N] [--mib N] "
@@ -43,11 +46,6 @@ const char* const usage =
     "  --rounds N   default 7\n"
     "  --json FILE  writes the results there too\n";
 
-[[noreturn]] void refuse(const std::string& what) {
-    std::fprintf(stderr, "horo bench geometry: %s (see --help)\n", what.c_str());
-    std::exit(2);
-}
-
 // ---- Options
 
 struct Type {
@@ -68,44 +66,25 @@ struct Options {
     std::string json;
 };
 
-int64_t number(const std::string& flag, const char* text, int64_t most) {
-    char* end;
-    const long long n = std::strtoll(text, &end, 10);
-    if (*end || end == text || n < 1 || n > most)
-        refuse(flag + ": \"" + text + "\", expected a number from 1 to " + std::to_string(most));
-    return n;
-}
-
 Options parse(int argc, char** argv) {
     Options o;
-    for (int i = 1; i < argc; ++i) {
-        const std::string flag = argv[i];
-        if (flag == "--help" || flag == "-h") {
-            std::fputs(usage, stdout);
-            std::exit(0);
-        }
-        if (flag == "--quick") {
-            o.quick = true;
-            continue;
-        }
-        const char* const known[] = {"--op", "--dim", "--dtype", "--threads", "--mib", "--rounds", "--json"};
-        if (std::find(std::begin(known), std::end(known), flag) == std::end(known))
-            refuse("unknown option \"" + flag + "\"");
-        if (++i == argc) refuse(flag + ": value missing");
-        const char* value = argv[i];
-        if (flag == "--op") o.ops.push_back(value);
-        if (flag == "--dim") o.dims.push_back(number(flag, value, 1 << 20));
-        if (flag == "--threads") o.threads = static_cast<int>(number(flag, value, 1024));
-        if (flag == "--mib") o.mib = number(flag, value, 4096);
-        if (flag == "--rounds") o.rounds = static_cast<int>(number(flag, value, 1000));
-        if (flag == "--json") o.json = value;
-        if (flag == "--dtype") {
-            const auto type = std::find_if(std::begin(types), std::end(types),
-                                           [&](const Type& t) { return std::strcmp(t.name, value) == 0; });
-            if (type == std::end(types)) refuse(flag + ": \"" + value + "\", expected f32, f64, bf16 or f16");
-            o.dtypes.push_back(*type);
-        }
-    }
+    const auto op = [&](const std::string& value) { o.ops.push_back(value); };
+    const auto mib = [&](int64_t value) { o.mib = value; };
+    const auto dtype = [&](const std::string& value) {
+        const auto type =
+            std::find_if(std::begin(types), std::end(types), [&](const Type& t) { return t.name == value; });
+        if (type == std::end(types)) refuse("--dtype: \"" + value + "\", expected f32, f64, bf16 or f16");
+        o.dtypes.push_back(*type);
+    };
+    command::parse(argc, argv, usage,
+                   {command::set("--quick", o.quick),
+                    {"--op", op},
+                    command::numbers("--dim", 1 << 20, o.dims),
+                    {"--dtype", dtype},
+                    command::number("--threads", 1024, o.threads),
+                    command::number("--mib", 4096, mib),
+                    command::number("--rounds", 1000, o.rounds),
+                    command::text("--json", o.json)});
     if (o.dims.empty())
         o.dims = o.quick ? std::vector<int64_t>{2, 16, 128, 1024}
                          : std::vector<int64_t>{2, 3, 4, 8, 16, 33, 64, 128, 300, 1024, 4096};
@@ -288,43 +267,20 @@ struct Result {
     double ratio() const { return gbps / floor_gbps; }
 };
 
-std::string machine() {
-    std::string name = "unknown";
-    if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
-        char line[256];
-        while (std::fgets(line, sizeof line, file))
-            if (std::strncmp(line, "model name", 10) == 0) {
-                if (const char* colon = std::strchr(line, ':')) name = colon + 2;
-                break;
-            }
-        std::fclose(file);
-    }
-    std::string clean;
-    for (char c : name)
-        if (c >= ' ' && c != '"' && c != '\\') clean += c;
-    return clean;
+std::string json(const Result& r) {
+    return command::format(
+        "{\"bench\": \"%s\", \"op\": \"%s\", \"pass\": \"%s\", \"dtype\": \"%s\", \"dim\": %lld, "
+        "\"rows\": %lld, \"gbps\": %.3f, \"floor_gbps\": %.3f, \"ratio\": %.4f}",
+        r.bench, r.op.c_str(), r.pass, r.dtype, static_cast<long long>(r.dim), static_cast<long long>(r.rows),
+        r.gbps, r.floor_gbps, r.ratio());
 }
 
 void write_json(const Options& o, const std::vector<Result>& results) {
-    FILE* file = std::fopen(o.json.c_str(), "w");
-    if (!file) refuse("--json: cannot write \"" + o.json + "\"");
-    const char* commit = std::getenv("HORO_COMMIT");
-    std::fprintf(file,
-                 "{\"machine\": \"%s\", \"cores\": %u, \"isa\": \"%s\", \"threads\": %d, \"mib\": %lld, "
-                 "\"rounds\": %d, \"version\": \"%s\", \"commit\": \"%s\", \"results\": [",
-                 machine().c_str(), std::thread::hardware_concurrency(), horo_cpu_isa(), o.threads,
-                 static_cast<long long>(o.mib), o.rounds, horo_version(), commit ? commit : "unknown");
-    for (size_t i = 0; i < results.size(); ++i) {
-        const Result& r = results[i];
-        std::fprintf(
-            file,
-            "%s\n{\"bench\": \"%s\", \"op\": \"%s\", \"pass\": \"%s\", \"dtype\": \"%s\", \"dim\": %lld, "
-            "\"rows\": %lld, \"gbps\": %.3f, \"floor_gbps\": %.3f, \"ratio\": %.4f}",
-            i ? "," : "", r.bench, r.op.c_str(), r.pass, r.dtype, static_cast<long long>(r.dim),
-            static_cast<long long>(r.rows), r.gbps, r.floor_gbps, r.ratio());
-    }
-    std::fprintf(file, "\n]}\n");
-    if (std::fclose(file) != 0) refuse("--json: cannot write \"" + o.json + "\"");
+    std::vector<std::string> lines;
+    for (const Result& r : results) lines.push_back(json(r));
+    command::write_json(
+        o.json, o.threads,
+        command::format("\"mib\": %lld, \"rounds\": %d, ", static_cast<long long>(o.mib), o.rounds), lines);
 }
 
 void print(const Result& r) {
@@ -354,15 +310,11 @@ Result out_of_cache(const Options& o, Arrays& arrays, const Operation& op, const
         const auto stride = [&](const std::vector<Operand>& p, size_t i) {
             return i < p.size() ? p[i].width(dim) : 0;
         };
-        const int32_t status =
-            horo_row_op(op.id, type.code, rows, dim, at(in, 0), stride(op.in, 0), at(in, 1), stride(op.in, 1),
-                        at(in, 2), stride(op.in, 2), at(in, 3), stride(op.in, 3), at(out, 0),
-                        stride(op.out, 0), at(out, 1), stride(op.out, 1), at(out, 2), stride(op.out, 2),
-                        at(out, 3), stride(op.out, 3), curvature(dim), 0.1, 0.1, 0.1, 0.1, 0.1, exec);
-        if (status != HORO_OK) {
-            std::fprintf(stderr, "\n%s: %s\n", op.name.c_str(), horo_last_error());
-            std::exit(1);
-        }
+        command::require(horo_row_op(op.id, type.code, rows, dim, at(in, 0), stride(op.in, 0), at(in, 1),
+                                     stride(op.in, 1), at(in, 2), stride(op.in, 2), at(in, 3),
+                                     stride(op.in, 3), at(out, 0), stride(op.out, 0), at(out, 1),
+                                     stride(op.out, 1), at(out, 2), stride(op.out, 2), at(out, 3),
+                                     stride(op.out, 3), curvature(dim), 0.1, 0.1, 0.1, 0.1, 0.1, exec));
     };
     const auto best = measure::rounds(o.threads, o.rounds, {run, [&] { floor_pass(in, out, o.threads); }});
     return {"geometry", op.name, op.vjp ? "vjp" : "forward", type.name,
@@ -404,11 +356,12 @@ Result in_cache(const Options& o, Arrays& arrays, const Operation& op, const Nai
 }  // namespace
 
 int main(int argc, char** argv) {
+    command::name = "geometry";
     const Options o = parse(argc, argv);
     const std::vector<Operation> ops = operations(o);
-    if (!o.json.empty()) write_json(o, {});  // a bad path shows now
-    horo_exec* exec;
-    if (horo_exec_create(-1, o.threads, nullptr, &exec) != HORO_OK) refuse(horo_last_error());
+    write_json(o, {});  // a bad path shows now
+    horo_exec* exec = nullptr;
+    command::require(horo_exec_create(-1, o.threads, nullptr, &exec));
     Arrays arrays(o.mib << 20);
     std::vector<Result> results;
     size_t done = 0;
@@ -434,6 +387,6 @@ int main(int argc, char** argv) {
             }
     }
     horo_exec_destroy(exec);
-    if (!o.json.empty()) write_json(o, results);
+    write_json(o, results);
     return 0;
 }

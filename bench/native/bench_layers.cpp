@@ -76,6 +76,20 @@ void layers(int64_t rows, int64_t dim) {
         horo_rmsnorm_backward(x.data(), y.data(), weight.data(), rstd.data(), rows, dim, z.data(),
                               dweight.data(), exec);
     });
+    const std::vector<float> mean = filled(rows);
+    std::vector<float> dbias = filled(dim);
+    layer("layernorm_forward", 2 * element, [&] {
+        horo_layernorm_forward(x.data(), weight.data(), weight.data(), 1e-5, rows, dim, y.data(), nullptr,
+                               rstd.data(), exec);
+    });
+    layer("layernorm_backward", 4 * element, [&] {
+        horo_layernorm_backward(x.data(), y.data(), weight.data(), mean.data(), rstd.data(), rows, dim,
+                                z.data(), nullptr, nullptr, exec);
+    });
+    layer("layernorm_backward+dw,db", 4 * element, [&] {
+        horo_layernorm_backward(x.data(), y.data(), weight.data(), mean.data(), rstd.data(), rows, dim,
+                                z.data(), dweight.data(), dbias.data(), exec);
+    });
     const int64_t head_dim = 64;
     std::vector<float> cos_sin(rows * head_dim, 0.5f);
     std::vector<int32_t> ids(rows);
@@ -90,10 +104,12 @@ void layers(int64_t rows, int64_t dim) {
     layer("geglu_forward", 3 * element, [&] { horo_geglu_forward(x.data(), y.data(), z.data(), n, exec); });
     layer("geglu_backward", 5 * element,
           [&] { horo_geglu_backward(x.data(), y.data(), z.data(), u.data(), v.data(), n, exec); });
+    layer("gelu_forward", 2 * element, [&] { horo_gelu_forward(x.data(), z.data(), n, exec); });
+    layer("gelu_backward", 3 * element, [&] { horo_gelu_backward(x.data(), y.data(), z.data(), n, exec); });
     layer("bias_add", 2 * element, [&] { horo_bias_add(weight.data(), rows, dim, z.data(), exec); });
     layer("bias_grad", element, [&] { horo_bias_grad(x.data(), rows, dim, dweight.data(), exec); });
     layer("embedding_forward", 2 * element,
-          [&] { horo_embedding_forward(ids.data(), x.data(), rows, rows, dim, z.data(), exec); });
+          [&] { horo_embedding_forward(ids.data(), HORO_F32, x.data(), rows, rows, dim, z.data(), exec); });
     layer("embedding_backward", 3 * element,
           [&] { horo_embedding_backward(ids.data(), x.data(), rows, rows, dim, z.data(), exec); });
     for (int64_t t = 0; t < rows; ++t) ids[t] = static_cast<int32_t>(t % 7);

@@ -17,12 +17,11 @@ inline double now(int threads) {
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// The best seconds of each call; they take turns until `budget` seconds are spent, five rounds at least.
-inline std::vector<double> interleaved(int threads, double budget,
-                                       const std::vector<std::function<void()>>& calls) {
+// The best seconds of each call; they take turns as long as `more` says so of the rounds done.
+template <class More>
+std::vector<double> take_turns(int threads, const std::vector<std::function<void()>>& calls, More&& more) {
     std::vector<double> best(calls.size(), 1e30);
-    const double start = now(2);
-    for (int round = 0; round < 5 || now(2) - start < budget; ++round)
+    for (int round = 0; more(round); ++round)
         for (size_t i = 0; i < calls.size(); ++i) {
             const double from = now(threads);
             calls[i]();
@@ -31,16 +30,15 @@ inline std::vector<double> interleaved(int threads, double budget,
     return best;
 }
 
-// The same for a number of rounds.
+// Until `budget` seconds are spent, five rounds at least.
+inline std::vector<double> interleaved(int threads, double budget,
+                                       const std::vector<std::function<void()>>& calls) {
+    const double start = now(2);
+    return take_turns(threads, calls, [=](int round) { return round < 5 || now(2) - start < budget; });
+}
+
 inline std::vector<double> rounds(int threads, int count, const std::vector<std::function<void()>>& calls) {
-    std::vector<double> best(calls.size(), 1e30);
-    for (int round = 0; round < count; ++round)
-        for (size_t i = 0; i < calls.size(); ++i) {
-            const double from = now(threads);
-            calls[i]();
-            best[i] = std::min(best[i], now(threads) - from);
-        }
-    return best;
+    return take_turns(threads, calls, [=](int round) { return round < count; });
 }
 
 inline std::vector<float> random(int64_t n, float size, unsigned seed) {

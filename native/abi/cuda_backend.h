@@ -3,12 +3,13 @@
 #pragma once
 #include <cstdint>
 
+#include "abi/cuda_kernels.h"
 #include "geometry/row_call.h"
 
 namespace horo {
 
-// Changes whenever this header or the meaning of RowCall does.
-constexpr int32_t cuda_backend_version = 1;
+// Changes whenever this header, cuda_kernels.h or the meaning of a call does.
+constexpr int32_t cuda_backend_version = 2;
 
 // Where a failure leaves its text.
 struct CudaError {
@@ -36,6 +37,15 @@ struct CudaBackend {
     int32_t (*stream_create)(int32_t device, void** stream, CudaError* error);
     int32_t (*stream_destroy)(int32_t device, void* stream, CudaError* error);
     int32_t (*stream_synchronize)(int32_t device, void* stream, CudaError* error);
+
+    // Sets bytes in the order of the stream, without waiting.
+    int32_t (*fill)(int32_t device, void* address, int32_t value, int64_t bytes, void* stream,
+                    CudaError* error);
+
+    // Calls `launch` with the device current; what that returns is a cudaError_t.
+    int32_t (*enqueue)(int32_t device, void* stream,
+                       int32_t (*launch)(const void* call, const CudaKernels& kernels, void* stream),
+                       const void* call, CudaError* error);
 
     // Enqueues; neither waits nor allocates.
     int32_t (*row_op)(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,

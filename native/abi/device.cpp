@@ -94,10 +94,13 @@ int32_t check_device(int32_t device) {
     return HORO_OK;
 }
 
+int32_t enqueue(const horo_exec& exec, int32_t (*launch)(const void* call, const CudaKernels&, void* stream),
+                const void* call) {
+    CudaError error{};
+    return report(cuda().backend->enqueue(exec.device, exec.stream, launch, call, &error), error);
+}
+
 int32_t run_rows_cuda(int32_t op, int32_t dtype, const RowCall& call, int32_t device, void* stream) {
-    if (dtype != HORO_F32 && dtype != HORO_F64)
-        return fail(HORO_UNSUPPORTED, "dtype: %d, row operations on a CUDA device take HORO_F32 or HORO_F64",
-                    dtype);
     CudaError error{};
     return report(cuda().backend->row_op(device, stream, op, dtype, &call, &error), error);
 }
@@ -153,6 +156,14 @@ int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t byt
     HORO_REQUIRE(to, "to: null");
     HORO_REQUIRE(from, "from: null");
     HORO_ON_DEVICE(device, copy, to, from, bytes, stream);
+}
+
+int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream) {
+    HORO_REQUIRE(bytes >= 0, "bytes: %lld, expected 0 or more", (long long)bytes);
+    HORO_REQUIRE(value >= 0 && value <= 255, "value: %d, expected 0 to 255", value);
+    if (bytes == 0) return HORO_OK;
+    HORO_REQUIRE(address, "address: null");
+    HORO_ON_DEVICE(device, fill, address, value, bytes, stream);
 }
 
 int32_t horo_stream_create(int32_t device, void** stream) {

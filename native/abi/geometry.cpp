@@ -2,8 +2,7 @@
 #include <cstring>
 
 #include "abi/device.h"
-#include "abi/exec.h"
-#include "abi/status.h"
+#include "abi/operands.h"
 #include "cpu/row_engine.h"
 
 namespace horo {
@@ -75,10 +74,11 @@ int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exe
     const Operation& op = operations[index];
     HORO_REQUIRE(dtype >= 0 && dtype < row_dtypes,
                  "dtype: %d, expected HORO_F32, HORO_F64, HORO_BF16 or HORO_F16", dtype);
-    const int64_t bytes = dtype == HORO_F32 ? 4 : dtype == HORO_F64 ? 8 : 2;
-    constexpr int64_t most = int64_t{1} << 48;  // elements: keeps every address computation inside 64 bits
-    HORO_REQUIRE(call.rows >= 0 && call.rows <= most, "rows: %lld, expected 0 to 2^48", (long long)call.rows);
-    HORO_REQUIRE(call.dim >= 1 && call.dim <= most, "dim: %lld, expected 1 to 2^48", (long long)call.dim);
+    const int64_t bytes = dtype_bytes[dtype];
+    HORO_REQUIRE(call.rows >= 0 && call.rows <= most_elements, "rows: %lld, expected 0 to 2^48",
+                 (long long)call.rows);
+    HORO_REQUIRE(call.dim >= 1 && call.dim <= most_elements, "dim: %lld, expected 1 to 2^48",
+                 (long long)call.dim);
     for (int i = 0; i < op.signature.params; ++i) {
         const Name name = operand(op, 1, i);
         const char* range = name.text + name.length;
@@ -94,14 +94,13 @@ int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exe
     if (call.rows == 0) return HORO_OK;
     for (int i = 0; i < op.signature.inputs; ++i) {
         const Name name = operand(op, 0, i);
-        const int64_t w = width(op.signature.input[i], call.dim), stride = call.in_stride[i];
+        const int64_t stride = call.in_stride[i];
         HORO_REQUIRE(call.in[i], "%.*s: null", name.length, name.text);
         HORO_REQUIRE(reinterpret_cast<uintptr_t>(call.in[i]) % bytes == 0,
                      "%.*s: address not a multiple of %d", name.length, name.text, (int)bytes);
-        HORO_REQUIRE(stride >= 0 && stride <= most / call.rows,
+        HORO_REQUIRE(stride >= 0 && stride <= most_elements / call.rows,
                      "%.*s: row stride %lld, expected 0 or more (and < 2^48 in all)", name.length, name.text,
                      (long long)stride);
-        (void)w;
     }
     for (int j = 0; j < op.signature.outputs; ++j) {
         const Name name = operand(op, 2, j);
@@ -112,7 +111,7 @@ int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exe
         const int64_t w = width(op.signature.output[j], call.dim), stride = call.out_stride[j];
         HORO_REQUIRE(reinterpret_cast<uintptr_t>(call.out[j]) % bytes == 0,
                      "%.*s: address not a multiple of %d", name.length, name.text, (int)bytes);
-        HORO_REQUIRE((call.rows == 1 && stride >= 0) || (stride >= w && stride <= most / call.rows),
+        HORO_REQUIRE((call.rows == 1 && stride >= 0) || (stride >= w && stride <= most_elements / call.rows),
                      "%.*s: row stride %lld, expected %s or more", name.length, name.text, (long long)stride,
                      kind_name(op.signature.output[j]));
         for (int i = 0; i < op.signature.inputs; ++i) {

@@ -10,6 +10,9 @@ namespace horo {
 
 constexpr int64_t most_elements = int64_t{1} << 48;  // keeps every address computation inside 64 bits
 
+// In the order of HORO_F32, HORO_F64, HORO_BF16, HORO_F16.
+constexpr int64_t dtype_bytes[] = {4, 8, 2, 2};
+
 // A block of `count` rows of `width` elements `stride` apart, `outer` of them `outer_stride` apart.
 struct Operand {
     const char* name;

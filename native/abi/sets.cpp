@@ -14,7 +14,6 @@ int32_t check_common(int32_t model, int32_t dtype, double curvature) {
     return HORO_OK;
 }
 
-int64_t bytes_of(int32_t dtype) { return dtype == HORO_F32 ? 4 : 8; }
 int64_t width_of(int32_t model, int64_t dim) { return model == HORO_LORENTZ ? dim + 1 : dim; }
 
 int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp) {
@@ -23,7 +22,7 @@ int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, b
     HORO_CHECK(check_count("k", task.k, 1));
     HORO_CHECK(check_count("dim", task.dim, 1));
     if (task.rows == 0) return HORO_OK;
-    const int64_t bytes = bytes_of(dtype), width = width_of(model, task.dim);
+    const int64_t bytes = dtype_bytes[dtype], width = width_of(model, task.dim);
     const Operand x = {"x", task.x, width, task.k, task.x_point, task.rows, task.x_row};
     const Operand w = rows_of("w", task.w, task.k, task.rows, task.w_row);
     HORO_CHECK(check_operand(x, bytes));
@@ -97,7 +96,7 @@ int32_t run_cdist(int32_t model, int32_t dtype, const PairsTask& task, const hor
     HORO_CHECK(check_count("dim", task.dim, 1));
     const int64_t n = task.x.count, m = task.y.count;
     if (n == 0 || m == 0) return HORO_OK;
-    const int64_t bytes = bytes_of(dtype), width = width_of(model, task.dim);
+    const int64_t bytes = dtype_bytes[dtype], width = width_of(model, task.dim);
     const Operand inputs[] = {rows_of("x", task.x.points, width, n, task.x.row),
                               rows_of("y", task.y.points, width, m, task.y.row)};
     for (const Operand& input : inputs) HORO_CHECK(check_operand(input, bytes));
@@ -115,7 +114,7 @@ int32_t run_cdist_vjp(int32_t model, int32_t dtype, PairsTask task, void* g_x, i
     HORO_CHECK(check_count("m", task.y.count, 0));
     HORO_CHECK(check_count("dim", task.dim, 1));
     const int64_t n = task.x.count, m = task.y.count, some_n = n > 0 ? n : 1, some_m = m > 0 ? m : 1;
-    const int64_t bytes = bytes_of(dtype), width = width_of(model, task.dim);
+    const int64_t bytes = dtype_bytes[dtype], width = width_of(model, task.dim);
     const Operand all[] = {rows_of("x", task.x.points, width, some_n, task.x.row),
                            rows_of("y", task.y.points, width, some_m, task.y.row),
                            rows_of("g", task.g, some_m, some_n, task.g_x),
@@ -164,7 +163,7 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
     HORO_CHECK(check_linear(op, dtype, task));
     if (task.rows == 0 && !vjp) return HORO_OK;
     const LinearShape& shape = linear_shape(op);
-    const int64_t bytes = bytes_of(dtype), rows = task.rows > 0 ? task.rows : 1;
+    const int64_t bytes = dtype_bytes[dtype], rows = task.rows > 0 ? task.rows : 1;
     const int64_t out_width = task.p + shape.ambient_out, m_width = task.dim + shape.time_column;
     const Operand x = rows_of("x", task.x, task.dim + shape.ambient_in, rows, task.x_row);
     const Operand m = rows_of("m", task.m, m_width, task.p, task.m_row);
@@ -203,6 +202,74 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
     }
     linear_vjp(op, dtype, task, workspace, resolve(exec));
     return HORO_OK;
+}
+
+int32_t run_concat(int32_t model, int32_t dtype, ConcatTask& task, bool split, bool vjp,
+                   const horo_exec* exec) {
+    HORO_REQUIRE_CPU(exec);
+    HORO_CHECK(check_common(model, dtype, task.curvature));
+    HORO_CHECK(check_count("rows", task.rows, 0));
+    HORO_CHECK(check_count("parts", task.parts, 1));
+    HORO_REQUIRE(task.dims, "dims: null");
+    int64_t side_by_side = 0;
+    for (int64_t i = 0; i < task.parts; ++i) {
+        const int64_t dim = task.dims[i];
+        HORO_REQUIRE(dim >= 1 && dim <= most_elements - side_by_side - 1,
+                     "dims[%lld]: %lld, expected 1 or more (and < 2^48 in all)", static_cast<long long>(i),
+                     static_cast<long long>(dim));
+        side_by_side += width_of(model, dim);
+        task.dim += dim;
+    }
+    if (task.rows == 0) return HORO_OK;
+    const int64_t bytes = dtype_bytes[dtype], whole = width_of(model, task.dim);
+    const int64_t from = split ? whole : side_by_side, to = split ? side_by_side : whole;
+    const Operand all[] = {rows_of("x", task.x, from, task.rows, task.x_row),
+                           rows_of("g", task.g, to, task.rows, task.g_row),
+                           rows_of("g_x", task.g_x, from, task.rows, task.g_x_row)};
+    HORO_CHECK(check_operand(all[0], bytes));
+    if (vjp) {
+        HORO_CHECK(check_operand(all[1], bytes));
+        HORO_CHECK(check_output(all[2], bytes, true, all, 2));
+        HORO_CHECK(
+            check_output(rows_of("g_curvature", task.g_curvature, task.rows, 1, 0), bytes, true, all, 3));
+    } else {
+        HORO_CHECK(check_output(rows_of("out", task.out, to, task.rows, task.out_row), bytes, false, all, 1));
+    }
+    concat(model, dtype, task, split, vjp, resolve(exec));
+    return HORO_OK;
+}
+
+int32_t run_concat(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                   const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                   bool split, const horo_exec* exec) {
+    ConcatTask task = {};
+    task.rows = rows;
+    task.parts = parts;
+    task.dims = dims;
+    task.curvature = curvature;
+    task.x = x;
+    task.x_row = x_stride;
+    task.out = out;
+    task.out_row = out_stride;
+    return run_concat(model, dtype, task, split, false, exec);
+}
+
+int32_t run_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                       const void* x, int64_t x_stride, double curvature, const void* g, int64_t g_stride,
+                       void* g_x, int64_t g_x_stride, void* g_curvature, bool split, const horo_exec* exec) {
+    ConcatTask task = {};
+    task.rows = rows;
+    task.parts = parts;
+    task.dims = dims;
+    task.curvature = curvature;
+    task.x = x;
+    task.x_row = x_stride;
+    task.g = g;
+    task.g_row = g_stride;
+    task.g_x = g_x;
+    task.g_x_row = g_x_stride;
+    task.g_curvature = g_curvature;
+    return run_concat(model, dtype, task, split, true, exec);
 }
 
 }  // namespace
@@ -332,6 +399,34 @@ int32_t horo_cdist_vjp(int32_t model, int32_t dtype, int64_t n, int64_t m, int64
     task.g_y = 1;
     task.g_curvature = g_curvature;
     return horo::run_cdist_vjp(model, dtype, task, g_x, g_x_stride, g_y, g_y_stride, exec);
+}
+
+int32_t horo_concat(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                    const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                    const horo_exec* exec) {
+    return horo::run_concat(model, dtype, rows, parts, dims, x, x_stride, curvature, out, out_stride, false,
+                            exec);
+}
+
+int32_t horo_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                        const void* x, int64_t x_stride, double curvature, const void* g, int64_t g_stride,
+                        void* g_x, int64_t g_x_stride, void* g_curvature, const horo_exec* exec) {
+    return horo::run_concat_vjp(model, dtype, rows, parts, dims, x, x_stride, curvature, g, g_stride, g_x,
+                                g_x_stride, g_curvature, false, exec);
+}
+
+int32_t horo_split(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                   const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                   const horo_exec* exec) {
+    return horo::run_concat(model, dtype, rows, parts, dims, x, x_stride, curvature, out, out_stride, true,
+                            exec);
+}
+
+int32_t horo_split_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                       const void* x, int64_t x_stride, double curvature, const void* g, int64_t g_stride,
+                       void* g_x, int64_t g_x_stride, void* g_curvature, const horo_exec* exec) {
+    return horo::run_concat_vjp(model, dtype, rows, parts, dims, x, x_stride, curvature, g, g_stride, g_x,
+                                g_x_stride, g_curvature, true, exec);
 }
 
 int32_t horo_linear(int32_t op, int32_t dtype, int64_t rows, int64_t dim, int64_t p, const void* x,

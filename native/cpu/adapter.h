@@ -3,33 +3,10 @@
 #pragma once
 #include <cstdint>
 
+#include "abi/calls.h"
 #include "abi/exec.h"
 
 namespace horo {
-
-struct LowRank {
-    int32_t kind;
-    int64_t tokens, d, r, k;
-    const void* x;
-    int64_t x_stride;
-    const void *a, *b;
-    const double* gram;
-    double K, s, scaling;
-    int64_t out_stride;
-    void* p;  // forward: written; backward: read, like norm and m
-    double *gain, *norm, *m;
-
-    bool hyperbolic() const { return kind != HORO_LORA; }
-};
-
-struct LowRankGradients {
-    const void* dout;
-    void* dx;
-    int64_t dx_stride;
-    void *da, *db;
-    double *dK, *ds;
-    void* workspace;
-};
 
 struct LowRankKernels {
     void (*gram)(int64_t k, int64_t r, const void* b, double* gram, const horo_exec&);

@@ -3,31 +3,10 @@
 #pragma once
 #include <cstdint>
 
+#include "abi/calls.h"
 #include "abi/exec.h"
 
 namespace horo {
-
-// Strides in elements between batch items, tokens and heads.
-struct TokenStrides {
-    int64_t batch, token, head;
-};
-
-struct AttentionShape {
-    int64_t batch, heads, kv_heads, q_len, kv_len, dim;
-    TokenStrides q, k, v, out;
-    double scale;
-    bool causal;
-    bool mixed;
-    const int32_t* lengths;
-};
-
-struct AttentionBuffers {
-    const void *q, *k, *v, *alpha;
-    void *out, *lse;
-    const void* dout;
-    void *dq, *dk, *dv, *dalpha;
-    void* workspace;
-};
 
 struct AttentionKernels {
     int64_t (*forward_workspace)(const AttentionShape&, const horo_exec&);

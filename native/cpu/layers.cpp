@@ -70,6 +70,74 @@ void rmsnorm_backward_weight(const float* dout, const float* x, const float* rst
              [=](int64_t row, int64_t i) { return dout[row * dim + i] * (x[row * dim + i] * rstd[row]); });
 }
 
+// ---- LayerNorm ----
+
+// The mean of a row: what is left of the row after the first estimate says how far that is off.
+struct Centre {
+    float mean;
+    float shift;
+    double variance;
+};
+
+HORO_INLINE Centre centre(const float* x, int64_t dim) {
+    const double n = static_cast<double>(dim);
+    const float mean =
+        static_cast<float>(sum(dim, [&](int64_t i, auto part) { return load(x + i, part); }) / n);
+    Vec rest{};
+    const double squares = sum(dim, [&](int64_t i, auto part) {
+        const Vec v = load(x + i, part, mean) - mean;
+        rest += v;
+        return v * v;
+    });
+    const double shift = sum_lanes(rest) / n;
+    return {mean, static_cast<float>(shift), squares / n - shift * shift};
+}
+
+void layernorm_forward(const float* x, const float* weight, const float* bias, double eps, int64_t rows,
+                       int64_t dim, float* out, float* mean, float* rstd) {
+    for (int64_t row = 0; row < rows; ++row, x += dim, out += dim) {
+        const Centre c = centre(x, dim);
+        const float r = static_cast<float>(1 / std::sqrt(c.variance + eps));
+        each(dim, [&](int64_t i, auto part) {
+            prefetch(x + dim + i);  // the next row, while this one is written
+            const Vec v = (load(x + i, part) - c.mean) - c.shift;
+            store(out + i, v * r * load(weight + i, part) + load(bias + i, part), part);
+        });
+        if (mean) mean[row] = c.mean + c.shift;
+        if (rstd) rstd[row] = r;
+    }
+}
+
+void layernorm_backward(const float* dout, const float* x, const float* weight, const float* mean,
+                        const float* rstd, int64_t rows, int64_t dim, float* dx) {
+    const double n = static_cast<double>(dim);
+    for (int64_t row = 0; row < rows; ++row, x += dim, dout += dim, dx += dim) {
+        const float m = mean[row], r = rstd[row];
+        Vec total{};
+        const double dot = sum(dim, [&](int64_t i, auto part) {
+            prefetch_write(dx + i);
+            const Vec g = load(dout + i, part) * load(weight + i, part);
+            total += g;
+            return g * ((load(x + i, part) - m) * r);
+        });
+        const float level = static_cast<float>(sum_lanes(total) / n), pull = static_cast<float>(dot / n);
+        each(dim, [&](int64_t i, auto part) {
+            prefetch(x + dim + i);
+            prefetch(dout + dim + i);
+            const Vec g = load(dout + i, part) * load(weight + i, part);
+            const Vec v = (load(x + i, part) - m) * r;
+            store(dx + i, load(dx + i, part) + r * ((g - level) - v * pull), part);
+        });
+    }
+}
+
+void layernorm_backward_weight(const float* dout, const float* x, const float* mean, const float* rstd,
+                               int64_t rows, int64_t dim, int64_t first, int64_t last, float* dweight) {
+    sum_rows(rows, first, last, dweight, [=](int64_t row, int64_t i) {
+        return dout[row * dim + i] * ((x[row * dim + i] - mean[row]) * rstd[row]);
+    });
+}
+
 // ---- Bias ----
 
 void bias_add(const float* bias, int64_t rows, int64_t dim, float* y) {
@@ -172,6 +240,59 @@ void gated_backward(const float* dout, const float* gate, const float* up, float
     });
 }
 
+// ---- GELU ----
+
+// The normal distribution function and exp(-x^2/2), both to full relative precision. With t = |x| the tail is
+// exp(-t^2/2) R(t); R(t) (1 + t), smooth and bounded, is a polynomial in (t - 4) / (t + 4), relative
+// error 2.8e-8.
+HORO_INLINE void normal_cdf(Vec x, Vec& cdf, Vec& bell) {
+    Vec t = x < 0.0f ? -x : x;
+    t = t > 15.0f ? Vec{} + 15.0f : t;  // exp(-112) is 0, and the square must not overflow
+    // the rounding error of t^2, which the exponential would enlarge: t = high + low, products of high are
+    // exact
+    IntVec bits;
+    std::memcpy(&bits, &t, sizeof bits);
+    bits &= static_cast<int32_t>(0xFFFFF000);
+    Vec high;
+    std::memcpy(&high, &bits, sizeof high);
+    const Vec low = t - high, square = t * t;
+    const Vec error = ((high * high - square) + 2.0f * high * low) + low * low;
+    const Vec e = exp(square * -0.5f);
+    bell = e - e * (0.5f * error);
+    const Vec q = (t - 4.0f) / (t + 4.0f);
+    Vec p = Vec{} + 9.032709931e-05f;
+    p = p * q + 7.251962088e-04f;
+    p = p * q - 4.094584729e-04f;
+    p = p * q - 5.051590968e-03f;
+    p = p * q + 1.796549931e-02f;
+    p = p * q - 3.218493983e-02f;
+    p = p * q + 2.859754302e-02f;
+    p = p * q + 1.399864908e-02f;
+    p = p * q - 9.670338780e-02f;
+    p = p * q + 4.720532298e-01f;
+    const Vec tail = bell * (p / (1.0f + t));
+    cdf = x < 0.0f ? tail : 1.0f - tail;
+}
+
+void gelu_forward(const float* x, float* out, int64_t n) {
+    each(n, [&](int64_t i, auto part) {
+        const Vec v = load(x + i, part);
+        Vec cdf, bell;
+        normal_cdf(v, cdf, bell);
+        store(out + i, v * cdf, part);
+    });
+}
+
+void gelu_backward(const float* dout, const float* x, float* dx, int64_t n) {
+    const float density = 0.3989422804014327f;  // 1 / sqrt(2 pi)
+    each(n, [&](int64_t i, auto part) {
+        const Vec v = load(x + i, part);
+        Vec cdf, bell;
+        normal_cdf(v, cdf, bell);
+        store(dx + i, load(dout + i, part) * (cdf + v * (bell * density)), part);
+    });
+}
+
 // ---- Cross-entropy ----
 
 void cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
@@ -268,11 +389,16 @@ extern const LayersTable layers = {
     rmsnorm_forward,
     rmsnorm_backward,
     rmsnorm_backward_weight,
+    layernorm_forward,
+    layernorm_backward,
+    layernorm_backward_weight,
     rope,
     gated_forward<Silu>,
     gated_backward<Silu>,
     gated_forward<GeluTanh>,
     gated_backward<GeluTanh>,
+    gelu_forward,
+    gelu_backward,
     bias_add,
     bias_grad,
     column_scale,

@@ -3,19 +3,9 @@
 #pragma once
 #include <cstdint>
 
-namespace horo {
+#include "abi/calls.h"
 
-// The scalars of one AdamW step, bias corrections included.
-struct AdamwStep {
-    float decay;            // 1 - lr * weight_decay
-    float one_minus_beta1;  // computed in double
-    float beta2;
-    float one_minus_beta2;
-    float sqrt_correction2;  // sqrt(1 - beta2^step)
-    float eps;
-    float step_size;  // lr / (1 - beta1^step)
-    float grad_scale;
-};
+namespace horo {
 
 struct LayersTable {
     void (*rmsnorm_forward)(const float* x, const float* weight, double eps, int64_t rows, int64_t dim,
@@ -25,6 +15,13 @@ struct LayersTable {
     // Columns [first, last) of dweight.
     void (*rmsnorm_backward_weight)(const float* dout, const float* x, const float* rstd, int64_t rows,
                                     int64_t dim, int64_t first, int64_t last, float* dweight);
+    void (*layernorm_forward)(const float* x, const float* weight, const float* bias, double eps,
+                              int64_t rows, int64_t dim, float* out, float* mean, float* rstd);
+    void (*layernorm_backward)(const float* dout, const float* x, const float* weight, const float* mean,
+                               const float* rstd, int64_t rows, int64_t dim, float* dx);
+    // Columns [first, last) of dweight.
+    void (*layernorm_backward_weight)(const float* dout, const float* x, const float* mean, const float* rstd,
+                                      int64_t rows, int64_t dim, int64_t first, int64_t last, float* dweight);
     // sign: 1, or -1 for the transposed rotation.
     void (*rope)(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t head_dim,
                  const float* cos_sin, const int32_t* positions, float sign);
@@ -34,6 +31,8 @@ struct LayersTable {
     void (*geglu_forward)(const float* gate, const float* up, float* out, int64_t n);
     void (*geglu_backward)(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
                            int64_t n);
+    void (*gelu_forward)(const float* x, float* out, int64_t n);
+    void (*gelu_backward)(const float* dout, const float* x, float* dx, int64_t n);
     void (*bias_add)(const float* bias, int64_t rows, int64_t dim, float* y);
     // Columns [first, last) of dbias.
     void (*bias_grad)(const float* dy, int64_t rows, int64_t dim, int64_t first, int64_t last, float* dbias);

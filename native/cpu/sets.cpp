@@ -11,36 +11,47 @@ const SetKernel& kernel() {
     return table;
 }
 
+const ConcatKernel& concat_kernel() {
+    static const ConcatKernel& table =
+        select(scalar::concat_kernel, avx2::concat_kernel, avx512::concat_kernel);
+    return table;
+}
+
 const LinearKernel& linear_kernel() {
     static const LinearKernel& table =
         select(scalar::linear_kernel, avx2::linear_kernel, avx512::linear_kernel);
     return table;
 }
 
+const PairsKernel& pairs_kernel() {
+    static const PairsKernel& table = select(scalar::pairs_kernel, avx2::pairs_kernel, avx512::pairs_kernel);
+    return table;
+}
+
+int64_t chunks_of(int64_t rows) { return (rows + linear_chunk - 1) / linear_chunk; }
+
+// body(begin, end) for all rows, in chunks that depend on their width only
+template <class Body>
+void in_chunks(const horo_exec& exec, int64_t rows, int64_t width, Body&& body) {
+    constexpr int64_t chunk_elements = 16384;
+    const int64_t chunk = width < chunk_elements ? chunk_elements / width : 1;
+    parallel_for(exec, (rows + chunk - 1) / chunk, [&](int64_t c) {
+        const int64_t end = (c + 1) * chunk;
+        body(c * chunk, end < rows ? end : rows);
+    });
+}
+
 }  // namespace
 
 void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, const horo_exec& exec) {
     const auto run = (vjp ? kernel().midpoint_vjp : kernel().midpoint)[model][dtype];
-    constexpr int64_t chunk_elements = 16384;
-    int64_t chunk = chunk_elements / task.dim / task.k;
-    if (chunk < 1) chunk = 1;
-    parallel_for(exec, (task.rows + chunk - 1) / chunk, [&](int64_t c) {
-        const int64_t end = (c + 1) * chunk;
-        run(task, c * chunk, end < task.rows ? end : task.rows);
-    });
+    in_chunks(exec, task.rows, task.dim * task.k, [&](int64_t begin, int64_t end) { run(task, begin, end); });
 }
 
 void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec) {
     const auto run = (vjp ? kernel().frechet_vjp : kernel().frechet)[model][dtype];
     parallel_for(exec, task.set.rows, [&](int64_t row) { run(task, row, row + 1); });
 }
-
-namespace {
-const PairsKernel& pairs_kernel() {
-    static const PairsKernel& table = select(scalar::pairs_kernel, avx2::pairs_kernel, avx512::pairs_kernel);
-    return table;
-}
-}  // namespace
 
 void cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec) {
     const auto run = pairs_kernel().forward[model][dtype];
@@ -61,11 +72,18 @@ void cdist_vjp(int32_t model, int32_t dtype, const PairsTask& task, const horo_e
     });
 }
 
-const LinearShape& linear_shape(int32_t op) { return linear_kernel().shape[op]; }
+void concat(int32_t model, int32_t dtype, const ConcatTask& task, bool split, bool vjp,
+            const horo_exec& exec) {
+    const ConcatKernel& table = concat_kernel();
+    const auto& by_model =
+        split ? (vjp ? table.split_vjp : table.split) : (vjp ? table.concat_vjp : table.concat);
+    in_chunks(exec, task.rows, task.dim,
+              [&, run = by_model[model == model_lorentz][dtype]](int64_t begin, int64_t end) {
+                  run(task, begin, end);
+              });
+}
 
-namespace {
-int64_t chunks_of(int64_t rows) { return (rows + linear_chunk - 1) / linear_chunk; }
-}  // namespace
+const LinearShape& linear_shape(int32_t op) { return linear_kernel().shape[op]; }
 
 int64_t linear_workspace(int32_t op, int64_t rows, int64_t p) {
     const LinearShape& shape = linear_shape(op);

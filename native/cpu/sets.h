@@ -44,6 +44,23 @@ constexpr int64_t frechet_width(int64_t k, int64_t dim, bool vjp) {
     return k + (vjp ? 2 * ((dim + 15) & ~int64_t{7}) : 0);
 }
 
+// `parts` points of dims[i] dimensions side by side, and one point of dim, their sum. x is what an operation
+// starts from, also in its gradient.
+struct ConcatTask {
+    int64_t rows, parts, dim;
+    const int64_t* dims;
+    double curvature;
+    const void* x;
+    int64_t x_row;
+    void* out;
+    int64_t out_row;
+    const void* g;
+    int64_t g_row;
+    void* g_x;
+    int64_t g_x_row;
+    void* g_curvature;
+};
+
 // (rows, dim) points, a (p, dim) matrix and p biases to (rows, p).
 struct LinearTask {
     int64_t rows, dim, p;
@@ -111,6 +128,12 @@ struct SetKernel {
     void (*frechet_vjp[2][2])(const FrechetTask& task, int64_t begin, int64_t end);
 };
 
+struct ConcatKernel {
+    // rows [begin, end), by ball or hyperboloid and storage type
+    using Run = void (*)(const ConcatTask& task, int64_t begin, int64_t end);
+    Run concat[2][2], concat_vjp[2][2], split[2][2], split_vjp[2][2];
+};
+
 struct LinearKernel {
     // by operation and storage type: one chunk of rows, and of its gradient; then matrix rows [begin, end)
     void (*forward[linear_operations][2])(const LinearTask& task, int64_t chunk);
@@ -121,16 +144,19 @@ struct LinearKernel {
 
 namespace scalar {
 extern const SetKernel set_kernel;
+extern const ConcatKernel concat_kernel;
 extern const LinearKernel linear_kernel;
 extern const PairsKernel pairs_kernel;
 }  // namespace scalar
 namespace avx2 {
 extern const SetKernel set_kernel;
+extern const ConcatKernel concat_kernel;
 extern const LinearKernel linear_kernel;
 extern const PairsKernel pairs_kernel;
 }  // namespace avx2
 namespace avx512 {
 extern const SetKernel set_kernel;
+extern const ConcatKernel concat_kernel;
 extern const LinearKernel linear_kernel;
 extern const PairsKernel pairs_kernel;
 }  // namespace avx512
@@ -141,6 +167,9 @@ void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, co
 
 void cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec);
 void cdist_vjp(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec);
+
+void concat(int32_t model, int32_t dtype, const ConcatTask& task, bool split, bool vjp,
+            const horo_exec& exec);
 
 const LinearShape& linear_shape(int32_t op);
 int64_t linear_workspace(int32_t op, int64_t rows, int64_t p);  // bytes

@@ -3,13 +3,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "check.h"
 #include "horosphere/horo.h"
+#include "storage.h"
 
 namespace {
 
@@ -57,9 +57,11 @@ struct Gpu {
 constexpr double canary = 12345;
 
 // The same batch on both, padded and offset alike; twice on the device, which must give the same bits.
-template <class T>
+template <class Stored>
 void compare(const Gpu& gpu, const Operation& op, int64_t rows, int64_t dim, int64_t pad, int64_t offset,
              bool in_place) {
+    using T = typename Stored::Element;
+    const T around = Stored::put(canary);
     std::mt19937 random(11);
     std::uniform_real_distribution<double> uniform(-1, 1);
     std::vector<std::vector<T>> in, want, got;
@@ -70,12 +72,12 @@ void compare(const Gpu& gpu, const Operation& op, int64_t rows, int64_t dim, int
     int64_t is[4] = {}, os[4] = {};
     for (size_t i = 0; i < op.in.size(); ++i) {
         const int64_t w = width(op.in[i], dim), stride = w + pad;
-        in.emplace_back(elements(op.in[i]), T(canary));
+        in.emplace_back(elements(op.in[i]), around);
         for (int64_t r = 0; r < rows; ++r)
             for (int64_t j = 0; j < w; ++j) {
                 double v = uniform(random) / (2 * std::sqrt(static_cast<double>(dim)));
                 if (op.in[i] == 's' || (op.in[i] == 'a' && j == 0)) v = 0.5 + uniform(random) / 4;
-                in[i][offset + r * stride + j] = static_cast<T>(v);
+                in[i][offset + r * stride + j] = Stored::put(v);
             }
         void* p = nullptr;
         ok(horo_device_allocate(0, in[i].size() * sizeof(T), &p));
@@ -86,7 +88,7 @@ void compare(const Gpu& gpu, const Operation& op, int64_t rows, int64_t dim, int
         is[i] = stride;
     }
     for (size_t j = 0; j < op.out.size(); ++j) {
-        want.emplace_back(elements(op.out[j]), T(canary));
+        want.emplace_back(elements(op.out[j]), around);
         got.push_back(want[j]);
         void* p = nullptr;
         ok(horo_device_allocate(0, want[j].size() * sizeof(T), &p));
@@ -100,9 +102,9 @@ void compare(const Gpu& gpu, const Operation& op, int64_t rows, int64_t dim, int
     const auto run = [&](int where, const horo_exec* exec) {
         const auto& x = ip[where];
         const auto& y = outs[where];
-        ok(horo_row_op(op.id, sizeof(T) == 4 ? HORO_F32 : HORO_F64, rows, dim, x[0], is[0], x[1], is[1], x[2],
-                       is[2], x[3], is[3], y[0], os[0], y[1], os[1], y[2], os[2], y[3], os[3], p[0], p[1],
-                       p[2], p[3], p[4], p[5], exec));
+        ok(horo_row_op(op.id, Stored::dtype, rows, dim, x[0], is[0], x[1], is[1], x[2], is[2], x[3], is[3],
+                       y[0], os[0], y[1], os[1], y[2], os[2], y[3], os[3], p[0], p[1], p[2], p[3], p[4], p[5],
+                       exec));
     };
     run(0, nullptr);
     run(1, gpu.exec);
@@ -122,13 +124,17 @@ void compare(const Gpu& gpu, const Operation& op, int64_t rows, int64_t dim, int
               (long long)dim);
         // Sums are in another order, multiply-adds are fused and a row's sum may cancel: ulps of the largest
         // row.
-        const double allowed = (sizeof(T) == 4 ? 4 : 64) * std::numeric_limits<T>::epsilon();
+        const double allowed = (Stored::dtype == HORO_F64   ? 64
+                                : Stored::dtype == HORO_F32 ? 4
+                                                            : 1) *
+                               Stored::epsilon;
         const int64_t w = width(op.out[j], dim), stride = w + pad;
         double worst = 0, largest = 0;
         for (int64_t r = 0; r < rows; ++r) {
             double error = 0, norm = 0;
             for (int64_t k = 0; k < w; ++k) {
-                const double a = first[j][offset + r * stride + k], b = want[j][offset + r * stride + k];
+                const double a = Stored::get(first[j][offset + r * stride + k]),
+                             b = Stored::get(want[j][offset + r * stride + k]);
                 error += (a - b) * (a - b);
                 norm += b * b;
             }
@@ -137,13 +143,13 @@ void compare(const Gpu& gpu, const Operation& op, int64_t rows, int64_t dim, int
         }
         worst /= largest;
         CHECK(worst <= allowed,
-              "%s: output %zu, rows %lld, dim %lld, %zu bytes, pad %lld, offset %lld: error %g, allowed %g",
-              op.name.c_str(), j, (long long)rows, (long long)dim, sizeof(T), (long long)pad,
+              "%s: output %zu, rows %lld, dim %lld, dtype %d, pad %lld, offset %lld: error %g, allowed %g",
+              op.name.c_str(), j, (long long)rows, (long long)dim, Stored::dtype, (long long)pad,
               (long long)offset, worst, allowed);
         for (int64_t i = 0; i < static_cast<int64_t>(got[j].size()); ++i) {
             const int64_t at = i - offset;
             if (at < 0 || at >= rows * stride || at % stride >= w)
-                CHECK(first[j][i] == T(canary), "%s: wrote around output %zu", op.name.c_str(), j);
+                CHECK(first[j][i] == around, "%s: wrote around output %zu", op.name.c_str(), j);
         }
     }
     for (void* q : device_in) ok(horo_device_free(0, q));
@@ -171,10 +177,14 @@ int main(int count, char** words) {
         const Operation op = describe(id);
         for (int64_t dim : dims)
             for (int64_t rows : quick ? std::vector<int64_t>{37} : std::vector<int64_t>{2, 33, 1003}) {
-                compare<float>(gpu, op, rows, dim, 0, 0, false);
-                compare<float>(gpu, op, rows, dim, 3, 1, true);
-                compare<double>(gpu, op, rows, dim, 0, 0, true);
-                if (!quick) compare<double>(gpu, op, rows, dim, 1, 1, false);
+                compare<AsF32>(gpu, op, rows, dim, 0, 0, false);
+                compare<AsF32>(gpu, op, rows, dim, 3, 1, true);
+                compare<AsF64>(gpu, op, rows, dim, 0, 0, true);
+                compare<AsBf16>(gpu, op, rows, dim, 1, 1, true);
+                if (quick) continue;
+                compare<AsF64>(gpu, op, rows, dim, 1, 1, false);
+                compare<AsBf16>(gpu, op, rows, dim, 0, 0, false);
+                compare<AsF16>(gpu, op, rows, dim, 0, 0, false);
             }
     }
     ok(horo_exec_destroy(gpu.exec));

@@ -94,6 +94,86 @@ void rmsnorm() {
           HORO_INVALID_ARGUMENT);
 }
 
+void layernorm() {
+    for (int64_t dim : sizes) {
+        const int64_t rows = 6;
+        const double eps = 1e-6;
+        Floats x = random(rows * dim, 1), w = random(dim, 2), b = random(dim, 6),
+               dout = random(rows * dim, 3);
+        Floats out(x.size()), mean(rows), rstd(rows), dx = random(rows * dim, 4), dw = random(dim, 5), db = b;
+        for (int64_t i = 0; i < dim; ++i) {
+            x[3 * dim + i] += 1000;  // far from the origin: what the mean loses, the variance would show
+            x[4 * dim + i] = 5;      // no spread at all
+        }
+        const Floats dx0 = dx, dw0 = dw, db0 = db;
+        x[static_cast<size_t>(2 * dim)] = nan_value;
+        CHECK(horo_layernorm_forward(x.data(), w.data(), b.data(), eps, rows, dim, out.data(), mean.data(),
+                                     rstd.data(), nullptr) == HORO_OK);
+        CHECK(horo_layernorm_backward(dout.data(), x.data(), w.data(), mean.data(), rstd.data(), rows, dim,
+                                      dx.data(), nullptr, nullptr, nullptr) == HORO_OK);
+        for (int64_t r = 0; r < rows; ++r) {
+            double m = 0, variance = 0, level = 0, pull = 0;
+            for (int64_t i = 0; i < dim; ++i) m += x[r * dim + i] / static_cast<double>(dim);
+            for (int64_t i = 0; i < dim; ++i)
+                variance += (x[r * dim + i] - m) * (x[r * dim + i] - m) / static_cast<double>(dim);
+            const double s = 1 / std::sqrt(variance + eps);
+            double sizes_of_terms = 0;
+            for (int64_t i = 0; i < dim; ++i) {
+                const double g = static_cast<double>(w[i]) * dout[r * dim + i], h = (x[r * dim + i] - m) * s;
+                level += g / static_cast<double>(dim);
+                pull += g * h / static_cast<double>(dim);
+                sizes_of_terms += std::abs(g) * (1 + std::abs(h)) / static_cast<double>(dim);
+            }
+            CHECK(near(mean[r], m, 2e-7, 1 / s), "dim %ld row %ld", dim, r);
+            CHECK(near(rstd[r], s, 1e-6), "dim %ld row %ld: %g, expected %g", dim, r, rstd[r], s);
+            for (int64_t i = 0; i < dim; ++i) {
+                const int64_t at = r * dim + i;
+                const double g = static_cast<double>(w[i]) * dout[at], h = (x[at] - m) * s;
+                // the stored mean is rounded: half a unit of it, against the spread
+                const double far = 6e-8 * std::abs(m) * s;
+                CHECK(near(out[at], w[i] * h + b[i], 1e-6,
+                           std::abs(b[i]) + std::abs(w[i]) * (0.2 + std::abs(h))),
+                      "dim %ld row %ld: %g, expected %g", dim, r, out[at], w[i] * h + b[i]);
+                CHECK(near(dx[at], dx0[at] + s * (g - level - h * pull), 2e-6 + far,
+                           std::abs(dx0[at]) + s * (std::abs(g) + (1 + std::abs(h)) * sizes_of_terms)),
+                      "dim %ld row %ld: %g", dim, r, dx[at]);
+                CHECK((r == 2) == (out[at] != out[at]) && (r == 2) == (dx[at] != dx[at]), "NaN left its row");
+            }
+        }
+        x[static_cast<size_t>(2 * dim)] = 1;
+        horo_layernorm_forward(x.data(), w.data(), b.data(), eps, rows, dim, out.data(), mean.data(),
+                               rstd.data(), nullptr);
+        CHECK(horo_layernorm_backward(dout.data(), x.data(), w.data(), mean.data(), rstd.data(), rows, dim,
+                                      dx.data(), dw.data(), db.data(), nullptr) == HORO_OK);
+        for (int64_t i = 0; i < dim; ++i) {
+            double want = dw0[i], size = 1, bias = db0[i];
+            for (int64_t r = 0; r < rows; ++r) {
+                const double term = static_cast<double>(dout[r * dim + i]) *
+                                    (static_cast<double>(x[r * dim + i]) - mean[r]) * rstd[r];
+                want += term;
+                size += std::abs(term);
+                bias += dout[r * dim + i];
+            }
+            CHECK(near(dw[i], want, 1e-6, size), "dweight, dim %ld", dim);
+            CHECK(near(db[i], bias, 1e-6, 6), "dbias, dim %ld", dim);
+        }
+        Floats in_place = x;
+        horo_layernorm_forward(in_place.data(), w.data(), b.data(), eps, rows, dim, in_place.data(), nullptr,
+                               nullptr, nullptr);
+        CHECK(same_bits(in_place, out), "in place, dim %ld", dim);
+    }
+    float one = 1;
+    CHECK(horo_layernorm_forward(&one, &one, &one, 0, 0, 1, &one, nullptr, nullptr, nullptr) == HORO_OK);
+    CHECK(horo_layernorm_forward(&one, &one, &one, 0, 1, 0, &one, nullptr, nullptr, nullptr) ==
+          HORO_INVALID_ARGUMENT);
+    CHECK(std::strstr(horo_last_error(), "dim"), "%s", horo_last_error());
+    CHECK(horo_layernorm_forward(&one, &one, nullptr, 0, 1, 1, &one, nullptr, nullptr, nullptr) ==
+          HORO_INVALID_ARGUMENT);
+    CHECK(std::strstr(horo_last_error(), "bias"), "%s", horo_last_error());
+    CHECK(horo_layernorm_backward(&one, &one, &one, nullptr, &one, 1, 1, &one, nullptr, nullptr, nullptr) ==
+          HORO_INVALID_ARGUMENT);
+}
+
 void rope() {
     const int64_t tokens = 5, heads = 3, count = 11;
     const int32_t positions[] = {0, 10, 3, 3, 7};
@@ -195,6 +275,43 @@ void geglu() {
         for (int64_t i = 0; i < small; ++i) CHECK(near(tail[i], out[11 + i], 1e-6, 1e-30));
         CHECK(tail[small] == 7.0f, "written past the end, n %ld", small);
     }
+}
+
+void gelu() {
+    const int64_t n = 70001;
+    Floats x = random(n, 7, 4), dout = random(n, 9), out(n), dx(n);
+    const float special[] = {0,      1e-30f,    -1e-30f,     15,     -13,   -5.5f, 1e30f,
+                             -1e30f, nan_value, -0.7517916f, -12.9f, 12.9f, -0.0f, -1e-3f,
+                             1,      -1,        0.5f,        -0.5f,  -3.25f};
+    std::copy(std::begin(special), std::end(special), x.begin());
+    for (int64_t i = 20; i < 20000; ++i)
+        x[i] = static_cast<float>(-13 + 26.0 * static_cast<double>(i) / 20000);
+    CHECK(horo_gelu_forward(x.data(), out.data(), n, nullptr) == HORO_OK);
+    CHECK(horo_gelu_backward(dout.data(), x.data(), dx.data(), n, nullptr) == HORO_OK);
+    double worst = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        const double v = x[i], cdf = 0.5 * std::erfc(-v / std::sqrt(2.0));
+        const double density = std::exp(-v * v / 2) / std::sqrt(2 * M_PI);
+        CHECK(near(out[i], v * cdf, 1e-6, 1e-31), "x %g: %g, expected %g", v, out[i], v * cdf);
+        if (std::abs(v * cdf) > 1e-36) worst = std::max(worst, std::abs(out[i] / (v * cdf) - 1));
+        const double terms = std::abs(dout[i]) * (cdf + std::abs(v) * density);
+        CHECK(near(dx[i], dout[i] * (cdf + v * density), 1e-6, terms + 1e-31), "x %g: %g", v, dx[i]);
+    }
+    std::printf("gelu: largest relative error %.2g\n", worst);
+    for (int64_t small : sizes) {
+        Floats a(x.begin() + 20, x.begin() + 20 + small), tail(small + 1, 7.0f);
+        CHECK(horo_gelu_forward(a.data(), tail.data(), small, nullptr) == HORO_OK);
+        for (int64_t i = 0; i < small; ++i) CHECK(near(tail[i], out[20 + i], 1e-6, 1e-31));
+        CHECK(tail[small] == 7.0f, "written past the end, n %ld", small);
+        CHECK(horo_gelu_forward(a.data(), a.data(), small, nullptr) == HORO_OK);
+        tail.pop_back();
+        CHECK(same_bits(a, tail), "in place");
+    }
+    float one = 1;
+    CHECK(horo_gelu_forward(nullptr, &one, 1, nullptr) == HORO_INVALID_ARGUMENT);
+    CHECK(std::strstr(horo_last_error(), "x: null"), "%s", horo_last_error());
+    CHECK(horo_gelu_backward(&one, &one, nullptr, 1, nullptr) == HORO_INVALID_ARGUMENT);
+    CHECK(horo_gelu_forward(&one, &one, -1, nullptr) == HORO_INVALID_ARGUMENT);
 }
 
 void bias() {
@@ -443,6 +560,13 @@ std::vector<Floats> everything(const horo_exec* exec) {
     horo_rmsnorm_forward(x.data(), w.data(), 1e-6, rows, dim, out.data(), rstd.data(), exec);
     horo_rmsnorm_backward(y.data(), x.data(), w.data(), rstd.data(), rows, dim, dx.data(), dw.data(), exec);
     horo_swiglu_backward(out.data(), x.data(), y.data(), a.data(), b.data(), n, exec);
+    Floats ln(n), mean(rows), scale(rows), dln = y, dlw = w, dlb = w, g(n), dg(n);
+    horo_layernorm_forward(x.data(), w.data(), w.data(), 1e-6, rows, dim, ln.data(), mean.data(),
+                           scale.data(), exec);
+    horo_layernorm_backward(y.data(), x.data(), w.data(), mean.data(), scale.data(), rows, dim, dln.data(),
+                            dlw.data(), dlb.data(), exec);
+    horo_gelu_forward(x.data(), g.data(), n, exec);
+    horo_gelu_backward(y.data(), x.data(), dg.data(), n, exec);
     Floats c = x, d = y, e = x, db = w;
     horo_geglu_backward(out.data(), x.data(), y.data(), c.data(), d.data(), n, exec);
     horo_bias_add(w.data(), rows, dim, e.data(), exec);
@@ -454,7 +578,8 @@ std::vector<Floats> everything(const horo_exec* exec) {
     horo_cross_entropy(logits.data(), ids.data(), rows, dim, losses.data(), 1, 0.1, exec);
     horo_adamw(p.data(), y.data(), m.data(), v.data(), n, 0.01, 0.9, 0.99, 1e-8, 0, 3, 1, exec);
     const Floats norm = {static_cast<float>(horo_sum_squares(x.data(), n, exec))};
-    return {out, rstd, dx, dw, a, b, c, d, e, db, table, logits, losses, p, m, v, norm};
+    return {out, rstd, dx, dw,   a,  b,    c,     d,   e,   db,  table, logits, losses,
+            p,   m,    v,  norm, ln, mean, scale, dln, dlw, dlb, g,     dg};
 }
 
 void threads() {
@@ -476,9 +601,11 @@ void threads() {
 
 int main() {
     rmsnorm();
+    layernorm();
     rope();
     swiglu();
     geglu();
+    gelu();
     bias();
     column_scale();
     embedding();

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -759,6 +760,168 @@ void linear_properties() {
           plane.out[0], d[0]);
 }
 
+// ---- Concatenation
+
+// B(n/2, 1/2) over a constant
+Quad beta_half(int64_t n) { return expq(lgammaq(Quad(n) / 2) - lgammaq(Quad(n + 1) / 2)); }
+
+// A part times tanh or artanh of its length over its length.
+void rescale(Quad* v, size_t n, Quad c, Quad (*f)(Quad), Quad factor) {
+    const Quad r = sqrtq(c * dot(v, v, n));
+    for (size_t i = 0; i < n; ++i)
+        v[i] *= factor * (r == 0 ? 1 : f(factor == 1 ? r : factor * r) / (factor == 1 ? r : factor * r));
+}
+
+// in: the space parts side by side, curvature. Lorentz points come out with their times.
+Numbers concat(int model, const std::vector<int64_t>& dims, bool split, const Inputs& in) {
+    Numbers v = in[0];
+    const Quad c = in[1][0];
+    const int64_t whole = v.size();
+    if (model == lorentz) {
+        Numbers out;
+        for (int64_t i = 0, at = 0; i < (split ? int64_t(dims.size()) : 1); at += dims[i++]) {
+            const int64_t n = split ? dims[i] : whole;
+            out.push_back(sqrtq(c + dot(&v[at], &v[at], n)));
+            out.insert(out.end(), v.begin() + at, v.begin() + at + n);
+        }
+        return out;
+    }
+    if (split) rescale(v.data(), whole, c, atanhq, 1);
+    for (int64_t i = 0, at = 0; i < int64_t(dims.size()); at += dims[i++]) {
+        const Quad sigma = beta_half(whole) / beta_half(dims[i]);
+        if (!split) rescale(&v[at], dims[i], c, atanhq, 1);
+        for (int64_t j = 0; j < dims[i]; ++j) v[at + j] *= split ? 1 / sigma : sigma;
+        if (split) rescale(&v[at], dims[i], c, tanhq, 1);
+    }
+    if (!split) rescale(v.data(), whole, c, tanhq, 1);
+    return v;
+}
+
+template <class T>
+struct ConcatResult {
+    std::vector<T> out, g_x, g_c;
+};
+
+template <class T>
+ConcatResult<T> run_concat(int model, const std::vector<int64_t>& dims, bool split, int64_t rows, double c,
+                           const std::vector<T>& x, const std::vector<T>& g, int64_t pad = 0,
+                           const horo_exec* exec = nullptr) {
+    const int64_t parts = dims.size(), in = x.size() / rows, to = g.size() / rows;
+    std::vector<T> wide((in + pad) * rows, T(55));
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(x.begin() + r * in, in, wide.begin() + r * (in + pad));
+    ConcatResult<T> r{std::vector<T>(g.size()), std::vector<T>(x.size()), std::vector<T>(rows)};
+    CHECK((split ? horo_split : horo_concat)(model, dtype<T>, rows, parts, dims.data(), wide.data(), in + pad,
+                                             c, r.out.data(), to, exec) == HORO_OK,
+          "%s", horo_last_error());
+    CHECK((split ? horo_split_vjp : horo_concat_vjp)(model, dtype<T>, rows, parts, dims.data(), wide.data(),
+                                                     in + pad, c, g.data(), to, r.g_x.data(), in,
+                                                     r.g_c.data(), exec) == HORO_OK,
+          "%s", horo_last_error());
+    return r;
+}
+
+template <class T>
+void concat_values() {
+    struct Shape {
+        std::vector<int64_t> dims;
+        std::vector<double> radii;  // of the parts; of the whole for a split
+    };
+    const double far = sizeof(T) == 4 ? 14 : 20;
+    const std::vector<Shape> shapes = {{{3, 3}, {1, 2}},      {{1, 5, 2}, {0.1, 3, 0}},
+                                       {{12, 2}, {far, 0.5}}, {{4, 4, 4}, {far, far, 1e-6}},
+                                       {{2, 3}, {far, 0}},    {{7}, {far}},
+                                       {{2, 2}, {0, 0}},      {{9, 1, 18, 2}, {0.3, 5, far / 2, 1}}};
+    for (int model : {poincare, lorentz, klein})
+        for (int split = 0; split < 2; ++split)
+            for (const Shape& shape : shapes) {
+                const double c = model == lorentz ? 1.75 : 0.5;
+                const int64_t parts = shape.dims.size();
+                const int64_t whole = std::accumulate(shape.dims.begin(), shape.dims.end(), int64_t{0});
+                // the rim of the Klein model is twice as near, and the hyperboloid grows with e^r
+                const double scale = model == klein ? 0.5 : model == lorentz ? 0.4 : 1;
+                std::vector<T> x;
+                Numbers bare;
+                const auto point = [&](int64_t dim, double radii) {
+                    const std::vector<T> p = random_point<T>(model, dim, scale * radii, c);
+                    append(x, p);
+                    bare.insert(bare.end(), p.begin() + (model == lorentz), p.end());
+                };
+                if (split) point(whole, shape.radii[0]);
+                for (int64_t i = 0; i < parts && !split; ++i) point(shape.dims[i], shape.radii[i]);
+                const std::vector<T> g = random_numbers<T>(whole + (model != lorentz ? 0
+                                                                    : split          ? parts
+                                                                                     : 1));
+                const auto r = run_concat<T>(model, shape.dims, split, 1, c, x, g);
+                Numbers g_x;
+                for (int64_t i = 0, at = 0; i < (split ? 1 : parts); ++i) {
+                    if (model == lorentz) CHECK(r.g_x[at++] == 0, "gradient of a stored time");
+                    for (int64_t j = 0; j < (split ? whole : shape.dims[i]); ++j) g_x.push_back(r.g_x[at++]);
+                }
+                const std::string name = std::string(model_names[model]) +
+                                         (split ? " split of " : " concat of ") + std::to_string(parts) +
+                                         " in " + std::to_string(whole);
+                compare_all<T>(name.c_str(),
+                               [&](const Inputs& at) { return concat(model, shape.dims, split, at); },
+                               {bare, {Quad(c)}}, quads(g), quads(r.out), {g_x, quads(r.g_c)});
+            }
+}
+
+// Batches are their rows one by one; a split undoes a concatenation; many parts, strides, threads, NaN.
+template <class T>
+void concat_batches() {
+    horo_exec* one_thread = nullptr;
+    CHECK(horo_exec_create(-1, 1, nullptr, &one_thread) == HORO_OK);
+    std::vector<int64_t> many(130, 1);
+    many[70] = 5;
+    for (int model : {poincare, lorentz})
+        for (int split = 0; split < 2; ++split)
+            for (const std::vector<int64_t>& dims : {std::vector<int64_t>{8, 8, 3}, many, {20000, 3}}) {
+                const int64_t parts = dims.size(), rows = dims[0] > 9000 ? 3 : 301;
+                const int64_t whole = std::accumulate(dims.begin(), dims.end(), int64_t{0});
+                const double c = 1.3;
+                std::vector<T> x;
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t i = 0; i < (split ? 1 : parts); ++i)
+                        append(x,
+                               random_point<T>(model, split ? whole : dims[i], 0.1 * double((r + i) % 9), c));
+                const int64_t in = x.size() / rows;
+                const int64_t to = whole + (model != lorentz ? 0 : split ? parts : 1);
+                const std::vector<T> g = random_numbers<T>(rows * to);
+                const auto all = run_concat<T>(model, dims, split, rows, c, x, g);
+                const auto again = run_concat<T>(model, dims, split, rows, c, x, g, 3, one_thread);
+                CHECK(same_bits(all.out, again.out) && same_bits(all.g_x, again.g_x) &&
+                          same_bits(all.g_c, again.g_c),
+                      "threads or strides change a bit");
+                const int64_t last = rows - 1;
+                const auto alone =
+                    run_concat<T>(model, dims, split, 1, c, std::vector<T>(x.begin() + last * in, x.end()),
+                                  std::vector<T>(g.begin() + last * to, g.end()));
+                CHECK(same_bits(alone.out, std::vector<T>(all.out.begin() + last * to, all.out.end())) &&
+                          same_bits(alone.g_x, std::vector<T>(all.g_x.begin() + last * in, all.g_x.end())),
+                      "depends on the batch");
+                const auto back = run_concat<T>(model, dims, !split, rows, c, all.out, x);
+                double worst = 0;
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t j = model == lorentz; j < in; ++j)
+                        if (x[r * in + j] != T(99))  // a wrong time
+                            worst = std::max(worst, std::abs(double(back.out[r * in + j] - x[r * in + j])));
+                CHECK(worst <= 64 * epsilon<T> * (model == lorentz ? 4 : 1), "not an inverse: %g", worst);
+                x[in - 1] = std::numeric_limits<T>::quiet_NaN();
+                const auto poisoned = run_concat<T>(model, dims, split, rows, c, x, g);
+                CHECK(poisoned.out[to - 1] != poisoned.out[to - 1]);
+                CHECK(same_bits(std::vector<T>(poisoned.out.begin() + to, poisoned.out.end()),
+                                std::vector<T>(all.out.begin() + to, all.out.end())),
+                      "NaN left its row");
+            }
+    horo_exec_destroy(one_thread);
+    // two points of the plane in four dimensions, by 30 digits: B(2, 1/2) / B(1, 1/2) = 2/3
+    const std::vector<double> x = {0.3, 0.4, 0.8, -0.1};
+    const auto r = run_concat<double>(poincare, {2, 2}, false, 1, 1, x, {1, 0, 0, 0});
+    const double want[] = {0.18018965086443572119, 0.24025286781924765048, 0.60550845577739916317,
+                           -0.075688556972174895396};
+    for (int i = 0; i < 4; ++i) CHECK(std::abs(r.out[i] - want[i]) <= 2e-16, "%.17g", r.out[i]);
+}
+
 // ---- Arguments
 
 bool refused(int32_t status, const char* named) {
@@ -820,6 +983,18 @@ void refusals() {
                           g_m.data(), 2, nullptr, nullptr, nullptr, 0, nullptr) == HORO_OK,
           "%s", horo_last_error());
     for (double v : g_m) CHECK(v == 0);
+    const auto parts = [&](int32_t model, int64_t count, const int64_t* dims, void* to) {
+        return horo_concat(model, HORO_F64, 2, count, dims, x.data(), 6, 1, to, 6, nullptr);
+    };
+    const int64_t dims[] = {2, 3}, none[] = {2, 0}, huge[] = {2, INT64_MAX};
+    CHECK(parts(0, 2, dims, out.data()) == HORO_OK && parts(HORO_LORENTZ, 2, dims, out.data()) == HORO_OK);
+    CHECK(refused(parts(5, 2, dims, out.data()), "model") && refused(parts(0, 0, dims, out.data()), "parts"));
+    CHECK(refused(parts(0, 2, nullptr, out.data()), "dims") &&
+          refused(parts(0, 2, none, out.data()), "dims[1]"));
+    CHECK(refused(parts(0, 2, huge, out.data()), "dims[1]") && refused(parts(0, 2, dims, x.data()), "out"));
+    CHECK(refused(
+        horo_split_vjp(0, HORO_F64, 2, 2, dims, x.data(), 5, 1, g.data(), 5, x.data(), 5, nullptr, nullptr),
+        "g_x"));
     const auto mean = [&](int32_t model, double tolerance, int32_t most, int64_t bytes) {
         return horo_frechet_mean(model, HORO_F64, 2, 2, 3, x.data(), 8, 4, w.data(), 2, 1, tolerance, most,
                                  out.data(), 4, nullptr, nullptr, work.data(), bytes, nullptr);
@@ -847,6 +1022,10 @@ int main() {
     linear_batches<float>();
     linear_batches<double>();
     linear_properties();
+    concat_values<float>();
+    concat_values<double>();
+    concat_batches<float>();
+    concat_batches<double>();
     refusals();
     return check_result();
 }

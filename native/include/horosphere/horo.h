@@ -105,6 +105,9 @@ HORO_API int32_t horo_device_free(int32_t device, void* address);
  * it: when it returns, the bytes are there. */
 HORO_API int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream);
 
+/* Sets `bytes` bytes to `value` (0 to 255) after all that was enqueued on the stream; does not wait. */
+HORO_API int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream);
+
 /* Creates a stream that does not wait for the default stream. */
 HORO_API int32_t horo_stream_create(int32_t device, void** stream);
 
@@ -140,7 +143,7 @@ HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
 /* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
  * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
- * at most 1 ulp of the storage type; NaN stays NaN); on a CUDA device they give HORO_UNSUPPORTED. Operands
+ * at most 1 ulp of the storage type; NaN stays NaN). Operands
  * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
  * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
  * output of a ".vjp" may be NULL if it is not wanted. An output may be the same rows as an input of the same
@@ -228,6 +231,32 @@ HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t row
 /* Stores in *bytes the workspace of horo_frechet_mean, and of its gradient if vjp != 0. */
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
 
+/* Several points as one. x: rows of `parts` points side by side, the i-th of dims[i] dimensions, x_stride
+ * elements from row to row; out: one point of dim = sum dims[i] dimensions per row.
+ *  - HORO_POINCARE, HORO_KLEIN: the beta-concatenation of HNN++ (arXiv 2006.08210): expmap0([v_1 ..
+ * v_parts]), v_i = logmap0(x_i) B(dim/2, 1/2) / B(dims[i]/2, 1/2), B the beta function.
+ *  - HORO_LORENTZ: the space parts side by side and their time, t^2 = sum t_i^2 - (parts - 1) K. */
+HORO_API int32_t horo_concat(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                             const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                             const horo_exec* exec);
+
+/* The gradients of horo_concat: g as out, g_x as x, g_curvature one number per row. */
+HORO_API int32_t horo_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                 const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                 const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                 void* g_curvature, const horo_exec* exec);
+
+/* The inverse of horo_concat: x is one point per row, out its parts side by side. */
+HORO_API int32_t horo_split(int32_t model, int32_t dtype, int64_t rows, int64_t parts, const int64_t* dims,
+                            const void* x, int64_t x_stride, double curvature, void* out, int64_t out_stride,
+                            const horo_exec* exec);
+
+/* The gradients of horo_split. */
+HORO_API int32_t horo_split_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts,
+                                const int64_t* dims, const void* x, int64_t x_stride, double curvature,
+                                const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
+                                void* g_curvature, const horo_exec* exec);
+
 /* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
  * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
  * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
@@ -268,7 +297,10 @@ HORO_API int32_t horo_linear_workspace(int32_t op, int64_t rows, int64_t p, int6
 
 /* ---- Transformer layers, float32, rows contiguous
  * ------------------------------------------------------------------------------------------
- * Ids, targets and positions are checked before anything is written. "dx +=" adds to what is there. */
+ * Ids, targets and positions are checked before anything is written; on a CUDA device, where the host does
+ * not see them, an id, target or position out of range gives NaN in the row of its token (in
+ * horo_embedding_backward: nothing), and nothing outside the operands is touched. "dx +=" adds to what is
+ * there. */
 
 /* out[r,i] = weight[i] * x[r,i] * rstd[r], rstd[r] = 1 / sqrt(mean_i x[r,i]^2 + eps) (Zhang and Sennrich,
  * arXiv 1910.07467). x, out: (rows, dim); rstd: rows values for the backward pass, or NULL. out may be x. */
@@ -280,6 +312,19 @@ HORO_API int32_t horo_rmsnorm_forward(const float* x, const float* weight, doubl
 HORO_API int32_t horo_rmsnorm_backward(const float* dout, const float* x, const float* weight,
                                        const float* rstd, int64_t rows, int64_t dim, float* dx,
                                        float* dweight, const horo_exec* exec);
+
+/* out[r,i] = weight[i] * (x[r,i] - mean[r]) * rstd[r] + bias[i], rstd[r] = 1 / sqrt(variance of the row +
+ * eps), the variance divided by dim (Ba et al., arXiv 1607.06450). x, out: (rows, dim); mean, rstd: rows
+ * values for the backward pass, each may be NULL. out may be x. */
+HORO_API int32_t horo_layernorm_forward(const float* x, const float* weight, const float* bias, double eps,
+                                        int64_t rows, int64_t dim, float* out, float* mean, float* rstd,
+                                        const horo_exec* exec);
+
+/* With g = w * dout and h = (x - mean) * rstd: dx += rstd * (g - mean_i g_i - h * mean_i(g_i h_i)); dweight
+ * += sum_r dout * h and dbias += sum_r dout, unless NULL. x is the input of the forward pass. */
+HORO_API int32_t horo_layernorm_backward(const float* dout, const float* x, const float* weight,
+                                         const float* mean, const float* rstd, int64_t rows, int64_t dim,
+                                         float* dx, float* dweight, float* dbias, const horo_exec* exec);
 
 /* Rotary embedding in place (Su et al., arXiv 2104.09864; pairs (i, i + D/2) as in Llama checkpoints):
  * (a, b) -> (a cos - b sin, b cos + a sin). x: token t, head h at x + t * row_stride + h * head_dim.
@@ -309,6 +354,15 @@ HORO_API int32_t horo_geglu_forward(const float* gate, const float* up, float* o
  * overwritten; each may be one of the inputs. */
 HORO_API int32_t horo_geglu_backward(const float* dout, const float* gate, const float* up, float* dgate,
                                      float* dup, int64_t n, const horo_exec* exec);
+
+/* out = x * Phi(x), Phi the normal distribution function: GELU (Hendrycks and Gimpel, arXiv 1606.08415) in
+ * its exact form, 0.5 x (1 + erf(x / sqrt 2)), without the cancellation of that form where x is negative.
+ * Relative error up to 1e-6 for all x, except where the result is below the normal range. out may be x. */
+HORO_API int32_t horo_gelu_forward(const float* x, float* out, int64_t n, const horo_exec* exec);
+
+/* dx = dout * (Phi(x) + x * phi(x)), phi the normal density; overwritten. dx may be dout or x. */
+HORO_API int32_t horo_gelu_backward(const float* dout, const float* x, float* dx, int64_t n,
+                                    const horo_exec* exec);
 
 /* y[r,i] += bias[i]. y: (rows, dim). */
 HORO_API int32_t horo_bias_add(const float* bias, int64_t rows, int64_t dim, float* y, const horo_exec* exec);
@@ -353,9 +407,14 @@ HORO_API int32_t horo_axpy(double a, const float* x, float* y, int64_t n, const 
 HORO_API int32_t horo_scale(double a, float* x, int64_t n, const horo_exec* exec);
 
 /* Returns the sum of squares, accumulated in double; NaN with horo_last_error() set if an argument is
- * invalid.
- */
+ * invalid, or exec a CUDA device, which would have to be waited for. */
 HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exec);
+
+/* *total += the sum of squares, accumulated in double; workspace: 256 doubles. On a CUDA device both are its
+ * memory and nothing waits, so that a training step can clip its gradient (horo_adamw_clipped) without the
+ * host. */
+HORO_API int32_t horo_sum_squares_add(const float* x, int64_t n, double* total, double* workspace,
+                                      const horo_exec* exec);
 
 /* One step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), as torch.optim.AdamW computes it; step counts
  * from 1, m and v start at zero:
@@ -365,6 +424,14 @@ HORO_API double horo_sum_squares(const float* x, int64_t n, const horo_exec* exe
 HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
                             double beta1, double beta2, double eps, double weight_decay, int64_t step,
                             double grad_scale, const horo_exec* exec);
+
+/* As horo_adamw, with the gradient clipped to a norm: with norm = |grad_scale| sqrt(*sum_squares), grad_scale
+ * is multiplied by max_norm / norm where norm is larger. sum_squares: of the whole gradient before
+ * grad_scale, memory of the exec's device; max_norm > 0. */
+HORO_API int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
+                                    double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                                    double grad_scale, const double* sum_squares, double max_norm,
+                                    const horo_exec* exec);
 
 /* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
 HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,

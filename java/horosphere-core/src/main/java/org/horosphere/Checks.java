@@ -41,6 +41,29 @@ final class Checks {
         }
     }
 
+    /**
+     * An address of a device, as {@link DeviceMemory#at} gives it: a segment of size zero; host
+     * memory has a size.
+     */
+    static void requireDevice(String name, MemorySegment segment, long elements, int bytes) {
+        if (segment == null) {
+            throw new IllegalArgumentException(name + ": null, expected a device address");
+        }
+        if (!segment.isNative() || segment.byteSize() != 0) {
+            throw new IllegalArgumentException(
+                    name
+                            + ": host memory, expected a device address (DeviceMemory.at, or"
+                            + " MemorySegment.ofAddress)");
+        }
+        if (elements > 0 && segment.address() == 0) {
+            throw new IllegalArgumentException(name + ": null, expected a device address");
+        }
+        if ((segment.address() & (bytes - 1)) != 0) {
+            throw new IllegalArgumentException(
+                    name + ": not aligned to its elements of " + bytes + " bytes");
+        }
+    }
+
     /** Two segments, one of them written, must not share memory; null shares none. */
     static void requireDisjoint(String name, MemorySegment a, String otherName, MemorySegment b) {
         if (a != null

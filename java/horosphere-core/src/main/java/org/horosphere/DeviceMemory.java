@@ -30,6 +30,12 @@ public final class DeviceMemory implements AutoCloseable {
                     FunctionDescriptor.of(
                             JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
 
+    private static final MethodHandle FILL =
+            Native.bind(
+                    "horo_device_fill",
+                    FunctionDescriptor.of(
+                            JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, JAVA_LONG, ADDRESS));
+
     private final Device device;
     private final MemorySegment address;
     private final long byteSize;
@@ -112,7 +118,26 @@ public final class DeviceMemory implements AutoCloseable {
         copy(target, at(offset), target.byteSize(), stream);
     }
 
-    private void copy(MemorySegment to, MemorySegment from, long bytes, Stream stream) {
+    /**
+     * Sets {@code byteSize} bytes from {@code offset} on to {@code value}, in the order of the
+     * stream, without waiting.
+     *
+     * @param value 0 to 255
+     */
+    public void fill(int value, long offset, long byteSize, Stream stream) {
+        requireInside(offset, byteSize);
+        MemorySegment to = at(offset);
+        MemorySegment handle = handle(stream);
+        int status;
+        try {
+            status = (int) FILL.invokeExact(device.number(), to, value, byteSize, handle);
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    private MemorySegment handle(Stream stream) {
         if (stream == null || !stream.device().equals(device)) {
             throw new IllegalArgumentException(
                     "stream: "
@@ -120,9 +145,14 @@ public final class DeviceMemory implements AutoCloseable {
                             + ", expected one of "
                             + device);
         }
+        return stream.handle();
+    }
+
+    private void copy(MemorySegment to, MemorySegment from, long bytes, Stream stream) {
+        MemorySegment handle = handle(stream);
         int status;
         try {
-            status = (int) COPY.invokeExact(device.number(), to, from, bytes, stream.handle());
+            status = (int) COPY.invokeExact(device.number(), to, from, bytes, handle);
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -15,6 +15,10 @@ import java.lang.invoke.MethodHandle;
  * bitwise the same result for any number of threads; NaN in a row stays in that row. An argument
  * that does not fit is an {@link IllegalArgumentException} naming it, a closed arena or {@link
  * Exec} an {@link IllegalStateException}.
+ *
+ * <p>With an {@link Exec#cuda} operands are device addresses ({@link DeviceMemory#at}) and a call
+ * only enqueues. Ids, targets and positions are then not seen by the host: one out of range gives
+ * NaN in the row of its token.
  */
 public final class Layers {
     private static final MethodHandle RMSNORM_FORWARD =
@@ -36,6 +40,27 @@ public final class Layers {
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG,
                             ADDRESS, ADDRESS, ADDRESS));
+    private static final MethodHandle LAYERNORM_FORWARD =
+            Native.bind(
+                    "horo_layernorm_forward",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS));
+    private static final MethodHandle LAYERNORM_BACKWARD =
+            Native.bind(
+                    "horo_layernorm_backward",
+                    FunctionDescriptor.of(
+                            JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG,
+                            JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS));
     private static final MethodHandle ROPE =
             Native.bind(
                     "horo_rope",
@@ -62,6 +87,14 @@ public final class Layers {
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG,
                             ADDRESS));
+    private static final MethodHandle GELU_FORWARD =
+            Native.bind(
+                    "horo_gelu_forward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle GELU_BACKWARD =
+            Native.bind(
+                    "horo_gelu_backward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
     private static final MethodHandle BIAS_ADD =
             Native.bind(
                     "horo_bias_add",
@@ -124,6 +157,30 @@ public final class Layers {
             Native.bind(
                     "horo_sum_squares",
                     FunctionDescriptor.of(JAVA_DOUBLE, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle SUM_SQUARES_ADD =
+            Native.bind(
+                    "horo_sum_squares_add",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, ADDRESS, ADDRESS, ADDRESS));
+    private static final MethodHandle ADAMW_CLIPPED =
+            Native.bind(
+                    "horo_adamw_clipped",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS,
+                            JAVA_DOUBLE,
+                            ADDRESS));
     private static final MethodHandle ADAMW =
             Native.bind(
                     "horo_adamw",
@@ -178,16 +235,16 @@ public final class Layers {
             MemorySegment rstd,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.input(weight, "weight", dim, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
-        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
         int status;
         try {
             status =
                     (int)
                             RMSNORM_FORWARD.invokeExact(
-                                    x, weight, eps, rows, dim, out, rstd, exec.handle());
+                                    x, weight, eps, rows, dim, out, rstd, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -219,18 +276,139 @@ public final class Layers {
             MemorySegment dweight,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dout, "dout", n, Operands.FLOAT);
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.input(weight, "weight", dim, Operands.FLOAT);
-        Operands.input(rstd, "rstd", rows, Operands.FLOAT);
-        Operands.output(dx, "dx", n, Operands.FLOAT);
-        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
         int status;
         try {
             status =
                     (int)
                             RMSNORM_BACKWARD.invokeExact(
-                                    dout, x, weight, rstd, rows, dim, dx, dweight, exec.handle());
+                                    dout,
+                                    x,
+                                    weight,
+                                    rstd,
+                                    rows,
+                                    dim,
+                                    dx,
+                                    dweight,
+                                    exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = weight (x - mean) rstd + bias} row by row, with {@code rstd = 1 / sqrt(variance
+     * + eps)} and the variance divided by {@code dim} (Ba et al., arXiv 1607.06450).
+     *
+     * @param x (rows, dim)
+     * @param weight (dim)
+     * @param bias (dim)
+     * @param eps added to the variance
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param out (rows, dim), overwritten; may be {@code x}
+     * @param mean (rows), overwritten, for the backward pass; or {@link MemorySegment#NULL}
+     * @param rstd (rows), overwritten, for the backward pass; or {@link MemorySegment#NULL}
+     * @param exec where to run
+     */
+    public static void layernorm_forward(
+            MemorySegment x,
+            MemorySegment weight,
+            MemorySegment bias,
+            double eps,
+            long rows,
+            long dim,
+            MemorySegment out,
+            MemorySegment mean,
+            MemorySegment rstd,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
+        int status;
+        try {
+            status =
+                    (int)
+                            LAYERNORM_FORWARD.invokeExact(
+                                    x,
+                                    weight,
+                                    bias,
+                                    eps,
+                                    rows,
+                                    dim,
+                                    out,
+                                    mean,
+                                    rstd,
+                                    exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * With {@code g = w dout} and {@code h = (x - mean) rstd}: {@code dx += rstd (g - avg(g) - h
+     * avg(g h))} row by row, {@code dweight += Σ_rows dout h} and {@code dbias += Σ_rows dout}.
+     *
+     * @param dout (rows, dim)
+     * @param x (rows, dim), the input of the forward pass
+     * @param weight (dim)
+     * @param mean (rows), from the forward pass
+     * @param rstd (rows), from the forward pass
+     * @param rows number of rows, 0 or more
+     * @param dim length of a row, 1 or more
+     * @param dx (rows, dim), added to; overlaps no input
+     * @param dweight (dim), added to; or {@link MemorySegment#NULL} if not wanted
+     * @param dbias (dim), added to; or {@link MemorySegment#NULL} if not wanted
+     * @param exec where to run
+     */
+    public static void layernorm_backward(
+            MemorySegment dout,
+            MemorySegment x,
+            MemorySegment weight,
+            MemorySegment mean,
+            MemorySegment rstd,
+            long rows,
+            long dim,
+            MemorySegment dx,
+            MemorySegment dweight,
+            MemorySegment dbias,
+            Exec exec) {
+        long n = Operands.product(rows, dim, "rows * dim");
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
+        Operands.input(mean, "mean", rows, Operands.FLOAT, exec);
+        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
+        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT, exec);
+        int status;
+        try {
+            status =
+                    (int)
+                            LAYERNORM_BACKWARD.invokeExact(
+                                    dout,
+                                    x,
+                                    weight,
+                                    mean,
+                                    rstd,
+                                    rows,
+                                    dim,
+                                    dx,
+                                    dweight,
+                                    dbias,
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -262,6 +440,40 @@ public final class Layers {
             MemorySegment positions,
             boolean inverse,
             Exec exec) {
+        if (exec.isCuda()) {
+            throw new IllegalArgumentException(
+                    "cosSin: a device address has no size, expected a call with positionCount");
+        }
+        long positionCount = headDim < 1 ? 0 : cosSin.byteSize() / Operands.FLOAT / headDim;
+        rope(x, tokens, rowStride, heads, headDim, cosSin, positionCount, positions, inverse, exec);
+    }
+
+    /**
+     * As the method above, with the rows of {@code cosSin} counted by the caller, which memory of a
+     * device needs.
+     *
+     * @param x token t, head h at element {@code t * rowStride + h * headDim}
+     * @param tokens number of tokens, 0 or more
+     * @param rowStride elements from token to token, at least {@code heads * headDim}
+     * @param heads number of heads
+     * @param headDim length of a head, even
+     * @param cosSin (positionCount, headDim): a row holds headDim / 2 cosines, then as many sines
+     * @param positionCount rows of {@code cosSin}
+     * @param positions (tokens) int32: the row of {@code cosSin} for each token
+     * @param inverse whether to apply the transpose, which is the backward pass
+     * @param exec where to run
+     */
+    public static void rope(
+            MemorySegment x,
+            long tokens,
+            long rowStride,
+            long heads,
+            long headDim,
+            MemorySegment cosSin,
+            long positionCount,
+            MemorySegment positions,
+            boolean inverse,
+            Exec exec) {
         long width = Operands.product(heads, headDim, "heads * headDim");
         Operands.count(tokens, "tokens");
         if (headDim < 2 || headDim % 2 != 0) {
@@ -274,10 +486,10 @@ public final class Layers {
         }
         long extent =
                 tokens == 0 ? 0 : Operands.product(tokens - 1, rowStride, "tokens * rowStride");
-        Operands.output(x, "x", tokens == 0 ? 0 : extent + width, Operands.FLOAT);
-        Operands.input(cosSin, "cosSin", 0, Operands.FLOAT);
-        Operands.input(positions, "positions", tokens, Operands.INT);
-        long positionCount = cosSin.byteSize() / Operands.FLOAT / headDim;
+        Operands.output(x, "x", tokens == 0 ? 0 : extent + width, Operands.FLOAT, exec);
+        long entries = Operands.product(positionCount, headDim, "positionCount * headDim");
+        Operands.input(cosSin, "cosSin", entries, Operands.FLOAT, exec);
+        Operands.input(positions, "positions", tokens, Operands.INT, exec);
         int status;
         try {
             status =
@@ -292,7 +504,7 @@ public final class Layers {
                                     positionCount,
                                     positions,
                                     inverse ? 1 : 0,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -311,12 +523,12 @@ public final class Layers {
     public static void swiglu_forward(
             MemorySegment gate, MemorySegment up, MemorySegment out, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(gate, "gate", n, Operands.FLOAT);
-        Operands.input(up, "up", n, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
+        Operands.input(up, "up", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) SWIGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
+            status = (int) SWIGLU_FORWARD.invokeExact(gate, up, out, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -344,16 +556,18 @@ public final class Layers {
             long n,
             Exec exec) {
         Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT);
-        Operands.input(gate, "gate", n, Operands.FLOAT);
-        Operands.input(up, "up", n, Operands.FLOAT);
-        Operands.output(dgate, "dgate", n, Operands.FLOAT);
-        Operands.output(dup, "dup", n, Operands.FLOAT);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
+        Operands.input(up, "up", n, Operands.FLOAT, exec);
+        Operands.output(dgate, "dgate", n, Operands.FLOAT, exec);
+        Operands.output(dup, "dup", n, Operands.FLOAT, exec);
         Operands.disjoint(dgate, n * Operands.FLOAT, "dgate", dup, n * Operands.FLOAT, "dup");
         int status;
         try {
             status =
-                    (int) SWIGLU_BACKWARD.invokeExact(dout, gate, up, dgate, dup, n, exec.handle());
+                    (int)
+                            SWIGLU_BACKWARD.invokeExact(
+                                    dout, gate, up, dgate, dup, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -375,12 +589,12 @@ public final class Layers {
     public static void geglu_forward(
             MemorySegment gate, MemorySegment up, MemorySegment out, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(gate, "gate", n, Operands.FLOAT);
-        Operands.input(up, "up", n, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
+        Operands.input(up, "up", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) GEGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
+            status = (int) GEGLU_FORWARD.invokeExact(gate, up, out, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -408,15 +622,65 @@ public final class Layers {
             long n,
             Exec exec) {
         Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT);
-        Operands.input(gate, "gate", n, Operands.FLOAT);
-        Operands.input(up, "up", n, Operands.FLOAT);
-        Operands.output(dgate, "dgate", n, Operands.FLOAT);
-        Operands.output(dup, "dup", n, Operands.FLOAT);
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
+        Operands.input(up, "up", n, Operands.FLOAT, exec);
+        Operands.output(dgate, "dgate", n, Operands.FLOAT, exec);
+        Operands.output(dup, "dup", n, Operands.FLOAT, exec);
         Operands.disjoint(dgate, n * Operands.FLOAT, "dgate", dup, n * Operands.FLOAT, "dup");
         int status;
         try {
-            status = (int) GEGLU_BACKWARD.invokeExact(dout, gate, up, dgate, dup, n, exec.handle());
+            status =
+                    (int)
+                            GEGLU_BACKWARD.invokeExact(
+                                    dout, gate, up, dgate, dup, n, exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code out = x Φ(x)}, Φ the normal distribution function: the exact GELU (Hendrycks and
+     * Gimpel, arXiv 1606.08415). Relative error up to 1e-6 for all x, except where the result is
+     * below the normal range.
+     *
+     * @param x n values
+     * @param out n values, overwritten; may be {@code x}
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void gelu_forward(MemorySegment x, MemorySegment out, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        int status;
+        try {
+            status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dx = dout (Φ(x) + x φ(x))}, φ the normal density.
+     *
+     * @param dout n values
+     * @param x n values, the input of the forward pass
+     * @param dx n values, overwritten; may be {@code dout} or {@code x}
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void gelu_backward(
+            MemorySegment dout, MemorySegment x, MemorySegment dx, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        int status;
+        try {
+            status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -435,12 +699,12 @@ public final class Layers {
     public static void bias_add(
             MemorySegment bias, long rows, long dim, MemorySegment y, Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(bias, "bias", dim, Operands.FLOAT);
-        Operands.output(y, "y", n, Operands.FLOAT);
+        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
+        Operands.output(y, "y", n, Operands.FLOAT, exec);
         Operands.disjoint(y, n * Operands.FLOAT, "y", bias, dim * Operands.FLOAT, "bias");
         int status;
         try {
-            status = (int) BIAS_ADD.invokeExact(bias, rows, dim, y, exec.handle());
+            status = (int) BIAS_ADD.invokeExact(bias, rows, dim, y, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -459,12 +723,12 @@ public final class Layers {
     public static void bias_grad(
             MemorySegment dy, long rows, long dim, MemorySegment dbias, Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dy, "dy", n, Operands.FLOAT);
-        Operands.output(dbias, "dbias", dim, Operands.FLOAT);
+        Operands.input(dy, "dy", n, Operands.FLOAT, exec);
+        Operands.output(dbias, "dbias", dim, Operands.FLOAT, exec);
         Operands.disjoint(dbias, dim * Operands.FLOAT, "dbias", dy, n * Operands.FLOAT, "dy");
         int status;
         try {
-            status = (int) BIAS_GRAD.invokeExact(dy, rows, dim, dbias, exec.handle());
+            status = (int) BIAS_GRAD.invokeExact(dy, rows, dim, dbias, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -489,16 +753,16 @@ public final class Layers {
             MemorySegment out,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(scale, "scale", dim, Operands.FLOAT);
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.input(scale, "scale", dim, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
         Operands.disjoint(out, n * Operands.FLOAT, "out", scale, dim * Operands.FLOAT, "scale");
         if (out.address() != x.address()) {
             Operands.disjoint(out, n * Operands.FLOAT, "out", x, n * Operands.FLOAT, "x");
         }
         int status;
         try {
-            status = (int) COLUMN_SCALE.invokeExact(scale, rows, dim, x, out, exec.handle());
+            status = (int) COLUMN_SCALE.invokeExact(scale, rows, dim, x, out, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -523,14 +787,15 @@ public final class Layers {
             MemorySegment dscale,
             Exec exec) {
         long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dy, "dy", n, Operands.FLOAT);
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.output(dscale, "dscale", dim, Operands.FLOAT);
+        Operands.input(dy, "dy", n, Operands.FLOAT, exec);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(dscale, "dscale", dim, Operands.FLOAT, exec);
         Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", dy, n * Operands.FLOAT, "dy");
         Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", x, n * Operands.FLOAT, "x");
         int status;
         try {
-            status = (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.handle());
+            status =
+                    (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -560,9 +825,11 @@ public final class Layers {
             long dim,
             MemorySegment out,
             Exec exec) {
-        Operands.input(ids, "ids", tokens, Operands.INT);
-        Operands.input(table, "table", Operands.product(vocab, dim, "vocab * dim"), type.bytes());
-        Operands.output(out, "out", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT);
+        Operands.input(ids, "ids", tokens, Operands.INT, exec);
+        Operands.input(
+                table, "table", Operands.product(vocab, dim, "vocab * dim"), type.bytes(), exec);
+        Operands.output(
+                out, "out", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT, exec);
         int status;
         try {
             status =
@@ -575,7 +842,7 @@ public final class Layers {
                                     vocab,
                                     dim,
                                     out,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -603,16 +870,21 @@ public final class Layers {
             long dim,
             MemorySegment dtable,
             Exec exec) {
-        Operands.input(ids, "ids", tokens, Operands.INT);
-        Operands.input(dout, "dout", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT);
+        Operands.input(ids, "ids", tokens, Operands.INT, exec);
+        Operands.input(
+                dout, "dout", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT, exec);
         Operands.output(
-                dtable, "dtable", Operands.product(vocab, dim, "vocab * dim"), Operands.FLOAT);
+                dtable,
+                "dtable",
+                Operands.product(vocab, dim, "vocab * dim"),
+                Operands.FLOAT,
+                exec);
         int status;
         try {
             status =
                     (int)
                             EMBEDDING_BACKWARD.invokeExact(
-                                    ids, dout, tokens, vocab, dim, dtable, exec.handle());
+                                    ids, dout, tokens, vocab, dim, dtable, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -646,12 +918,12 @@ public final class Layers {
             Exec exec) {
         long n = Operands.product(tokens, vocab, "tokens * vocab");
         if (gradient) {
-            Operands.output(logits, "logits", n, Operands.FLOAT);
+            Operands.output(logits, "logits", n, Operands.FLOAT, exec);
         } else {
-            Operands.input(logits, "logits", n, Operands.FLOAT);
+            Operands.input(logits, "logits", n, Operands.FLOAT, exec);
         }
-        Operands.input(targets, "targets", tokens, Operands.INT);
-        Operands.output(losses, "losses", tokens, Operands.FLOAT);
+        Operands.input(targets, "targets", tokens, Operands.INT, exec);
+        Operands.output(losses, "losses", tokens, Operands.FLOAT, exec);
         int status;
         try {
             status =
@@ -664,7 +936,7 @@ public final class Layers {
                                     losses,
                                     gradient ? 1 : 0,
                                     gradientScale,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -682,12 +954,12 @@ public final class Layers {
      */
     public static void add(MemorySegment x, MemorySegment y, MemorySegment out, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.input(y, "y", n, Operands.FLOAT);
-        Operands.output(out, "out", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.input(y, "y", n, Operands.FLOAT, exec);
+        Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) ADD.invokeExact(x, y, out, n, exec.handle());
+            status = (int) ADD.invokeExact(x, y, out, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -705,11 +977,11 @@ public final class Layers {
      */
     public static void axpy(double a, MemorySegment x, MemorySegment y, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT);
-        Operands.output(y, "y", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(y, "y", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) AXPY.invokeExact(a, x, y, n, exec.handle());
+            status = (int) AXPY.invokeExact(a, x, y, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -726,10 +998,10 @@ public final class Layers {
      */
     public static void scale(double a, MemorySegment x, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.output(x, "x", n, Operands.FLOAT);
+        Operands.output(x, "x", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) SCALE.invokeExact(a, x, n, exec.handle());
+            status = (int) SCALE.invokeExact(a, x, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -741,16 +1013,44 @@ public final class Layers {
      *
      * @param x n values
      * @param n number of elements, 0 or more
-     * @param exec where to run
+     * @param exec the CPU; a device is for {@link #sum_squares_add}, which does not wait
      */
     public static double sum_squares(MemorySegment x, long n, Exec exec) {
+        if (exec.isCuda()) {
+            throw new IllegalArgumentException(
+                    "exec: a CUDA device, expected the CPU, or a call of sum_squares_add");
+        }
         Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT);
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
         try {
             return (double) SUM_SQUARES.invokeExact(x, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
+    }
+
+    /**
+     * {@code total += Σ x²}, accumulated in float64.
+     *
+     * @param x n values
+     * @param n number of elements, 0 or more
+     * @param total one double, added to
+     * @param workspace 256 doubles, overwritten
+     * @param exec where to run
+     */
+    public static void sum_squares_add(
+            MemorySegment x, long n, MemorySegment total, MemorySegment workspace, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(total, "total", 1, Double.BYTES, exec);
+        Operands.output(workspace, "workspace", 256, Double.BYTES, exec);
+        int status;
+        try {
+            status = (int) SUM_SQUARES_ADD.invokeExact(x, n, total, workspace, exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
     }
 
     /**
@@ -789,10 +1089,10 @@ public final class Layers {
             double gradScale,
             Exec exec) {
         Operands.count(n, "n");
-        Operands.output(param, "param", n, Operands.FLOAT);
-        Operands.input(grad, "grad", n, Operands.FLOAT);
-        Operands.output(m, "m", n, Operands.FLOAT);
-        Operands.output(v, "v", n, Operands.FLOAT);
+        Operands.output(param, "param", n, Operands.FLOAT, exec);
+        Operands.input(grad, "grad", n, Operands.FLOAT, exec);
+        Operands.output(m, "m", n, Operands.FLOAT, exec);
+        Operands.output(v, "v", n, Operands.FLOAT, exec);
         int status;
         try {
             status =
@@ -810,7 +1110,77 @@ public final class Layers {
                                     weightDecay,
                                     step,
                                     gradScale,
-                                    exec.handle());
+                                    exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * As {@link #adamw}, with the gradient clipped to a norm: with {@code norm = |gradScale|
+     * sqrt(sumSquares)}, gradScale is multiplied by {@code maxNorm / norm} where norm is larger. On
+     * a device the host sees neither, so a whole training step runs without waiting.
+     *
+     * @param param n values, updated
+     * @param grad n values
+     * @param m first moment, n values, updated; zero before the first step
+     * @param v second moment, n values, updated; zero before the first step
+     * @param n number of elements, 0 or more
+     * @param lr learning rate
+     * @param beta1 decay of the first moment, in [0, 1); pass a double literal, {@code 0.9f} is
+     *     another number
+     * @param beta2 decay of the second moment, in [0, 1)
+     * @param eps added to the denominator
+     * @param weightDecay decoupled weight decay
+     * @param step number of this step, from 1
+     * @param gradScale multiplied into the gradient; 1 for none
+     * @param sumSquares one double, of {@link #sum_squares_add} over the whole gradient
+     * @param maxNorm the largest norm, positive
+     * @param exec where to run
+     */
+    public static void adamw_clipped(
+            MemorySegment param,
+            MemorySegment grad,
+            MemorySegment m,
+            MemorySegment v,
+            long n,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            long step,
+            double gradScale,
+            MemorySegment sumSquares,
+            double maxNorm,
+            Exec exec) {
+        Operands.count(n, "n");
+        Operands.output(param, "param", n, Operands.FLOAT, exec);
+        Operands.input(grad, "grad", n, Operands.FLOAT, exec);
+        Operands.output(m, "m", n, Operands.FLOAT, exec);
+        Operands.output(v, "v", n, Operands.FLOAT, exec);
+        Operands.input(sumSquares, "sumSquares", 1, Double.BYTES, exec);
+        int status;
+        try {
+            status =
+                    (int)
+                            ADAMW_CLIPPED.invokeExact(
+                                    param,
+                                    grad,
+                                    m,
+                                    v,
+                                    n,
+                                    lr,
+                                    beta1,
+                                    beta2,
+                                    eps,
+                                    weightDecay,
+                                    step,
+                                    gradScale,
+                                    sumSquares,
+                                    maxNorm,
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -829,12 +1199,12 @@ public final class Layers {
     public static void convert(
             DType from, MemorySegment src, MemorySegment dst, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(src, "src", n, from.bytes());
-        Operands.output(dst, "dst", n, Operands.FLOAT);
+        Operands.input(src, "src", n, from.bytes(), exec);
+        Operands.output(dst, "dst", n, Operands.FLOAT, exec);
         Operands.disjoint(dst, n * Operands.FLOAT, "dst", src, n * from.bytes(), "src");
         int status;
         try {
-            status = (int) CONVERT_TO_F32.invokeExact(from.code(), src, dst, n, exec.handle());
+            status = (int) CONVERT_TO_F32.invokeExact(from.code(), src, dst, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -853,12 +1223,12 @@ public final class Layers {
     public static void convert_from_f32(
             MemorySegment src, DType to, MemorySegment dst, long n, Exec exec) {
         Operands.count(n, "n");
-        Operands.input(src, "src", n, Operands.FLOAT);
-        Operands.output(dst, "dst", n, to.bytes());
+        Operands.input(src, "src", n, Operands.FLOAT, exec);
+        Operands.output(dst, "dst", n, to.bytes(), exec);
         Operands.disjoint(dst, n * to.bytes(), "dst", src, n * Operands.FLOAT, "src");
         int status;
         try {
-            status = (int) CONVERT_FROM_F32.invokeExact(src, to.code(), dst, n, exec.handle());
+            status = (int) CONVERT_FROM_F32.invokeExact(src, to.code(), dst, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

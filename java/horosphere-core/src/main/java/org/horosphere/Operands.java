@@ -32,9 +32,20 @@ final class Operands {
         }
     }
 
+    /** Memory of the exec's device of at least {@code count} elements that is read. */
+    static void input(
+            MemorySegment segment, String name, long count, long elementBytes, Exec exec) {
+        if (exec.isCuda()) {
+            Checks.requireDevice(name, segment, count, (int) elementBytes);
+        } else {
+            input(segment, name, count, elementBytes);
+        }
+    }
+
     /** As {@link #input}, and writable. */
-    static void output(MemorySegment segment, String name, long count, long elementBytes) {
-        input(segment, name, count, elementBytes);
+    static void output(
+            MemorySegment segment, String name, long count, long elementBytes, Exec exec) {
+        input(segment, name, count, elementBytes, exec);
         if (segment.isReadOnly()) {
             throw new IllegalArgumentException(
                     name + ": read-only memory, expected writable memory");
@@ -42,9 +53,19 @@ final class Operands {
     }
 
     /** As {@link #output}, but {@link MemorySegment#NULL} stands for "not wanted". */
-    static void optionalOutput(MemorySegment segment, String name, long count, long elementBytes) {
+    static void optionalOutput(
+            MemorySegment segment, String name, long count, long elementBytes, Exec exec) {
         if (!MemorySegment.NULL.equals(segment)) {
-            output(segment, name, count, elementBytes);
+            output(segment, name, count, elementBytes, exec);
+        }
+    }
+
+    /** As {@link #input}, and writable. */
+    static void output(MemorySegment segment, String name, long count, long elementBytes) {
+        input(segment, name, count, elementBytes);
+        if (segment.isReadOnly()) {
+            throw new IllegalArgumentException(
+                    name + ": read-only memory, expected writable memory");
         }
     }
 

@@ -1,5 +1,6 @@
 package org.horosphere;
 
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
@@ -145,6 +146,107 @@ class LayersTest {
         assertEquals(-1, only.mismatch(dx));
         Layers.rmsnorm_forward(sx, sw, eps, rows, dim, sx, MemorySegment.NULL, Exec.CPU);
         assertEquals(-1, sx.mismatch(out));
+    }
+
+    private static double[] layernorm(double[] x, double[] w, double[] b, double eps) {
+        double[] out = new double[x.length];
+        for (int start = 0; start < x.length; start += w.length) {
+            double mean = 0;
+            double variance = 0;
+            for (int i = 0; i < w.length; i++) {
+                mean += x[start + i] / w.length;
+            }
+            for (int i = 0; i < w.length; i++) {
+                variance += (x[start + i] - mean) * (x[start + i] - mean) / w.length;
+            }
+            for (int i = 0; i < w.length; i++) {
+                out[start + i] = (x[start + i] - mean) * w[i] / Math.sqrt(variance + eps) + b[i];
+            }
+        }
+        return out;
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {3, 16, 37})
+    void layernormFollowsTheFormulaAndItsDerivative(int dim) {
+        int rows = 3;
+        double eps = 1e-5;
+        double[] x = random(rows * dim, 1);
+        double[] w = random(dim, 2);
+        double[] b = random(dim, 6);
+        double[] dout = random(rows * dim, 3);
+        MemorySegment sx = floats(x);
+        MemorySegment sw = floats(w);
+        MemorySegment out = zeros(rows * dim);
+        MemorySegment mean = zeros(rows);
+        MemorySegment rstd = zeros(rows);
+        Layers.layernorm_forward(sx, sw, floats(b), eps, rows, dim, out, mean, rstd, Exec.CPU);
+        assertNear(layernorm(x, w, b, eps), out, 1e-6);
+
+        double[] before = random(rows * dim, 4);
+        double[] weightBefore = random(dim, 5);
+        MemorySegment dx = floats(before);
+        MemorySegment dw = floats(weightBefore);
+        MemorySegment db = floats(weightBefore);
+        Layers.layernorm_backward(
+                floats(dout), sx, sw, mean, rstd, rows, dim, dx, dw, db, Exec.CPU);
+        ToDoubleFunction<double[]> byX = v -> dot(layernorm(v, w, b, eps), dout);
+        assertNear(plus(before, differences(x, byX)), dx, 2e-6);
+        ToDoubleFunction<double[]> byW = v -> dot(layernorm(x, v, b, eps), dout);
+        assertNear(plus(weightBefore, differences(w, byW)), dw, 2e-6);
+        ToDoubleFunction<double[]> byB = v -> dot(layernorm(x, w, v, eps), dout);
+        assertNear(plus(weightBefore, differences(b, byB)), db, 2e-6);
+
+        MemorySegment only = floats(before);
+        MemorySegment none = MemorySegment.NULL;
+        Layers.layernorm_backward(
+                floats(dout), sx, sw, mean, rstd, rows, dim, only, none, none, Exec.CPU);
+        assertEquals(-1, only.mismatch(dx));
+        Layers.layernorm_forward(sx, sw, floats(b), eps, rows, dim, sx, none, none, Exec.CPU);
+        assertEquals(-1, sx.mismatch(out));
+        refused(
+                "bias",
+                () ->
+                        Layers.layernorm_forward(
+                                sx, sw, zeros(1), eps, rows, dim, out, none, none, Exec.CPU));
+    }
+
+    /** Φ by its series, which needs no erf: accurate to 1e-14 for the numbers of the test. */
+    private static double gelu(double x) {
+        double sum = x;
+        double term = x;
+        for (int k = 1; k < 200; k++) {
+            term *= x * x / (2 * k + 1);
+            sum += term;
+        }
+        return x * (0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI));
+    }
+
+    @Test
+    void geluFollowsTheFormulaAndItsDerivative() {
+        int n = 61;
+        double[] x = random(n, 8);
+        double[] dout = random(n, 10);
+        MemorySegment sx = floats(x);
+        MemorySegment out = zeros(n);
+        Layers.gelu_forward(sx, out, n, Exec.CPU);
+        double[] want = new double[n];
+        for (int i = 0; i < n; i++) {
+            want[i] = gelu(x[i]);
+        }
+        assertNear(want, out, 1e-6);
+        MemorySegment dx = zeros(n);
+        Layers.gelu_backward(floats(dout), sx, dx, n, Exec.CPU);
+        ToDoubleFunction<double[]> sum =
+                v -> {
+                    double total = 0;
+                    for (int i = 0; i < n; i++) {
+                        total += dout[i] * gelu(v[i]);
+                    }
+                    return total;
+                };
+        assertNear(differences(x, sum), dx, 2e-6);
+        refused("out", () -> Layers.gelu_forward(sx, zeros(n - 1), n, Exec.CPU));
     }
 
     @Test
@@ -373,6 +475,43 @@ class LayersTest {
         Layers.scale(2, sx, n, Exec.CPU);
         assertNear(plus(x, x), sx, 0);
         assertEquals(0, Layers.sum_squares(sx, 0, Exec.CPU));
+        MemorySegment total = arena.allocate(JAVA_DOUBLE, 257);
+        MemorySegment workspace = total.asSlice(Double.BYTES);
+        total.set(JAVA_DOUBLE, 0, 0.5);
+        double before = Layers.sum_squares(sy, n, Exec.CPU);
+        Layers.sum_squares_add(sy, n, total, workspace, Exec.CPU);
+        assertEquals(0.5 + before, total.get(JAVA_DOUBLE, 0));
+        refused(
+                "workspace",
+                () -> Layers.sum_squares_add(sy, n, total, total.asSlice(16), Exec.CPU));
+    }
+
+    @Test
+    void adamwClippedScalesTheGradient() {
+        MemorySegment grad = floats(new double[] {3, 4});
+        MemorySegment squares = arena.allocate(JAVA_DOUBLE);
+        squares.set(JAVA_DOUBLE, 0, 25);
+        // norm 5 scaled by 0.5 is 2.5: a bound of 1 leaves 0.2 of the gradient, one of 3 all of it
+        for (double bound : new double[] {1, 3}) {
+            MemorySegment[] want = {floats(new double[] {1, -1}), zeros(2), zeros(2)};
+            MemorySegment[] got = {floats(new double[] {1, -1}), zeros(2), zeros(2)};
+            double scale = bound < 2.5 ? 0.2 : 0.5;
+            Layers.adamw(
+                    want[0], grad, want[1], want[2], 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, scale,
+                    Exec.CPU);
+            Layers.adamw_clipped(
+                    got[0], grad, got[1], got[2], 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
+                    bound, Exec.CPU);
+            for (int i = 0; i < 3; i++) {
+                assertEquals(-1, want[i].mismatch(got[i]), "buffer " + i);
+            }
+        }
+        refused(
+                "max_norm",
+                () ->
+                        Layers.adamw_clipped(
+                                grad, grad, grad, grad, 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
+                                0, Exec.CPU));
     }
 
     private static double[] shifted(double[] x) {

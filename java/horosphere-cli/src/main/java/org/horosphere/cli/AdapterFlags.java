@@ -36,7 +36,7 @@ final class AdapterFlags {
             paramLabel = "NAME",
             split = ",",
             description =
-                    "Linear layers that get a branch (default: q_proj,k_proj,v_proj,up_proj,down_proj).")
+                    "Linear layers that get a branch (default: q_proj,k_proj,v_proj,up_proj,down_proj; of an image classifier q_proj,k_proj,v_proj,fc1,fc2).")
     private List<String> targets;
 
     @Option(
@@ -55,6 +55,10 @@ final class AdapterFlags {
     private double coeffDropout;
 
     AdapterOptions options(AdapterKind kind) {
+        return options(kind, false);
+    }
+
+    AdapterOptions options(AdapterKind kind, boolean forImages) {
         return UsageException.check(
                 () ->
                         new AdapterOptions(
@@ -62,7 +66,9 @@ final class AdapterFlags {
                                 rank,
                                 alpha == null ? 2.0 * rank : alpha,
                                 targets == null
-                                        ? AdapterOptions.DEFAULT_TARGETS
+                                        ? forImages
+                                                ? AdapterOptions.DEFAULT_IMAGE_TARGETS
+                                                : AdapterOptions.DEFAULT_TARGETS
                                         : new LinkedHashSet<>(targets),
                                 curvature,
                                 rslora,

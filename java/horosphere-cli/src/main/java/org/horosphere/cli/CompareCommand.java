@@ -91,6 +91,9 @@ final class CompareCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         data.check();
+        if (data.isForImages()) {
+            throw new UsageException("--images: compare reads text; finetune takes images");
+        }
         runs.check();
         for (String name : names) {
             if (!Comparison.NAMES.contains(name)) {
@@ -159,10 +162,11 @@ final class CompareCommand implements Callable<Integer> {
                         split.validation().size(),
                         split.test().size());
         out.println(on);
+        Workload work = new TextWorkload(data, lm, split, out);
         for (Comparison.Arm arm : arms) {
             if (arm.adapter() != null) {
                 out.print(arm.name() + ": ");
-                runs.requireMemory(lm, arm.adapter(), arm.training(), split, out);
+                runs.requireMemory(work, arm.adapter(), arm.training(), out);
             }
         }
         Comparison comparison = new Comparison(lm, split, data.answerTokens());

@@ -7,7 +7,9 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.Dataset;
+import org.horosphere.finetune.ImageClassifier;
 import org.horosphere.finetune.Template;
+import org.horosphere.finetune.VitConfig;
 import picocli.CommandLine.Option;
 
 /** Which model is trained on which data. */
@@ -97,6 +99,37 @@ final class DataFlags {
             description = "Longest generated answer in tokens (default: ${DEFAULT-VALUE}).")
     private int answerTokens;
 
+    @Option(
+            names = "--images",
+            paramLabel = "DIR",
+            description =
+                    "For an image classifier (ViT): a folder per class of PNG, JPEG, BMP or GIF images, in DIR or in "
+                            + "DIR/train, DIR/val and DIR/test.")
+    private Path images;
+
+    @Option(
+            names = "--train-head",
+            paramLabel = "true|false",
+            defaultValue = "true",
+            arity = "0..1",
+            fallbackValue = "true",
+            description =
+                    "With --images: train the classifier's output layer too and save it with the adapter (default: "
+                            + "${DEFAULT-VALUE}).")
+    private boolean trainHead;
+
+    boolean isForImages() {
+        return images != null;
+    }
+
+    Path images() {
+        return images;
+    }
+
+    boolean trainsHead() {
+        return trainHead;
+    }
+
     int answerTokens() {
         return answerTokens;
     }
@@ -104,6 +137,18 @@ final class DataFlags {
     /** Fails if the options make no sense. */
     void check() {
         UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
+        if (images != null && (data != null || test != null)) {
+            throw new UsageException("--images: takes the place of --data and --test");
+        }
+        if (images != null && model == null) {
+            throw new UsageException("--images: needs --model, the embedded model reads text");
+        }
+        if (images == null && model != null && VitConfig.isVit(model)) {
+            throw new UsageException(
+                    "--model "
+                            + model
+                            + ": is an image classifier; --images says what to train on");
+        }
         if (maxLength != null) {
             UsageException.require("--max-length", maxLength, 2, Integer.MAX_VALUE);
         }
@@ -114,6 +159,12 @@ final class DataFlags {
                 CausalLm.open(model == null ? Defaults.model() : model, exec, dtype.storage());
         lm.setCheckpointing(checkpointing);
         return lm;
+    }
+
+    ImageClassifier openClassifier(Exec exec) {
+        ImageClassifier classifier = ImageClassifier.open(model, exec, dtype.storage());
+        classifier.setCheckpointing(checkpointing);
+        return classifier;
     }
 
     String modelName() {
@@ -164,6 +215,15 @@ final class DataFlags {
         to.put("truncate", truncate);
         to.put("pack", pack);
         to.put("answer-tokens", answerTokens);
+    }
+
+    /** Adds the effective values for images by option name. */
+    void describe(Map<String, Object> to) {
+        to.put("model", text(model));
+        to.put("dtype", dtype.toString());
+        to.put("checkpointing", checkpointing);
+        to.put("images", text(images));
+        to.put("train-head", trainHead);
     }
 
     private static String text(Path path) {

@@ -11,6 +11,8 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.Diagnostics;
+import org.horosphere.finetune.ImageClassifier;
+import org.horosphere.finetune.ImageFolder;
 import org.horosphere.finetune.InputNorms;
 import org.horosphere.finetune.Merger;
 import org.horosphere.finetune.Template;
@@ -28,7 +30,9 @@ import picocli.CommandLine.Option;
             "Text is split into pieces on <|endoftext|> if the file has that marker, else on blank lines. Each piece "
                     + "begins with BOS; a piece longer than the context is cut into windows that begin with BOS too.",
             "JSONL, JSON and CSV (prompt/completion, instruction/output, messages, question/answer) count the completion "
-                    + "only, unless --loss-on all."
+                    + "only, unless --loss-on all.",
+            "With --images, of an image classifier: the share of images whose class is found, with its standard error, "
+                    + "and how many of each class."
         })
 final class EvalCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
@@ -39,6 +43,13 @@ final class EvalCommand implements Callable<Integer> {
             description =
                     "Records if the name ends in .jsonl, .json or .csv, else plain text (default: the embedded test set).")
     private Path data;
+
+    @Option(
+            names = "--images",
+            paramLabel = "DIR",
+            description =
+                    "A folder per class, in DIR/test, DIR/val or DIR, the first of these that is there.")
+    private Path images;
 
     @Option(
             names = "--loss-on",
@@ -89,10 +100,7 @@ final class EvalCommand implements Callable<Integer> {
                             + "is from one constant (what merging it costs, with its bound).")
     private boolean diagnostics;
 
-    @Option(
-            names = "--json",
-            paramLabel = "FILE",
-            description = "Write {\"loss\", \"tokens\", ...} here.")
+    @Option(names = "--json", paramLabel = "FILE", description = "Write what was measured here.")
     private Path json;
 
     @Override
@@ -102,6 +110,14 @@ final class EvalCommand implements Callable<Integer> {
         }
         UsageException.require("--answer-tokens", answerTokens, 1, Integer.MAX_VALUE);
         Outputs.requireUsable(json);
+        if (images != null) {
+            if (data != null || exactMatch || diagnostics) {
+                throw new UsageException(
+                        "--images: not with --data, --exact-match or --diagnostics");
+            }
+            return classify();
+        }
+        model.requireText();
         try (CausalLm lm = model.open(Exec.CPU)) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
@@ -194,5 +210,40 @@ final class EvalCommand implements Callable<Integer> {
 
     private static String format(String form, double value) {
         return String.format(Locale.ROOT, form, value);
+    }
+
+    private int classify() {
+        try (ImageClassifier classifier = model.openClassifier(Exec.CPU)) {
+            List<String> labels = classifier.labels();
+            if (labels == null) {
+                throw new UsageException(
+                        "--model " + model.name() + ": has no classifier; --adapter may have one");
+            }
+            ImageFolder folder = ImageFolder.open(images);
+            Map<String, Integer> classes = folder.match(labels);
+            if (classes == null) {
+                throw new UsageException(
+                        "--images "
+                                + images
+                                + ": the folders "
+                                + ImageReports.text(folder.classNames())
+                                + " are not all classes of the model, which has "
+                                + ImageReports.text(labels));
+            }
+            List<ImageFolder.Image> measured = folder.evaluation(classes);
+            ImageClassifier.Score score =
+                    classifier.evaluate(
+                            measured,
+                            done -> Terminal.progress("classifying", done, measured.size()));
+            ImageReports.print(System.out, score, labels);
+            Map<String, Object> report = new LinkedHashMap<>();
+            report.put("accuracy", score.accuracy());
+            report.put("accuracy_standard_error", score.standardError());
+            report.put("loss", score.loss());
+            report.put("images", score.total());
+            report.put("classes", ImageReports.classes(score, labels));
+            Reports.writeJson(json, report);
+            return 0;
+        }
     }
 }

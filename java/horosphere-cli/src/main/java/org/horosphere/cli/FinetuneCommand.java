@@ -17,10 +17,7 @@ import org.horosphere.finetune.Adapter;
 import org.horosphere.finetune.AdapterKind;
 import org.horosphere.finetune.AdapterOptions;
 import org.horosphere.finetune.AtomicFiles;
-import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.CheckpointException;
-import org.horosphere.finetune.DataSplit;
-import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.TrainOptions;
 import org.horosphere.finetune.TrainingRun;
 import picocli.CommandLine.Command;
@@ -40,13 +37,6 @@ import picocli.CommandLine.Option;
                     + "lost. Ctrl-C saves."
         })
 final class FinetuneCommand implements Callable<Integer> {
-    private static final int SHOWN_PROBLEMS = 3;
-
-    /** What the untuned model answered. */
-    private static final String BASE = "base.json";
-
-    private record Base(String fingerprint, boolean[] correct, List<String> outputs) {}
-
     @Option(
             names = "--adapter",
             paramLabel = "KIND",
@@ -97,17 +87,15 @@ final class FinetuneCommand implements Callable<Integer> {
 
     private final PrintStream out = System.out;
 
-    /** The untuned model on the held-out data. */
-    private record Before(CausalLm.Loss loss, CausalLm.Score score) {}
-
     @Override
     public Integer call() {
         AdapterKind kind = UsageException.check(() -> AdapterKind.of(adapter));
-        AdapterOptions adapterOptions = shape.options(kind);
         data.check();
+        AdapterOptions adapterOptions = shape.options(kind, data.isForImages());
         runs.check();
         int seeds = runs.seeds(1);
-        TrainOptions options = training.with(500, 16, kind == AdapterKind.COEFF ? 2e-2 : 3e-3, 50);
+        double rate = kind == AdapterKind.COEFF ? 2e-2 : 3e-3;
+        TrainOptions options = training.with(500, 16, rate, 50);
         Exec exec = training.exec();
         UsageException.require("--save-every", saveEvery, 0, Integer.MAX_VALUE);
         if (resume && output == null) {
@@ -118,23 +106,28 @@ final class FinetuneCommand implements Callable<Integer> {
         if (tensorBoard != null) {
             AtomicFiles.requireDirectory(tensorBoard);
         }
-        try (CausalLm lm = data.open(exec)) {
+        try (Workload work = open(exec, options.seed())) {
             if (kind != AdapterKind.COEFF) {
-                lm.requireTargets(adapterOptions.targets());
+                work.model().requireTargets(adapterOptions.targets());
             }
-            DataSplit split = data.split(lm, options.seed());
-            int steps = runs.steps(training, options, split.training().size());
+            int steps = runs.steps(training, options, work.examples());
             TrainOptions sized =
                     training.with(steps, options.batchSize(), options.learningRate(), 50);
-            return runAll(lm, adapterOptions, sized, split, target, seeds);
+            return runAll(work, adapterOptions, sized, target, seeds);
         }
     }
 
+    private Workload open(Exec exec, long seed) {
+        return data.isForImages()
+                ? new ImageWorkload(data, exec, seed, out)
+                : TextWorkload.open(data, exec, seed, out);
+    }
+
     private Map<String, Object> configuration(
-            CausalLm lm, AdapterOptions adapterOptions, TrainOptions options, int seeds) {
+            Workload work, AdapterOptions adapterOptions, TrainOptions options, int seeds) {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("adapter", adapterOptions.kind().toString());
-        data.describe(lm, all);
+        work.describe(all);
         AdapterFlags.describe(adapterOptions, all);
         RunFlags.describe(options, all);
         if (seeds > 1) {
@@ -146,38 +139,31 @@ final class FinetuneCommand implements Callable<Integer> {
     }
 
     private int runAll(
-            CausalLm lm,
+            Workload work,
             AdapterOptions adapterOptions,
             TrainOptions options,
-            DataSplit split,
             Path target,
             int seeds) {
         // every run is prepared before the first one starts: what cannot work fails now
         List<TrainingRun> prepared = new ArrayList<>();
         for (int i = 0; i < seeds; i++) {
-            prepared.add(prepare(lm, adapterOptions, options, split, target, i, seeds));
+            prepared.add(prepare(work, adapterOptions, options, target, i, seeds));
         }
         if (prepared.stream().allMatch(TrainingRun::hasEnded) && seeds == 1) {
             throw new CheckpointException(
                     target + ": the run there has ended, there is nothing to resume");
         }
-        out.printf(
-                Locale.ROOT,
-                "%s on %s: %d training examples, %d for validation, %d held out%n",
-                adapterOptions.kind(),
-                data.modelName(),
-                split.training().size(),
-                split.validation().size(),
-                split.test().size());
-        runs.requireMemory(lm, adapterOptions, options, split, out);
-        CausalLm.Loss loss = lm.loss(split.test());
+        out.printf(Locale.ROOT, "%s on %s: %s%n", adapterOptions.kind(), work.name(), work.sizes());
+        runs.requireMemory(work, adapterOptions, options, out);
+        work.measureLoss();
         List<Map<String, Object>> reports = new ArrayList<>();
-        try (Claim claim = new Claim(target, Set.of(TrainingRun.CONFIGURATION, BASE))) {
+        try (Claim claim =
+                new Claim(target, Set.of(TrainingRun.CONFIGURATION, TextWorkload.BASE))) {
             // from now on --resume knows the options
             Reports.writeJson(
                     target.resolve(TrainingRun.CONFIGURATION),
-                    configuration(lm, adapterOptions, options, seeds));
-            Before before = new Before(loss, base(lm, split, target));
+                    configuration(work, adapterOptions, options, seeds));
+            work.measureBase(target, resume);
             for (int i = 0; i < seeds; i++) {
                 TrainingRun run = prepared.get(i);
                 if (run.hasEnded()) {
@@ -187,20 +173,18 @@ final class FinetuneCommand implements Callable<Integer> {
                 }
                 Map<String, Object> report =
                         run(
-                                lm,
+                                work,
                                 adapterOptions,
                                 options.withSeed(options.seed() + i),
-                                split,
                                 run,
                                 directory(target, i, seeds),
-                                before,
                                 seeds);
                 claim.keep();
                 if (report == null) {
                     return Main.INTERRUPTED;
                 }
                 reports.add(report);
-                lm.detach();
+                work.model().detach();
             }
             claim.keep();
         }
@@ -220,10 +204,9 @@ final class FinetuneCommand implements Callable<Integer> {
     }
 
     private TrainingRun prepare(
-            CausalLm lm,
+            Workload work,
             AdapterOptions adapterOptions,
             TrainOptions options,
-            DataSplit split,
             Path target,
             int index,
             int seeds) {
@@ -232,25 +215,20 @@ final class FinetuneCommand implements Callable<Integer> {
                 tensorBoard == null || seeds == 1
                         ? tensorBoard
                         : tensorBoard.resolve("run-" + (index + 1));
-        return new TrainingRun(
-                lm,
+        return work.prepare(
                 directory,
                 adapterOptions,
                 options.withSeed(options.seed() + index),
-                split.training(),
-                split.validation(),
                 new TrainingRun.Keeping(saveEvery, resume, events));
     }
 
     /** One run; null if it was stopped. */
     private Map<String, Object> run(
-            CausalLm lm,
+            Workload work,
             AdapterOptions adapterOptions,
             TrainOptions options,
-            DataSplit split,
             TrainingRun run,
             Path target,
-            Before before,
             int seeds) {
         run.notes().forEach(note -> System.err.println("horo: " + note));
         if (resume) {
@@ -265,8 +243,9 @@ final class FinetuneCommand implements Callable<Integer> {
         TrainingRun.Outcome outcome;
         try (Interrupt interrupt = Interrupt.install(run::stop)) {
             try (TrainingProgress progress =
-                    new TrainingProgress(out, name, run.resumedAt(), options.steps())) {
-                outcome = run.run(configuration(lm, adapterOptions, options, 1), progress);
+                    new TrainingProgress(
+                            out, name, work.unit(), run.resumedAt(), options.steps())) {
+                outcome = run.run(configuration(work, adapterOptions, options, 1), progress);
             }
             if (interrupt.happened()) {
                 out.printf(
@@ -279,29 +258,7 @@ final class FinetuneCommand implements Callable<Integer> {
                 return null;
             }
         }
-        Adapter trained = lm.adapter();
-        CausalLm.Loss loss = lm.loss(split.test());
-        CausalLm.Score score = solve(lm, split.problems(), "after");
-        Map<String, Object> report = report(trained, options, outcome, before, loss, score);
-        report.put("output", target.toString());
-        if (seeds == 1) {
-            print(adapterOptions.kind(), report, trained);
-            if (score != null) {
-                show(split.problems(), before.score(), score);
-            }
-            out.println("adapter saved in " + target);
-        }
-        run.finish(report);
-        return report;
-    }
-
-    private static Map<String, Object> report(
-            Adapter trained,
-            TrainOptions options,
-            TrainingRun.Outcome outcome,
-            Before before,
-            CausalLm.Loss loss,
-            CausalLm.Score score) {
+        Adapter trained = work.model().adapter();
         Map<String, Object> report = new LinkedHashMap<>();
         report.put("adapter", trained.kind().toString());
         report.put("seed", options.seed());
@@ -309,37 +266,20 @@ final class FinetuneCommand implements Callable<Integer> {
         report.put("steps", outcome.result().steps());
         report.put("best_step", outcome.result().bestStep());
         report.put("seconds", outcome.seconds());
-        report.put("tokens_trained", outcome.tokens());
-        report.put("loss_before", before.loss().loss());
-        report.put("loss_after", loss.loss());
-        report.put("tokens", loss.tokens());
-        if (score != null) {
-            report.put("exact_match_before", before.score().accuracy());
-            report.put("exact_match_after", score.accuracy());
-            report.put("exact_match_standard_error", score.standardError());
-            report.put("problems", score.total());
+        report.put(work.unit() + "_trained", outcome.tokens());
+        work.measure(report);
+        report.put("output", target.toString());
+        if (seeds == 1) {
+            work.print(adapterOptions.kind(), report);
+            print(report, trained);
+            work.show();
+            out.println("adapter saved in " + target);
         }
+        run.finish(report);
         return report;
     }
 
-    private void print(AdapterKind kind, Map<String, Object> report, Adapter trained) {
-        out.println();
-        out.printf(Locale.ROOT, "%-28s %12s %12s%n", "held out", "base", kind);
-        out.printf(
-                Locale.ROOT,
-                "%-28s %12.4f %12.4f%n",
-                "loss, nats per token",
-                report.get("loss_before"),
-                report.get("loss_after"));
-        if (report.containsKey("problems")) {
-            out.printf(
-                    Locale.ROOT,
-                    "%-28s %11.1f%% %11.1f%%  (standard error %.1f)%n",
-                    "exact match of " + report.get("problems"),
-                    100 * (Double) report.get("exact_match_before"),
-                    100 * (Double) report.get("exact_match_after"),
-                    100 * (Double) report.get("exact_match_standard_error"));
-        }
+    private void print(Map<String, Object> report, Adapter trained) {
         out.printf(
                 Locale.ROOT,
                 "%-28s %12s %12d%n",
@@ -354,61 +294,6 @@ final class FinetuneCommand implements Callable<Integer> {
                 "",
                 report.get("best_step"));
         trained.summary().forEach(line -> out.println(line));
-    }
-
-    /**
-     * The untuned model's answers. They are kept with the run: one that is resumed does not ask
-     * again.
-     */
-    private CausalLm.Score base(CausalLm lm, DataSplit split, Path target) {
-        if (split.problems().isEmpty()) {
-            return null;
-        }
-        Path file = target.resolve(BASE);
-        String fingerprint = lm.fingerprint() + split.testFingerprint();
-        if (resume && Files.exists(file)) {
-            Base kept = Reports.readJson(file, Base.class);
-            if (fingerprint.equals(kept.fingerprint())) {
-                return new CausalLm.Score(kept.correct(), kept.outputs());
-            }
-        }
-        CausalLm.Score score = solve(lm, split.problems(), "before");
-        Reports.writeJson(file, new Base(fingerprint, score.correct(), score.outputs()));
-        return score;
-    }
-
-    private CausalLm.Score solve(CausalLm lm, List<Dataset.Problem> problems, String when) {
-        if (problems.isEmpty()) {
-            return null;
-        }
-        CausalLm.Score score =
-                lm.solve(
-                        problems,
-                        data.answerTokens(),
-                        done -> Terminal.progress("answering", done, problems.size()));
-        out.printf(
-                Locale.ROOT,
-                "exact match %s: %d of %d%n",
-                when,
-                score.rightAnswers(),
-                score.total());
-        return score;
-    }
-
-    private void show(List<Dataset.Problem> problems, CausalLm.Score before, CausalLm.Score after) {
-        for (int i = 0; i < Math.min(SHOWN_PROBLEMS, problems.size()); i++) {
-            out.println();
-            out.println("  " + problems.get(i).prompt().replace("\n", "\n  ").strip());
-            out.println("    base:  " + line(before.outputs().get(i)));
-            out.println("    tuned: " + line(after.outputs().get(i)));
-            out.println("    right: " + line(problems.get(i).completion()));
-        }
-        out.println();
-    }
-
-    private static String line(String text) {
-        String flat = text.strip().replaceAll("\\s+", " ");
-        return flat.length() > 90 ? flat.substring(0, 87) + "..." : flat;
     }
 
     /** Fails before any work if the result could not be saved. */

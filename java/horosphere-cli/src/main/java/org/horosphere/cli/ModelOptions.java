@@ -3,6 +3,8 @@ package org.horosphere.cli;
 import java.nio.file.Path;
 import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
+import org.horosphere.finetune.ImageClassifier;
+import org.horosphere.finetune.VitConfig;
 import picocli.CommandLine.Option;
 
 /** Which model, and which adapter on it. */
@@ -34,6 +36,28 @@ final class ModelOptions {
     String name() {
         return (directory == null ? "embedded model" : directory.toString())
                 + (adapter == null ? "" : " with " + adapter);
+    }
+
+    /** Fails if the model reads images. */
+    void requireText() {
+        if (directory != null && VitConfig.isVit(directory)) {
+            throw new UsageException(
+                    "--model "
+                            + directory
+                            + ": is an image classifier; --images says what to read");
+        }
+    }
+
+    ImageClassifier openClassifier(Exec exec) {
+        if (directory == null) {
+            throw new UsageException("--images: needs --model, the embedded model reads text");
+        }
+        ImageClassifier classifier = ImageClassifier.open(directory, exec, dtype.storage());
+        classifier.setCheckpointing(true);
+        if (adapter != null) {
+            classifier.loadAdapter(adapter);
+        }
+        return classifier;
     }
 
     CausalLm open(Exec exec) {

@@ -109,7 +109,7 @@ final class PretrainCommand implements Callable<Integer> {
             for (int i = 0; i < VALIDATION_BATCHES; i++) {
                 validation.add(heldOut.next());
             }
-            Trainer trainer = pretraining.trainer(options);
+            Trainer<Batches.Batch> trainer = pretraining.trainer(options);
             boolean stopped;
             try (Interrupt interrupt = Interrupt.install(trainer::stop);
                     TrainingProgress progress =

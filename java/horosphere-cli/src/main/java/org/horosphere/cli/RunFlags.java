@@ -2,12 +2,8 @@ package org.horosphere.cli;
 
 import java.io.PrintStream;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 import org.horosphere.finetune.AdapterOptions;
-import org.horosphere.finetune.CausalLm;
-import org.horosphere.finetune.DataSplit;
 import org.horosphere.finetune.MemoryEstimate;
 import org.horosphere.finetune.TrainOptions;
 import picocli.CommandLine.Option;
@@ -51,33 +47,16 @@ final class RunFlags {
             description = "Begin even if the estimate says that the memory does not suffice.")
     private boolean ignoreMemory;
 
-    /**
-     * Prints what training will take, and refuses what cannot fit.
-     *
-     * @param lm without an adapter
-     */
+    /** Prints what training will take, and refuses what cannot fit. */
     void requireMemory(
-            CausalLm lm,
-            AdapterOptions adapter,
-            TrainOptions options,
-            DataSplit split,
-            PrintStream out) {
-        int longest =
-                Stream.of(split.training(), split.validation(), split.test())
-                        .flatMap(List::stream)
-                        .mapToInt(example -> example.tokens().length - 1)
-                        .max()
-                        .orElse(1);
-        int rows = Math.min(options.batchSize(), split.training().size());
-        MemoryEstimate estimate = lm.memory(adapter, rows, longest);
+            Workload work, AdapterOptions adapter, TrainOptions options, PrintStream out) {
+        MemoryEstimate estimate = work.memory(adapter, options);
         out.println(estimate);
         if (!estimate.fits() && !ignoreMemory) {
             throw new IllegalArgumentException(
                     "a batch of "
-                            + rows
-                            + " x "
-                            + longest
-                            + " tokens does not fit: "
+                            + work.largestBatch(options)
+                            + " does not fit: "
                             + estimate
                             + "; a smaller --batch-size (with --accumulate) or --max-length takes"
                             + " less, --ignore-memory tries anyway");

@@ -9,7 +9,7 @@ import java.util.Map;
 /** Several runs that differ in the seed only. */
 final class Summary {
     private static final List<String> MEASURED =
-            List.of("loss_after", "exact_match_after", "seconds", "best_step");
+            List.of("loss_after", "exact_match_after", "accuracy_after", "seconds", "best_step");
 
     private Summary() {}
 
@@ -24,6 +24,10 @@ final class Summary {
         if (first.containsKey("problems")) {
             summary.put("exact_match_before", first.get("exact_match_before"));
             summary.put("problems", first.get("problems"));
+        }
+        if (first.containsKey("images")) {
+            summary.put("accuracy_before", first.get("accuracy_before"));
+            summary.put("images", first.get("images"));
         }
         for (String key : MEASURED) {
             if (first.containsKey(key)) {
@@ -44,7 +48,8 @@ final class Summary {
     static void print(PrintStream out, String kind, Map<String, Object> summary) {
         out.println();
         out.printf(Locale.ROOT, "%-28s %12s %20s%n", "held out", "base", kind);
-        line(out, "loss, nats per token", 1, "loss_before", "loss_after", summary);
+        String unit = summary.containsKey("images") ? "image" : "token";
+        line(out, "loss, nats per " + unit, 1, "loss_before", "loss_after", summary);
         if (summary.containsKey("problems")) {
             line(
                     out,
@@ -52,6 +57,15 @@ final class Summary {
                     100,
                     "exact_match_before",
                     "exact_match_after",
+                    summary);
+        }
+        if (summary.containsKey("images")) {
+            line(
+                    out,
+                    "right of " + summary.get("images") + ", %",
+                    100,
+                    "accuracy_before",
+                    "accuracy_after",
                     summary);
         }
         out.printf("mean and standard error of %s runs%n", summary.get("seeds"));
@@ -67,9 +81,11 @@ final class Summary {
         Map<?, ?> measured = (Map<?, ?>) summary.get(after);
         out.printf(
                 Locale.ROOT,
-                "%-28s %12.4g %20s%n",
+                "%-28s %12s %20s%n",
                 name,
-                scale * ((Number) summary.get(before)).doubleValue(),
+                summary.get(before) instanceof Number number
+                        ? String.format(Locale.ROOT, "%.4g", scale * number.doubleValue())
+                        : "-",
                 String.format(
                         Locale.ROOT,
                         "%.4g ± %.2g",

@@ -13,6 +13,7 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     private static final Duration LOG_INTERVAL = Duration.ofSeconds(5);
 
     private final PrintStream out;
+    private final String unit;
     private final int taken;
     private final int steps;
     private final ProgressBar bar;
@@ -21,12 +22,19 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
     private long tokens;
     private double smoothed = Double.NaN;
 
+    /** Of a language model. */
+    TrainingProgress(PrintStream out, String name, int taken, int steps) {
+        this(out, name, "tokens", taken, steps);
+    }
+
     /**
      * @param name of the run
+     * @param unit what is counted: tokens or images
      * @param taken steps of earlier sessions
      * @param steps in all
      */
-    TrainingProgress(PrintStream out, String name, int taken, int steps) {
+    TrainingProgress(PrintStream out, String name, String unit, int taken, int steps) {
+        this.unit = unit.equals("tokens") ? "tok" : unit;
         this.out = out;
         this.taken = taken;
         this.steps = steps;
@@ -52,21 +60,23 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
             bar.setExtraMessage(
                     String.format(
                             Locale.ROOT,
-                            " loss %.3f lr %.1e %.0f tok/s",
+                            " loss %.3f lr %.1e %.0f %s/s",
                             smoothed,
                             learningRate,
-                            tokens / seconds));
+                            tokens / seconds,
+                            unit));
             bar.stepTo(step);
         } else if (step == taken + 1 || step == steps || now - lastLog > LOG_INTERVAL.toNanos()) {
             lastLog = now;
             out.printf(
                     Locale.ROOT,
-                    "step %d/%d  loss %.4f  lr %.2e  %.0f tok/s  %.0f s left%n",
+                    "step %d/%d  loss %.4f  lr %.2e  %.0f %s/s  %.0f s left%n",
                     step,
                     steps,
                     smoothed,
                     learningRate,
                     tokens / seconds,
+                    unit,
                     seconds / (step - taken) * (steps - step));
         }
     }

@@ -9,16 +9,15 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /**
  * A trainable adapter on a frozen model: low-rank branches of linear layers, mixing coefficients of
- * attention maps, or both. Freshly attached it leaves the model's output as it is.
+ * attention maps, or both; on an image classifier also the output layer. Freshly attached it leaves
+ * the model's output as it is, unless the classes are new.
  */
 public final class Adapter implements Trainables {
-    static final String LINEAR_LAYERS =
-            "this model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
-
-    private final Llama model;
+    private final Transformer model;
     private final AdapterKind kind;
     private final AdapterConfig config;
     private final double coeffDropout;
@@ -32,14 +31,19 @@ public final class Adapter implements Trainables {
     private final Map<Integer, MemorySegment> thinned = new TreeMap<>();
 
     private Adapter(
-            Llama model, AdapterKind kind, AdapterConfig config, double coeffDropout, long seed) {
+            Transformer model,
+            AdapterKind kind,
+            AdapterConfig config,
+            List<String> classes,
+            double coeffDropout,
+            long seed) {
         this.model = model;
         this.kind = kind;
         this.config = config;
         this.coeffDropout = coeffDropout;
         this.seed = seed;
         int branches = 0;
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             for (Linear linear : layer.linears()) {
                 if (kind.isLowRank() && config.adapts(linear.path())) {
                     linear.attach(
@@ -55,7 +59,7 @@ public final class Adapter implements Trainables {
                 }
             }
             if (kind.mixesHeads()) {
-                int heads = model.config().heads();
+                int heads = model.heads();
                 layer.coeffAlpha =
                         parameters.add(layer.attentionPath() + ".coeff_alpha", heads, heads);
             }
@@ -65,24 +69,36 @@ public final class Adapter implements Trainables {
                     "targets: "
                             + config.targetModules()
                             + " match no linear layer; "
-                            + LINEAR_LAYERS);
+                            + model.linearLayers());
+        }
+        if (classes != null) {
+            model.classifier().replace(parameters, classes);
         }
         parameters.allocate();
         useAllCoefficients();
     }
 
-    static Adapter create(Llama model, AdapterOptions options, long seed) {
+    static Adapter create(Transformer model, AdapterOptions options, long seed) {
         AdapterConfig config =
                 AdapterConfig.of(
                                 options.kind().peftType(),
                                 options.rank(),
                                 options.alpha(),
                                 0,
-                                TargetModules.of(options.targets()),
+                                TargetModules.of(model.translate(options.targets())),
                                 null)
                         .withVariant(options.rankStabilized(), options.kind().isDora());
-        Adapter adapter = new Adapter(model, options.kind(), config, options.coeffDropout(), seed);
+        Classifier classifier = model.classifier();
+        List<String> classes = classifier == null ? null : classifier.wanted();
+        if (classifier != null) {
+            config = config.ofImageClassifier(classes != null);
+        }
+        Adapter adapter =
+                new Adapter(model, options.kind(), config, classes, options.coeffDropout(), seed);
         SplittableRandom random = new SplittableRandom(seed);
+        if (classes != null) {
+            classifier.initialise(random.split());
+        }
         adapter.branches()
                 .values()
                 .forEach(
@@ -90,11 +106,25 @@ public final class Adapter implements Trainables {
         return adapter;
     }
 
-    static Adapter load(Llama model, Path directory) {
-        AdapterFiles files = AdapterFiles.read(directory);
+    static Adapter load(Transformer model, Path directory) {
+        AdapterFiles files = model.translate(AdapterFiles.read(directory));
+        if (!files.coeffAlpha().isEmpty() && files.layout() != model.layout()) {
+            throw misfit(directory, "it mixes the attention maps of another kind of model");
+        }
+        AdapterFiles.Head head = files.head();
+        if (head != null) {
+            requireHead(model, directory, head);
+        }
         Adapter adapter;
         try {
-            adapter = new Adapter(model, AdapterKind.of(files), files.config(), 0, 0);
+            adapter =
+                    new Adapter(
+                            model,
+                            AdapterKind.of(files),
+                            files.config(),
+                            head == null ? null : labels(model, head),
+                            0,
+                            0);
         } catch (IllegalArgumentException e) {
             throw misfit(directory, e.getMessage());
         }
@@ -125,7 +155,7 @@ public final class Adapter implements Trainables {
                     }
                     branch.set(from.a(), from.b(), from.K(), from.s(), from.magnitude());
                 });
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             float[] alpha = files.coeffAlpha().get(layer.index);
             if (layer.coeffAlpha != null) {
                 if (alpha == null || alpha.length != layer.coeffAlpha.size()) {
@@ -138,7 +168,35 @@ public final class Adapter implements Trainables {
         if (!files.coeffAlpha().keySet().stream().allMatch(i -> i < model.layers().size())) {
             throw misfit(directory, "it mixes layers " + files.coeffAlpha().keySet());
         }
+        if (head != null) {
+            model.classifier().set(head.weight(), head.bias());
+        }
         return adapter;
+    }
+
+    private static void requireHead(Transformer model, Path directory, AdapterFiles.Head head) {
+        if (model.classifier() == null) {
+            throw misfit(directory, "it has a classifier, the model has none");
+        }
+        long width = model.classifier().width();
+        if (head.weight().length != head.bias().length * width) {
+            throw misfit(
+                    directory,
+                    "its classifier has %d weights for %d classes, the model's width is %d"
+                            .formatted(head.weight().length, head.bias().length, width));
+        }
+    }
+
+    /** The names of a saved classifier's classes: its own, else the model's, else numbers. */
+    private static List<String> labels(Transformer model, AdapterFiles.Head head) {
+        if (head.labels() != null) {
+            return head.labels();
+        }
+        Classifier.Head base = model.classifier().base();
+        if (base != null && base.classes() == head.bias().length) {
+            return base.labels();
+        }
+        return IntStream.range(0, head.bias().length).mapToObj(i -> "LABEL_" + i).toList();
     }
 
     private static CheckpointException misfit(Path directory, String what) {
@@ -154,29 +212,37 @@ public final class Adapter implements Trainables {
         Map<String, LowRank> lowRank = new TreeMap<>();
         branches().forEach((path, branch) -> lowRank.put(path, branch.toFile()));
         Map<Integer, float[]> alphas = new TreeMap<>();
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             if (layer.coeffAlpha != null) {
                 alphas.put(
                         layer.index,
                         Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size()));
             }
         }
-        return new AdapterFiles(config.withBaseModel(baseModel), lowRank, alphas);
+        return new AdapterFiles(
+                config.withBaseModel(baseModel),
+                lowRank,
+                alphas,
+                model.layout(),
+                model.classifier() == null ? null : model.classifier().toFile());
     }
 
     /** Takes the adapter off: the model is the base model again. */
     void detach() {
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             layer.linears().forEach(linear -> linear.attach(null));
             layer.coeffAlpha = null;
             layer.alphaInUse = null;
+        }
+        if (model.classifier() != null) {
+            model.classifier().restore();
         }
     }
 
     /** The low-rank branches by module path. */
     Map<String, LowRankBranch> branches() {
         Map<String, LowRankBranch> branches = new TreeMap<>();
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             for (Linear linear : layer.linears()) {
                 if (linear.branch() != null) {
                     branches.put(linear.path(), linear.branch());
@@ -214,7 +280,7 @@ public final class Adapter implements Trainables {
         if (coeffDropout == 0) {
             return;
         }
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             if (layer.coeffAlpha != null) {
                 // one stream per layer and step: a resumed run draws what an uninterrupted one
                 // would
@@ -239,7 +305,7 @@ public final class Adapter implements Trainables {
 
     @Override
     public void endStep() {
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             float[] mask = masks.remove(layer.index);
             if (mask != null) {
                 MemorySegment grad = layer.coeffAlpha.grad();
@@ -253,7 +319,7 @@ public final class Adapter implements Trainables {
     }
 
     private void useAllCoefficients() {
-        for (Llama.Layer layer : model.layers()) {
+        for (Block layer : model.layers()) {
             layer.alphaInUse = layer.coeffAlpha == null ? null : layer.coeffAlpha.value();
         }
     }
@@ -286,7 +352,7 @@ public final class Adapter implements Trainables {
             double largest = 0;
             double squares = 0;
             long count = 0;
-            for (Llama.Layer layer : model.layers()) {
+            for (Block layer : model.layers()) {
                 for (float x : Buffers.toArray(layer.coeffAlpha.value(), layer.coeffAlpha.size())) {
                     largest = Math.max(largest, Math.abs(x));
                     squares += x * x;

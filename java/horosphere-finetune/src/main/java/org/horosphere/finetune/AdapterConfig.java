@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -34,6 +35,7 @@ import org.horosphere.LowRankAdapter;
  * @param rankPattern ranks by module-path pattern, the first match counts
  * @param alphaPattern alphas by module-path pattern, the first match counts
  * @param inferenceMode whether PEFT should load the adapter frozen
+ * @param modulesToSave layers that the adapter replaces as a whole: none, or {@code classifier}
  * @param horosphere this library's own block, JSON values; must be empty for {@link PeftType#LORA}
  */
 public record AdapterConfig(
@@ -50,6 +52,7 @@ public record AdapterConfig(
         Map<String, Integer> rankPattern,
         Map<String, Double> alphaPattern,
         boolean inferenceMode,
+        List<String> modulesToSave,
         Map<String, Object> horosphere) {
     static final String FILE = "adapter_config.json";
     private static final String EXTENSION = "horosphere";
@@ -123,10 +126,50 @@ public record AdapterConfig(
                     "rank_pattern",
                     "alpha_pattern",
                     "inference_mode",
+                    "modules_to_save",
                     "lora_type",
                     EXTENSION);
 
+    /** Without layers replaced as a whole. */
+    public AdapterConfig(
+            PeftType peftType,
+            int r,
+            double loraAlpha,
+            double loraDropout,
+            TargetModules targetModules,
+            TargetModules excludeModules,
+            String taskType,
+            String baseModelNameOrPath,
+            boolean useRslora,
+            boolean useDora,
+            Map<String, Integer> rankPattern,
+            Map<String, Double> alphaPattern,
+            boolean inferenceMode,
+            Map<String, Object> horosphere) {
+        this(
+                peftType,
+                r,
+                loraAlpha,
+                loraDropout,
+                targetModules,
+                excludeModules,
+                taskType,
+                baseModelNameOrPath,
+                useRslora,
+                useDora,
+                rankPattern,
+                alphaPattern,
+                inferenceMode,
+                List.of(),
+                horosphere);
+    }
+
     public AdapterConfig {
+        modulesToSave = List.copyOf(modulesToSave);
+        if (!modulesToSave.isEmpty() && !modulesToSave.equals(List.of(Classifier.MODULE))) {
+            throw new IllegalArgumentException(
+                    "modules_to_save is " + modulesToSave + ", supported: classifier");
+        }
         if (targetModules.isEmpty() && peftType != PeftType.COEFF) {
             throw new IllegalArgumentException("target_modules is empty");
         }
@@ -222,6 +265,48 @@ public record AdapterConfig(
                 rankPattern,
                 alphaPattern,
                 inferenceMode,
+                modulesToSave,
+                horosphere);
+    }
+
+    /** The same adapter of an image classifier, for which PEFT has no task type. */
+    AdapterConfig ofImageClassifier(boolean withClassifier) {
+        return new AdapterConfig(
+                peftType,
+                r,
+                loraAlpha,
+                loraDropout,
+                targetModules,
+                excludeModules,
+                null,
+                baseModelNameOrPath,
+                useRslora,
+                useDora,
+                rankPattern,
+                alphaPattern,
+                inferenceMode,
+                withClassifier ? List.of(Classifier.MODULE) : List.of(),
+                horosphere);
+    }
+
+    /** The same adapter with its modules under other names. */
+    AdapterConfig withModules(
+            TargetModules names, Map<String, Integer> ranks, Map<String, Double> alphas) {
+        return new AdapterConfig(
+                peftType,
+                r,
+                loraAlpha,
+                loraDropout,
+                names,
+                TargetModules.of(),
+                taskType,
+                baseModelNameOrPath,
+                useRslora,
+                useDora,
+                ranks,
+                alphas,
+                inferenceMode,
+                modulesToSave,
                 horosphere);
     }
 
@@ -261,9 +346,13 @@ public record AdapterConfig(
 
     /** The factor of one module's output: alpha / r, or alpha / sqrt(r) with {@code useRslora}. */
     public double scaling(String modulePath) {
-        double alpha = byPattern("alpha_pattern", alphaPattern, modulePath, loraAlpha);
+        double alpha = alpha(modulePath);
         int rank = rank(modulePath);
         return alpha / (useRslora ? Math.sqrt(rank) : rank);
+    }
+
+    double alpha(String modulePath) {
+        return byPattern("alpha_pattern", alphaPattern, modulePath, loraAlpha);
     }
 
     private static <T> T byPattern(
@@ -332,6 +421,9 @@ public record AdapterConfig(
                     ranks,
                     alphas,
                     json.flag("inference_mode", false),
+                    json.has("modules_to_save")
+                            ? List.copyOf(names(json, "modules_to_save"))
+                            : List.of(),
                     extension);
         } catch (IllegalArgumentException e) {
             throw new CheckpointException(file + ": " + e.getMessage(), e);
@@ -378,6 +470,11 @@ public record AdapterConfig(
             }
             return TargetModules.matching(value.textValue());
         }
+        return TargetModules.of(names(json, key));
+    }
+
+    private static Set<String> names(Json json, String key) {
+        JsonNode value = json.get(key);
         Set<String> names = new LinkedHashSet<>();
         if (!value.isArray()) {
             throw json.wrong(key, "an array of strings or a regular expression");
@@ -388,7 +485,7 @@ public record AdapterConfig(
             }
             names.add(name.textValue());
         }
-        return TargetModules.of(names);
+        return names;
     }
 
     private static void refuseUnsupported(Json json, String key, JsonNode value) {
@@ -430,7 +527,11 @@ public record AdapterConfig(
         json.putNull("layers_to_transform");
         put(json, "lora_alpha", loraAlpha);
         json.put("lora_dropout", loraDropout);
-        json.putNull("modules_to_save");
+        if (modulesToSave.isEmpty()) {
+            json.putNull("modules_to_save");
+        } else {
+            json.set("modules_to_save", Json.MAPPER.valueToTree(modulesToSave));
+        }
         json.put("peft_type", peftType.name());
         json.put("r", r);
         json.set("rank_pattern", Json.MAPPER.valueToTree(rankPattern));

@@ -1,11 +1,14 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -28,15 +31,66 @@ import org.horosphere.LowRankAdapter;
  *   <li>{@code .lora_k} and {@code .lora_norm_scale} (scalars) in their place in adapters of the
  *       authors' code, read only;
  *   <li>{@code base_model.model.model.layers.N.self_attn.coeff_alpha} (H, H), the residual: the
- *       mixing matrix is the identity plus it.
+ *       mixing matrix is the identity plus it; {@code vit.layers.N.attention} in vision
+ *       transformers;
+ *   <li>{@code base_model.model.classifier.weight} (classes, width) and {@code .bias} (classes), an
+ *       image classifier's own output layer, with the classes' names as a JSON array in the
+ *       metadata {@code labels}.
  * </ul>
  *
  * @param config the configuration
  * @param lowRank matrices by module path, such as {@code model.layers.0.self_attn.q_proj}
  * @param coeffAlpha mixing residuals by layer, (H, H) row-major; all of one size
+ * @param layout where the attention of a layer is
+ * @param head the output layer, null for the model's
  */
 public record AdapterFiles(
-        AdapterConfig config, Map<String, LowRank> lowRank, Map<Integer, float[]> coeffAlpha) {
+        AdapterConfig config,
+        Map<String, LowRank> lowRank,
+        Map<Integer, float[]> coeffAlpha,
+        Layout layout,
+        Head head) {
+    /** Where a model keeps the attention of layer N. */
+    public enum Layout {
+        DECODER("model.layers.", ".self_attn"),
+        VIT("vit.layers.", ".attention");
+
+        private final String before;
+        private final String after;
+
+        Layout(String before, String after) {
+            this.before = before;
+            this.after = after;
+        }
+
+        private String attention(int layer) {
+            return before + layer + after;
+        }
+    }
+
+    /**
+     * An output layer of the adapter's own. The arrays are not copied.
+     *
+     * @param weight (classes, width) row-major
+     * @param bias (classes)
+     * @param labels the classes' names; null if the file does not say
+     */
+    public record Head(float[] weight, float[] bias, List<String> labels) {
+        public Head {
+            if (bias.length == 0 || weight.length % bias.length != 0) {
+                throw new IllegalArgumentException(
+                        "classifier: %d weights and %d biases do not fit each other"
+                                .formatted(weight.length, bias.length));
+            }
+            if (labels != null && labels.size() != bias.length) {
+                throw new IllegalArgumentException(
+                        "classifier: %d labels for %d classes"
+                                .formatted(labels.size(), bias.length));
+            }
+        }
+    }
+
+    private static final String LABELS = "labels";
     private static final String FILE = "adapter_model.safetensors";
     private static final String PREFIX = "base_model.model.";
     private static final String A = ".lora_A.weight";
@@ -44,6 +98,8 @@ public record AdapterFiles(
     private static final String K = ".hyplora_K";
     private static final String S = ".hyplora_s";
     private static final String M = ".lora_magnitude_vector";
+    private static final String HEAD_WEIGHT = PREFIX + Classifier.MODULE + ".weight";
+    private static final String HEAD_BIAS = PREFIX + Classifier.MODULE + ".bias";
     private static final String RELEASED_K = ".lora_k";
     private static final String RELEASED_S = ".lora_norm_scale";
 
@@ -55,12 +111,27 @@ public record AdapterFiles(
     private static final Pattern ALPHA =
             Pattern.compile(
                     Pattern.quote(PREFIX)
-                            + "model\\.layers\\.(0|[1-9][0-9]{0,5})\\.self_attn\\.coeff_alpha");
+                            + "(model\\.layers\\.|vit\\.layers\\.)(0|[1-9][0-9]{0,5})"
+                            + "(\\.self_attn|\\.attention)\\.coeff_alpha");
+
+    /** An adapter of a decoder. */
+    public AdapterFiles(
+            AdapterConfig config, Map<String, LowRank> lowRank, Map<Integer, float[]> coeffAlpha) {
+        this(config, lowRank, coeffAlpha, Layout.DECODER, null);
+    }
 
     /**
      * @throws IllegalArgumentException if the parts do not fit each other
      */
     public AdapterFiles {
+        if ((head != null) == config.modulesToSave().isEmpty()) {
+            throw new IllegalArgumentException(
+                    "modules_to_save is "
+                            + config.modulesToSave()
+                            + ", but "
+                            + (head == null ? "no" : "a")
+                            + " classifier is there");
+        }
         lowRank = Collections.unmodifiableMap(new TreeMap<>(lowRank));
         coeffAlpha = Collections.unmodifiableMap(new TreeMap<>(coeffAlpha));
         AdapterConfig.PeftType type = config.peftType();
@@ -135,11 +206,21 @@ public record AdapterFiles(
             SafeTensors tensors = SafeTensors.open(file, arena);
             Set<String> modules = new TreeSet<>();
             Map<Integer, float[]> alphas = new TreeMap<>();
+            Layout layout = null;
             for (String name : tensors.names()) {
                 Matcher module = MODULE.matcher(name);
                 Matcher alpha = ALPHA.matcher(name);
                 if (alpha.matches()) {
-                    alphas.put(Integer.valueOf(alpha.group(1)), square(file, tensors.get(name)));
+                    int layer = Integer.parseInt(alpha.group(2));
+                    Layout here = alpha.group(1).startsWith("vit") ? Layout.VIT : Layout.DECODER;
+                    if (!name.startsWith(PREFIX + here.attention(layer))
+                            || layout != null && layout != here) {
+                        throw new CheckpointException(file + ": unknown tensor " + name);
+                    }
+                    layout = here;
+                    alphas.put(layer, square(file, tensors.get(name)));
+                } else if (name.equals(HEAD_WEIGHT) || name.equals(HEAD_BIAS)) {
+                    continue;
                 } else if (module.matches()) {
                     modules.add(module.group(1));
                 } else {
@@ -151,10 +232,38 @@ public record AdapterFiles(
                 lowRank.put(module, lowRank(file, tensors, module, config.gain()));
             }
             try {
-                return new AdapterFiles(config, lowRank, alphas);
+                return new AdapterFiles(
+                        config,
+                        lowRank,
+                        alphas,
+                        layout == null ? Layout.DECODER : layout,
+                        head(file, tensors));
             } catch (IllegalArgumentException e) {
                 throw new CheckpointException(file + ": " + e.getMessage(), e);
             }
+        }
+    }
+
+    private static Head head(Path file, SafeTensors tensors) {
+        if (!tensors.names().contains(HEAD_WEIGHT) && !tensors.names().contains(HEAD_BIAS)) {
+            return null;
+        }
+        TensorData weight = matrix(file, tensors, HEAD_WEIGHT);
+        TensorData bias = tensors.get(HEAD_BIAS);
+        if (!Arrays.equals(bias.shape(), new long[] {weight.shape()[0]})) {
+            throw shape(file, bias, "[" + weight.shape()[0] + "]");
+        }
+        String labels = tensors.metadata().get(LABELS);
+        try {
+            return new Head(
+                    weight.toFloatArray(),
+                    bias.toFloatArray(),
+                    labels == null
+                            ? null
+                            : Json.MAPPER.readValue(labels, new TypeReference<>() {}));
+        } catch (JsonProcessingException e) {
+            throw new CheckpointException(
+                    file + ": metadata labels is no JSON array of strings", e);
         }
     }
 
@@ -294,12 +403,23 @@ public record AdapterFiles(
                     long heads = Math.round(Math.sqrt(alpha.length));
                     tensors.add(
                             TensorData.of(
-                                    PREFIX + "model.layers." + layer + ".self_attn.coeff_alpha",
+                                    PREFIX + layout.attention(layer) + ".coeff_alpha",
                                     alpha,
                                     heads,
                                     heads));
                 });
-        SafeTensors.write(directory.resolve(FILE), tensors, Map.of("format", "pt"));
+        Map<String, String> metadata = new HashMap<>(Map.of("format", "pt"));
+        if (head != null) {
+            int classes = head.bias().length;
+            tensors.add(
+                    TensorData.of(
+                            HEAD_WEIGHT, head.weight(), classes, head.weight().length / classes));
+            tensors.add(TensorData.of(HEAD_BIAS, head.bias(), classes));
+            if (head.labels() != null) {
+                metadata.put(LABELS, Json.MAPPER.valueToTree(head.labels()).toString());
+            }
+        }
+        SafeTensors.write(directory.resolve(FILE), tensors, metadata);
         config.write(directory);
     }
 }

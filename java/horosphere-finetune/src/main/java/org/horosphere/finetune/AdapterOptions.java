@@ -28,6 +28,10 @@ public record AdapterOptions(
     public static final Set<String> DEFAULT_TARGETS =
             Set.of("q_proj", "k_proj", "v_proj", "up_proj", "down_proj");
 
+    /** The same choice in a vision transformer. */
+    public static final Set<String> DEFAULT_IMAGE_TARGETS =
+            Set.of("q_proj", "k_proj", "v_proj", "fc1", "fc2");
+
     public AdapterOptions {
         if (rank < 1 || rank > 1024) {
             throw new IllegalArgumentException("rank: " + rank + ", expected 1 to 1024");

@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Set;
 import java.util.function.IntConsumer;
 import org.horosphere.DType;
 import org.horosphere.Exec;
@@ -17,19 +16,16 @@ import org.horosphere.Exec;
  *
  * <p>Base weights stay frozen. Not for use by several threads at once.
  */
-public final class CausalLm implements AutoCloseable {
+public final class CausalLm extends AdaptableModel {
     private static final int EVALUATION_BATCH = 8;
 
     private final Tokenizer tokenizer;
     private final Llama model;
-    private final Path directory;
-    private Adapter adapter;
-    private String fingerprint;
 
     private CausalLm(Tokenizer tokenizer, Llama model, Path directory) {
+        super(model, directory);
         this.tokenizer = tokenizer;
         this.model = model;
-        this.directory = directory;
     }
 
     /**
@@ -127,85 +123,6 @@ public final class CausalLm implements AutoCloseable {
         return model;
     }
 
-    /** The adapter, null if there is none. */
-    public Adapter adapter() {
-        return adapter;
-    }
-
-    Path directory() {
-        return directory;
-    }
-
-    /**
-     * What tells this model from another: SHA-256 of its directory (configuration, tokenizer, and
-     * weights, sampled if they are large), and how it holds the weights.
-     */
-    public String fingerprint() {
-        if (fingerprint == null) {
-            fingerprint = Fingerprint.ofModel(directory) + " " + model.embeddings().type();
-        }
-        return fingerprint;
-    }
-
-    /**
-     * Attaches a fresh adapter; the model's output does not change until it is trained.
-     *
-     * @throws IllegalStateException if there is one already
-     */
-    public Adapter attach(AdapterOptions options, long seed) {
-        requireNoAdapter();
-        adapter = Adapter.create(model, options, seed);
-        return adapter;
-    }
-
-    /**
-     * Checks that each of these names means a linear layer of this model, before any work is done.
-     *
-     * @throws IllegalArgumentException naming the first that does not, and the names there are
-     */
-    public void requireTargets(Set<String> names) {
-        for (String name : names) {
-            TargetModules target = TargetModules.of(name);
-            if (model.layers().stream()
-                    .flatMap(layer -> layer.linears().stream())
-                    .noneMatch(linear -> target.matches(linear.path()))) {
-                throw new IllegalArgumentException(
-                        "targets: '" + name + "' is no linear layer; " + Adapter.LINEAR_LAYERS);
-            }
-        }
-    }
-
-    /**
-     * Loads an adapter from a PEFT directory.
-     *
-     * @throws CheckpointException if it is missing, damaged, or does not fit this model
-     * @throws IllegalStateException if there is one already
-     */
-    public Adapter loadAdapter(Path adapterDirectory) {
-        requireNoAdapter();
-        adapter = Adapter.load(model, adapterDirectory);
-        return adapter;
-    }
-
-    /** Takes the adapter off, if there is one: this is the base model again. */
-    public void detach() {
-        if (adapter != null) {
-            adapter.detach();
-            adapter = null;
-        }
-    }
-
-    private void requireNoAdapter() {
-        if (adapter != null) {
-            throw new IllegalStateException("adapter: this model has one already");
-        }
-    }
-
-    /** Saves the adapter as a PEFT directory, atomically. */
-    public void saveAdapter(Path target) {
-        adapter.save(target, directory.toString());
-    }
-
     /**
      * What training takes at most.
      *
@@ -216,18 +133,19 @@ public final class CausalLm implements AutoCloseable {
         requireNoAdapter();
         Adapter trial = Adapter.create(model, options, 0);
         try {
-            return MemoryEstimate.of(model, trial, sequences, length);
+            return MemoryEstimate.of(
+                    model,
+                    trial,
+                    (long) sequences * length,
+                    model.activationBytes(sequences, length));
         } finally {
             trial.detach();
         }
     }
 
     /** A trainer for the attached adapter. */
-    public Trainer trainer(TrainOptions options) {
-        if (adapter == null) {
-            throw new IllegalStateException("adapter: attach one before training");
-        }
-        return new Trainer(model, adapter, options);
+    public Trainer<Batches.Batch> trainer(TrainOptions options) {
+        return new Trainer<>(model, requireAdapter(), options);
     }
 
     /**
@@ -293,24 +211,13 @@ public final class CausalLm implements AutoCloseable {
      * @throws CheckpointException if a weight is NaN or infinite
      */
     public List<Diagnostics.Module> diagnose(List<Dataset.Example> examples) {
-        List<Diagnostics.Module> modules = Diagnostics.of(model, adapter, examples);
+        List<Diagnostics.Module> modules = Diagnostics.of(model, adapter(), examples);
         for (Diagnostics.Module module : modules) {
             if (!Double.isFinite(module.norms().most()) && module.norms().tokens() > 0) {
                 throw notFinite("the input of " + module.norms().module() + " is not finite");
             }
         }
         return modules;
-    }
-
-    private RuntimeException notFinite(String what) {
-        if (adapter != null && !adapter.isFinite()) {
-            return new CheckpointException("the adapter has NaN or infinite values");
-        }
-        String culprit = model.firstNotFinite();
-        return culprit != null
-                ? new CheckpointException(
-                        directory + ": tensor " + culprit + " has NaN or infinite values")
-                : new TrainingException(what + ": a value is too large for float32");
     }
 
     /**
@@ -430,6 +337,16 @@ public final class CausalLm implements AutoCloseable {
             }
         }
         return best;
+    }
+
+    @Override
+    String firstNotFinite() {
+        return model.firstNotFinite();
+    }
+
+    @Override
+    DType weightType() {
+        return model.embeddings().type();
     }
 
     @Override

@@ -192,7 +192,7 @@ public final class Comparison {
     private final CausalLm lm;
     private final DataSplit data;
     private final int answerTokens;
-    private volatile Trainer trainer;
+    private volatile Trainer<?> trainer;
     private volatile boolean stopped;
     private KeptRuns kept;
 
@@ -222,7 +222,7 @@ public final class Comparison {
     /** Ends after the current step; what is complete is reported. */
     public void stop() {
         stopped = true;
-        Trainer current = trainer;
+        Trainer<?> current = trainer;
         if (current != null) {
             current.stop();
         }
@@ -387,7 +387,7 @@ public final class Comparison {
         long[] tokens = {0};
         lm.attach(arm.adapter(), seed);
         TrainOptions options = arm.training().withSeed(seed);
-        Trainer current = lm.trainer(options);
+        Trainer<Batches.Batch> current = lm.trainer(options);
         trainer = current;
         if (stopped) {
             current.stop();

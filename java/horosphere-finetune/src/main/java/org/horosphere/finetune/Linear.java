@@ -38,6 +38,11 @@ final class Linear {
         return weight;
     }
 
+    /** Null for none. */
+    Tensor bias() {
+        return bias;
+    }
+
     int in() {
         return in;
     }

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.horosphere.Attention;
 import org.horosphere.DType;
 import org.horosphere.Exec;
@@ -20,7 +21,7 @@ import org.horosphere.Layers;
  * {@link #backward}. Base weights are frozen (mapped from the checkpoint) or, for pre-training,
  * trainable.
  */
-final class Llama {
+final class Llama implements Transformer, Learner<Batches.Batch> {
     /**
      * Logits are made for this many numbers at a time, so that a large vocabulary needs little
      * memory; for whole tiles of rows of the products, where there is room for one.
@@ -113,8 +114,7 @@ final class Llama {
     /**
      * One transformer block: weights, and what its backward pass needs of the last forward pass.
      */
-    final class Layer {
-        final int index;
+    final class Layer extends Block {
         final Tensor inputNorm;
         final Tensor postNorm;
         final Linear q;
@@ -125,21 +125,13 @@ final class Llama {
         final Linear up;
         final Linear down;
 
-        /** Residual mixing coefficients (heads, heads), or null. */
-        Tensor coeffAlpha;
-
-        /**
-         * What attention reads: coeffAlpha itself, or a copy with dropped entries during training.
-         */
-        MemorySegment alphaInUse;
-
         private MemorySegment input;
 
         /** Of its own, or with checkpointing one that all blocks share. */
         private Activations kept;
 
         Layer(int index, WeightSource source) {
-            this.index = index;
+            super(index);
             String prefix = "model.layers." + index + ".";
             int d = config.hiddenSize();
             int queryWidth = config.heads() * config.headDim();
@@ -157,11 +149,12 @@ final class Llama {
             down = linear(source, prefix + "mlp.down_proj", d, wide, false);
         }
 
-        /** The attention's module path. */
+        @Override
         String attentionPath() {
             return "model.layers." + index + ".self_attn";
         }
 
+        @Override
         List<Linear> linears() {
             return List.of(q, k, v, o, gate, up, down);
         }
@@ -464,12 +457,45 @@ final class Llama {
         return config;
     }
 
-    Exec exec() {
+    @Override
+    public Exec exec() {
         return exec;
     }
 
-    List<Layer> layers() {
+    @Override
+    public List<Layer> layers() {
         return layers;
+    }
+
+    @Override
+    public int heads() {
+        return config.heads();
+    }
+
+    @Override
+    public AdapterFiles.Layout layout() {
+        return AdapterFiles.Layout.DECODER;
+    }
+
+    @Override
+    public String linearLayers() {
+        return "this model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
+    }
+
+    @Override
+    public double loss(Batches.Batch batch, float gradientScale) {
+        forward(batch);
+        return loss(batch.targets(), gradientScale);
+    }
+
+    @Override
+    public long targets(Batches.Batch batch) {
+        return batch.targetCount();
+    }
+
+    @Override
+    public long inputs(Batches.Batch batch) {
+        return IntStream.of(batch.lengths()).sum();
     }
 
     /**
@@ -636,8 +662,8 @@ final class Llama {
         void at(int index, float[] grad);
     }
 
-    /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
-    void backward() {
+    @Override
+    public void backward() {
         backward(null);
     }
 
@@ -931,8 +957,8 @@ final class Llama {
                         shape.workspaceBytes(exec, mixed, true));
     }
 
-    /** Bytes of weights that are in memory of their own, and of those that are mapped files. */
-    long[] weightBytes() {
+    @Override
+    public long[] weightBytes() {
         long[] bytes = new long[2];
         for (Tensor tensor : weights) {
             bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();

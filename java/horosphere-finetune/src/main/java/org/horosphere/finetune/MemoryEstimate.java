@@ -20,8 +20,11 @@ public record MemoryEstimate(
     /** Values, gradients, two moments, the best state, and a checkpoint as it is written. */
     private static final int COPIES = 4 + 1 + 3;
 
-    static MemoryEstimate of(Llama model, Adapter adapter, int sequences, int length) {
-        long tokens = (long) sequences * length;
+    /**
+     * @param tokens of the largest batch
+     * @param activations that the model takes for it, in bytes
+     */
+    static MemoryEstimate of(Transformer model, Adapter adapter, long tokens, long activations) {
         long branches = 0;
         for (LowRankBranch branch : adapter.branches().values()) {
             branches += branch.activationBytes(tokens, model.exec());
@@ -31,7 +34,7 @@ public record MemoryEstimate(
                 weights[0],
                 weights[1],
                 adapter.parameterCount() * Float.BYTES * COPIES,
-                model.activationBytes(sequences, length),
+                activations,
                 branches,
                 Memory.availableBytes());
     }

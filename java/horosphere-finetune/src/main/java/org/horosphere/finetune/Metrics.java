@@ -13,8 +13,9 @@ import java.util.List;
 /**
  * The course of a run as JSON lines, written as it happens: of every step {@code step, loss, lr,
  * grad_norm, tokens, tokens_per_s, elapsed}, of every validation {@code step, eval_loss, best,
- * elapsed}. Losses are nats per predicted token, {@code tokens} counts from the beginning of the
- * run without padding, {@code elapsed} is seconds of training over all sessions.
+ * elapsed}. Losses are nats per prediction, {@code tokens} counts from the beginning of the run
+ * without padding and is {@code images} for an image classifier, {@code elapsed} is seconds of
+ * training over all sessions.
  *
  * <p>For one thread.
  */
@@ -22,6 +23,7 @@ final class Metrics implements Trainer.Listener, AutoCloseable {
     static final String FILE = "metrics.jsonl";
 
     private final Path file;
+    private final String unit;
     private final FileChannel channel;
     private final List<EventFile> eventFiles;
     private final long started = System.nanoTime();
@@ -32,10 +34,12 @@ final class Metrics implements Trainer.Listener, AutoCloseable {
     private Metrics(
             Path file,
             FileChannel channel,
+            String unit,
             List<EventFile> eventFiles,
             long tokens,
             double seconds) {
         this.file = file;
+        this.unit = unit;
         this.channel = channel;
         this.eventFiles = eventFiles;
         this.tokens = tokens;
@@ -45,13 +49,19 @@ final class Metrics implements Trainer.Listener, AutoCloseable {
     /**
      * Opens the file at a place in it; what follows is cut off.
      *
+     * @param unit what is counted: tokens or images
      * @param bytes of the file that stay
      * @param tokens read so far
      * @param seconds trained so far
      * @param eventFiles told the same, and closed with this
      */
     static Metrics open(
-            Path file, long bytes, long tokens, double seconds, List<EventFile> eventFiles) {
+            Path file,
+            String unit,
+            long bytes,
+            long tokens,
+            double seconds,
+            List<EventFile> eventFiles) {
         try {
             FileChannel channel =
                     FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
@@ -66,7 +76,7 @@ final class Metrics implements Trainer.Listener, AutoCloseable {
             }
             channel.truncate(bytes);
             channel.position(bytes);
-            return new Metrics(file, channel, eventFiles, tokens, seconds);
+            return new Metrics(file, channel, unit, eventFiles, tokens, seconds);
         } catch (IOException e) {
             throw failure(file, e);
         }
@@ -107,14 +117,18 @@ final class Metrics implements Trainer.Listener, AutoCloseable {
         line.put("loss", loss);
         line.put("lr", learningRate);
         line.put("grad_norm", gradientNorm);
-        line.put("tokens", tokens);
-        line.put("tokens_per_s", rounded(rate));
+        line.put(unit, tokens);
+        line.put(unit + "_per_s", rounded(rate));
         line.put("elapsed", rounded(seconds()));
         write(line);
         for (EventFile events : eventFiles) {
             events.scalars(
                     step,
-                    List.of("train/loss", "train/lr", "train/grad_norm", "train/tokens_per_s"),
+                    List.of(
+                            "train/loss",
+                            "train/lr",
+                            "train/grad_norm",
+                            "train/" + unit + "_per_s"),
                     loss,
                     learningRate,
                     gradientNorm,

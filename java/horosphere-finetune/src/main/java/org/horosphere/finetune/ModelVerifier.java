@@ -105,7 +105,11 @@ public final class ModelVerifier {
         Path named = directory.toAbsolutePath().normalize();
         ModelVerifier verifier = new ModelVerifier(String.valueOf(named.getFileName()));
         try (Arena arena = Arena.ofShared()) {
-            verifier.compareModel(directory, arena, exec);
+            if (VitConfig.isVit(directory)) {
+                verifier.compareVit(directory, arena, exec);
+            } else {
+                verifier.compareModel(directory, arena, exec);
+            }
             if (Files.exists(directory.resolve("train.json"))) {
                 verifier.compareTraining(directory, arena, exec);
             }
@@ -195,6 +199,63 @@ public final class ModelVerifier {
                     String key = "lora.grad_hidden." + hiddenName(index, model);
                     compare("grad_hidden", "backward", golden, key, grad, s, GRADIENTS);
                 });
+        compareGradients(adapter, golden);
+    }
+
+    /** Both forms of adapter names are compared where both are there. */
+    private void compareVit(Path directory, Arena arena, Exec exec) {
+        SafeTensors golden = SafeTensors.open(directory.resolve("golden.safetensors"), arena);
+        Json numbers = Json.read(directory.resolve(NUMBERS));
+        Vit model = Vit.load(directory, exec);
+        int[] labels = ints(golden, "labels");
+        TensorData images = golden.get("pixel_values");
+        VitConfig c = model.config();
+        long[] expected = {labels.length, c.channels(), c.imageHeight(), c.imageWidth()};
+        if (!Arrays.equals(images.shape(), expected)) {
+            throw new CheckpointException(
+                    "tensor %s: expected shape %s".formatted(images, Arrays.toString(expected)));
+        }
+        MemorySegment pixels = Buffers.floats(images.elements());
+        Buffers.set(pixels, images.toFloatArray());
+        Vit.Batch batch = new Vit.Batch(pixels, labels);
+        compareForward(model, batch, golden, "base.");
+        double loss = model.loss(Float.NaN) / labels.length;
+        compare("loss", "forward", numbers.number("base.loss"), loss, LOSSES);
+        for (String name : List.of("adapter_init", "adapter_init_v4names")) {
+            Path files = directory.resolve(name);
+            if (name.equals("adapter_init") || Files.exists(files)) {
+                Adapter adapter = Adapter.load(model, files);
+                compareAdapted(model, adapter, batch, golden, numbers);
+                adapter.detach();
+            }
+        }
+    }
+
+    private void compareAdapted(
+            Vit model, Adapter adapter, Vit.Batch batch, SafeTensors golden, Json numbers) {
+        compareForward(model, batch, golden, "lora.");
+        adapter.parameters().clearGradients();
+        double loss = model.loss(1f / batch.images()) / batch.images();
+        compare("loss", "forward", numbers.number("lora.loss"), loss, LOSSES);
+        model.backward(
+                (index, grad) -> {
+                    String key = "lora.grad_hidden." + hiddenName(index, model);
+                    compare("grad_hidden", "backward", golden, key, grad, null, GRADIENTS);
+                });
+        compareGradients(adapter, golden);
+    }
+
+    private void compareForward(Vit model, Vit.Batch batch, SafeTensors golden, String prefix) {
+        model.forward(batch);
+        String logits = prefix + "logits";
+        compare("logits", "forward", golden, logits, model.logits(), null, VALUES);
+        for (int i = 0; i <= model.layers().size() + 1; i++) {
+            String key = prefix + "hidden." + hiddenName(i, model);
+            compare("hidden", "forward", golden, key, model.hidden(i), null, VALUES);
+        }
+    }
+
+    private void compareGradients(Adapter adapter, SafeTensors golden) {
         for (Tensor tensor : adapter.parameters().tensors()) {
             float[] grad = Buffers.toArray(tensor.grad(), tensor.size());
             String key = "lora.grad." + PREFIX + tensor.name();
@@ -212,7 +273,7 @@ public final class ModelVerifier {
         }
     }
 
-    private static String hiddenName(int index, Llama model) {
+    private static String hiddenName(int index, Transformer model) {
         if (index == 0) {
             return "embed";
         }
@@ -277,7 +338,7 @@ public final class ModelVerifier {
                     public void validated(int step, double loss, boolean best) {}
                 };
         List<Batches.Batch> batches = Collections.nCopies(steps, s.toBatch());
-        new Trainer(model, adapter, options).run(batches.iterator(), List.of(), listener);
+        new Trainer<>(model, adapter, options).run(batches.iterator(), List.of(), listener);
         compareAdapter(adapter, golden, "final.");
         compareMoments(adapter, golden);
         double loss = Trainer.meanLoss(model, List.of(s.toBatch()));

@@ -51,8 +51,8 @@ public final class Pretraining implements Trainables {
         return parameters.size();
     }
 
-    public Trainer trainer(TrainOptions options) {
-        return new Trainer(model, this, options);
+    public Trainer<Batches.Batch> trainer(TrainOptions options) {
+        return new Trainer<>(model, this, options);
     }
 
     /** The weights under their checkpoint names. */

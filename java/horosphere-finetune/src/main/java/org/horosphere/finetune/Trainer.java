@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.function.Consumer;
@@ -9,20 +10,22 @@ import org.horosphere.Exec;
 /**
  * The training loop: accumulate, clip, AdamW, validate, keep the best. Deterministic for given
  * batches and seed.
+ *
+ * @param <B> what the model takes at a time
  */
-public final class Trainer {
+public final class Trainer<B> {
     /** Told what happens; calls come from the training thread. */
     public interface Listener {
         /**
          * A step was taken.
          *
          * @param step counted from 1
-         * @param loss mean over the step's predicted tokens, in nats, before the update
+         * @param loss mean over the step's predictions, in nats, before the update
          * @param learningRate of this step
          * @param gradientNorm before clipping
-         * @param tokens read in this step, padding not counted
+         * @param inputs tokens or images read in this step, padding not counted
          */
-        void stepped(int step, double loss, double learningRate, double gradientNorm, long tokens);
+        void stepped(int step, double loss, double learningRate, double gradientNorm, long inputs);
 
         /** The model was validated after this many steps (0: before training). */
         void validated(int step, double loss, boolean best);
@@ -32,7 +35,7 @@ public final class Trainer {
      * How a run went.
      *
      * @param steps taken; fewer than asked for if stopped
-     * @param firstValidation loss before training, nats per token
+     * @param firstValidation loss before training, nats per prediction
      * @param bestValidation loss of the state that was kept
      * @param bestStep the step after which that state was reached
      */
@@ -52,12 +55,12 @@ public final class Trainer {
 
     private static final String LOWER_RATE = "; a lower learning rate (--lr) usually helps";
 
-    private final Llama model;
+    private final Learner<B> model;
     private final Trainables trainables;
     private final TrainOptions options;
     private volatile boolean stopping;
 
-    Trainer(Llama model, Trainables trainables, TrainOptions options) {
+    Trainer(Learner<B> model, Trainables trainables, TrainOptions options) {
         this.model = model;
         this.trainables = trainables;
         this.options = options;
@@ -78,8 +81,7 @@ public final class Trainer {
      * @throws TrainingException if the loss or the gradient stops being finite; the best state is
      *     left in the model
      */
-    public Result run(
-            Iterator<Batches.Batch> training, List<Batches.Batch> validation, Listener listener) {
+    public Result run(Iterator<B> training, List<B> validation, Listener listener) {
         return run(skipped -> training, validation, listener, Saving.NONE);
     }
 
@@ -89,8 +91,8 @@ public final class Trainer {
      * @param training micro-batches from the one of this number on, counted from 0
      */
     Result run(
-            LongFunction<Iterator<Batches.Batch>> training,
-            List<Batches.Batch> validation,
+            LongFunction<Iterator<B>> training,
+            List<B> validation,
             Listener listener,
             Saving saving) {
         Progress at = new Progress(validation);
@@ -99,7 +101,7 @@ public final class Trainer {
         } else {
             at.restore(saving.from());
         }
-        Iterator<Batches.Batch> batches = training.apply((long) at.step * options.accumulation());
+        Iterator<B> batches = training.apply((long) at.step * options.accumulation());
         boolean stop = stopping;
         try {
             while (at.step < options.steps() && !stop && !at.isStale()) {
@@ -133,7 +135,7 @@ public final class Trainer {
 
     /** How far a run is, and the best of it. */
     private final class Progress {
-        private final List<Batches.Batch> validation;
+        private final List<B> validation;
         private final Parameters parameters = trainables.parameters();
         private int step;
         private double first = Double.NaN;
@@ -142,7 +144,7 @@ public final class Trainer {
         private int stale;
         private float[] bestState;
 
-        Progress(List<Batches.Batch> validation) {
+        Progress(List<B> validation) {
             this.validation = validation;
         }
 
@@ -204,25 +206,23 @@ public final class Trainer {
         }
     }
 
-    private void step(int step, Iterator<Batches.Batch> training, Listener listener) {
+    private void step(int step, Iterator<B> training, Listener listener) {
         Parameters parameters = trainables.parameters();
         Exec exec = model.exec();
-        Batches.Batch[] micro = new Batches.Batch[options.accumulation()];
+        List<B> micro = new ArrayList<>();
         long targets = 0;
-        long tokens = 0;
-        for (int i = 0; i < micro.length; i++) {
-            micro[i] = training.next();
-            targets += micro[i].targetCount();
-            for (int length : micro[i].lengths()) {
-                tokens += length;
-            }
+        long inputs = 0;
+        for (int i = 0; i < options.accumulation(); i++) {
+            B batch = training.next();
+            micro.add(batch);
+            targets += model.targets(batch);
+            inputs += model.inputs(batch);
         }
         parameters.clearGradients();
         trainables.beginStep(step);
         double loss = 0;
-        for (Batches.Batch batch : micro) {
-            model.forward(batch);
-            loss += model.loss(batch.targets(), 1f / targets);
+        for (B batch : micro) {
+            loss += model.loss(batch, 1f / targets);
             model.backward();
         }
         trainables.endStep();
@@ -241,17 +241,16 @@ public final class Trainer {
         float scale = (float) Math.min(1, options.clipNorm() / (norm + 1e-6));
         double rate = options.learningRate(step);
         parameters.adamw(rate, options.weightDecay(), step + 1L, scale, exec);
-        listener.stepped(step + 1, loss, rate, norm, tokens);
+        listener.stepped(step + 1, loss, rate, norm, inputs);
     }
 
-    /** The mean loss in nats per predicted token; nothing is changed. */
-    static double meanLoss(Llama model, List<Batches.Batch> batches) {
+    /** The mean loss in nats per prediction; nothing is changed. */
+    static <B> double meanLoss(Learner<B> model, List<B> batches) {
         double sum = 0;
         long count = 0;
-        for (Batches.Batch batch : batches) {
-            model.forward(batch);
-            sum += model.loss(batch.targets(), Float.NaN);
-            count += batch.targetCount();
+        for (B batch : batches) {
+            sum += model.loss(batch, Float.NaN);
+            count += model.targets(batch);
         }
         return sum / count;
     }

@@ -8,11 +8,15 @@ import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Consumer;
+import java.util.function.LongFunction;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.horosphere.Horosphere;
@@ -68,23 +72,44 @@ public final class TrainingRun {
      *
      * @param result of the training
      * @param seconds of training over all sessions, validation included
-     * @param tokens read, padding not counted
+     * @param tokens read, padding not counted; images of an image classifier
      * @param stopped whether {@link TrainingRun#stop} ended it
      */
     public record Outcome(Trainer.Result result, double seconds, long tokens, boolean stopped) {}
 
-    private final CausalLm lm;
+    /**
+     * The model's side of a run, whatever it reads.
+     *
+     * @param identity what the data and the model are, for telling one run from another
+     * @param unit what is counted: tokens or images
+     * @param batches training batches from the one of this number on
+     * @param validation held-out batches
+     */
+    private record Work<B>(
+            AdaptableModel model,
+            Map<String, String> identity,
+            String unit,
+            Supplier<Trainer<B>> trainer,
+            LongFunction<Iterator<B>> batches,
+            Supplier<List<B>> validation) {
+        Trainer.Result run(
+                Consumer<Trainer<?>> beginning, Trainer.Listener listener, Trainer.Saving saving) {
+            Trainer<B> current = trainer.get();
+            beginning.accept(current);
+            return current.run(batches, validation.get(), listener, saving);
+        }
+    }
+
+    private final Work<?> work;
     private final Path directory;
     private final AdapterOptions adapterOptions;
     private final TrainOptions options;
     private final Keeping keeping;
-    private final List<Dataset.Example> training;
-    private final List<Dataset.Example> validation;
     private final Map<String, String> identity = new LinkedHashMap<>();
     private final TrainingState.Saved saved;
     private final boolean ended;
     private final List<String> notes = new ArrayList<>();
-    private volatile Trainer trainer;
+    private volatile Trainer<?> trainer;
     private volatile boolean stopped;
 
     /**
@@ -102,13 +127,69 @@ public final class TrainingRun {
             List<Dataset.Example> training,
             List<Dataset.Example> validation,
             Keeping keeping) {
-        this.lm = lm;
+        this(
+                new Work<>(
+                        lm,
+                        Map.of(
+                                "training data", Fingerprint.ofExamples(training),
+                                "validation data", Fingerprint.ofExamples(validation)),
+                        "tokens",
+                        () -> lm.trainer(options),
+                        first ->
+                                new Batches(training, options.batchSize(), options.seed())
+                                        .from(first),
+                        () -> Batches.sorted(validation, options.batchSize())),
+                directory,
+                adapterOptions,
+                options,
+                keeping);
+    }
+
+    /**
+     * Prepares a run on images, before anything is trained or written.
+     *
+     * @param model without an adapter; what it was told by {@link ImageClassifier#trainClassifier}
+     *     is part of the run
+     * @throws CheckpointException as for text
+     * @throws DataException if an image cannot be used
+     */
+    public TrainingRun(
+            ImageClassifier model,
+            Path directory,
+            AdapterOptions adapterOptions,
+            TrainOptions options,
+            List<ImageFolder.Image> training,
+            List<ImageFolder.Image> validation,
+            Keeping keeping) {
+        this(
+                new Work<>(
+                        model,
+                        Map.of(
+                                "training data", model.fingerprint(training),
+                                "validation data", model.fingerprint(validation),
+                                "classifier", String.valueOf(model.trainedClasses())),
+                        "images",
+                        () -> model.trainer(options),
+                        first ->
+                                model.endless(training, options.batchSize(), options.seed(), first),
+                        () -> model.batches(validation, options.batchSize())),
+                directory,
+                adapterOptions,
+                options,
+                keeping);
+    }
+
+    private TrainingRun(
+            Work<?> work,
+            Path directory,
+            AdapterOptions adapterOptions,
+            TrainOptions options,
+            Keeping keeping) {
+        this.work = work;
         this.directory = directory;
         this.adapterOptions = adapterOptions;
         this.options = options;
         this.keeping = keeping;
-        this.training = List.copyOf(training);
-        this.validation = List.copyOf(validation);
         AtomicFiles.requireDirectory(directory);
         identify();
         Path state = directory.resolve(TrainingState.FILE);
@@ -157,9 +238,8 @@ public final class TrainingRun {
     }
 
     private void identify() {
-        identity.put("model", lm.fingerprint());
-        identity.put("training data", Fingerprint.ofExamples(training));
-        identity.put("validation data", Fingerprint.ofExamples(validation));
+        identity.put("model", work.model().fingerprint());
+        identity.putAll(new TreeMap<>(work.identity()));
         identity.put("adapter", adapterOptions.kind().toString());
         if (adapterOptions.kind().isLowRank()) {
             identity.put("rank", Integer.toString(adapterOptions.rank()));
@@ -234,7 +314,7 @@ public final class TrainingRun {
     /** Ends the run after the current step, with a checkpoint. */
     public void stop() {
         stopped = true;
-        Trainer current = trainer;
+        Trainer<?> current = trainer;
         if (current != null) {
             current.stop();
         }
@@ -284,14 +364,9 @@ public final class TrainingRun {
         }
         AtomicFiles.writeJson(
                 directory.resolve(CONFIGURATION), Json.MAPPER.valueToTree(configuration));
-        lm.attach(adapterOptions, options.seed());
-        Trainer current = lm.trainer(options);
-        trainer = current;
-        if (stopped) {
-            current.stop();
-        }
+        Adapter adapter = work.model().attach(adapterOptions, options.seed());
         if (saved != null) {
-            long size = lm.adapter().parameterCount();
+            long size = adapter.parameterCount();
             if (saved.state().values().length != size) {
                 throw new CheckpointException(
                         state
@@ -307,15 +382,17 @@ public final class TrainingRun {
                             keeping.saveEvery() == 0 ? Integer.MAX_VALUE : keeping.saveEvery(),
                             saved == null ? null : saved.state(),
                             s -> s.write(state, notes(metrics)));
-            Trainer.Result result =
-                    current.run(
-                            new Batches(training, options.batchSize(), options.seed())::from,
-                            Batches.sorted(validation, options.batchSize()),
-                            both(metrics, listener),
-                            saving);
+            Trainer.Result result = work.run(this::begin, both(metrics, listener), saving);
             metrics.force();
-            lm.adapter().files(lm.directory().toString()).writeFiles(directory);
+            adapter.files(work.model().directory().toString()).writeFiles(directory);
             return new Outcome(result, metrics.seconds(), metrics.tokens(), stopped);
+        }
+    }
+
+    private void begin(Trainer<?> current) {
+        trainer = current;
+        if (stopped) {
+            current.stop();
         }
     }
 
@@ -330,9 +407,10 @@ public final class TrainingRun {
         Path file = directory.resolve(Metrics.FILE);
         try {
             return saved == null
-                    ? Metrics.open(file, 0, 0, 0, events)
+                    ? Metrics.open(file, work.unit(), 0, 0, 0, events)
                     : Metrics.open(
                             file,
+                            work.unit(),
                             Long.parseLong(note("metrics_bytes")),
                             Long.parseLong(note("tokens")),
                             Double.parseDouble(note("seconds")),

@@ -3,6 +3,8 @@ package org.horosphere.finetune.inspect;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import org.apache.commons.math3.analysis.MultivariateFunction;
+import org.apache.commons.math3.analysis.UnivariateFunction;
+import org.apache.commons.math3.analysis.solvers.BrentSolver;
 import org.apache.commons.math3.optim.InitialGuess;
 import org.apache.commons.math3.optim.MaxEval;
 import org.apache.commons.math3.optim.PointValuePair;
@@ -36,6 +38,9 @@ public final class PowerLaw {
     private static final double LEAST_GAMMA = 1.0001;
 
     private static final double MOST_GAMMA = 20;
+
+    /** Mean log-likelihoods this close are equal. */
+    private static final double LIKELIHOOD_ACCURACY = 1e-11;
 
     /**
      * A fit.
@@ -159,33 +164,17 @@ public final class PowerLaw {
 
     /** Where {@code -ln zeta(gamma, xmin) - gamma meanLog} is largest; it is concave. */
     private static double maximum(double xmin, double meanLog) {
-        double low = LEAST_GAMMA;
-        double high = MOST_GAMMA;
-        double ratio = (Math.sqrt(5) - 1) / 2;
-        double a = high - ratio * (high - low);
-        double b = low + ratio * (high - low);
-        double atA = logLikelihood(a, xmin, meanLog);
-        double atB = logLikelihood(b, xmin, meanLog);
-        while (high - low > 1e-9) {
-            if (atA > atB) {
-                high = b;
-                b = a;
-                atB = atA;
-                a = high - ratio * (high - low);
-                atA = logLikelihood(a, xmin, meanLog);
-            } else {
-                low = a;
-                a = b;
-                atA = atB;
-                b = low + ratio * (high - low);
-                atB = logLikelihood(b, xmin, meanLog);
-            }
+        UnivariateFunction slope =
+                gamma ->
+                        -HurwitzZeta.zetaByExponent(gamma, xmin) / HurwitzZeta.zeta(gamma, xmin)
+                                - meanLog;
+        if (slope.value(LEAST_GAMMA) <= 0) {
+            return LEAST_GAMMA;
         }
-        return (low + high) / 2;
-    }
-
-    private static double logLikelihood(double gamma, double xmin, double meanLog) {
-        return -Math.log(HurwitzZeta.zeta(gamma, xmin)) - gamma * meanLog;
+        if (slope.value(MOST_GAMMA) >= 0) {
+            return MOST_GAMMA;
+        }
+        return new BrentSolver(1e-14, 1e-14).solve(1000, slope, LEAST_GAMMA, MOST_GAMMA);
     }
 
     private double distance(int from, double gamma, Rule rule) {
@@ -267,44 +256,47 @@ public final class PowerLaw {
 
     /**
      * Against the lognormal, made discrete as {@code P(x - 1/2 < X < x + 1/2 | X > xmin - 1/2)}.
+     * Its parameters are mu and sigma; where no finite pair is the best they are the infinite ones
+     * of the limit, a Pareto law rounded to integers.
      */
     public Comparison againstLognormal(Fit fit) {
         int from = Arrays.binarySearch(values, fit.xmin);
-        double mean = logTail[from] / fit.tail;
-        double variance = 0;
-        for (int v = from; v < values.length; v++) {
-            double t = Math.log(values[v]) - mean;
-            variance += multiplicity(v) * t * t / fit.tail;
-        }
+        double threshold = Math.log(fit.xmin - 0.5);
+        double slope = 1 / (logTail[from] / fit.tail - threshold);
         MultivariateFunction likelihood =
                 p -> {
+                    LognormalTail law = new LognormalTail(fit.xmin, p[0], p[1] * p[1]);
                     double sum = 0;
                     for (int v = from; v < values.length; v++) {
-                        sum += multiplicity(v) * logLognormal(values[v], fit.xmin, p);
+                        sum += multiplicity(v) * law.logProbability(values[v]);
                     }
                     return Double.isNaN(sum) ? Double.NEGATIVE_INFINITY : sum;
                 };
-        PointValuePair best =
-                new SimplexOptimizer(1e-10, 1e-10)
-                        .optimize(
-                                new MaxEval(20_000),
-                                new ObjectiveFunction(likelihood),
-                                GoalType.MAXIMIZE,
-                                new InitialGuess(
-                                        new double[] {mean, 0.5 * Math.log(variance + 1e-6)}),
-                                new NelderMeadSimplex(2, 0.5));
+        PointValuePair best = largest(likelihood, slope, 0.5);
+        PointValuePair limit = largest(p -> likelihood.value(new double[] {p[0], 0}), slope);
         double[] p = best.getPoint();
+        if (limit.getValue() > best.getValue() - LIKELIHOOD_ACCURACY * fit.tail) {
+            p = new double[] {limit.getPoint()[0], 0};
+        }
+        double curvature = p[1] * p[1];
+        LognormalTail law = new LognormalTail(fit.xmin, p[0], curvature);
         return compare(
-                fit, from, "lognormal", x -> logLognormal(x, fit.xmin, p), p[0], Math.exp(p[1]));
+                fit,
+                from,
+                "lognormal",
+                law::logProbability,
+                threshold - p[0] / curvature,
+                1 / Math.abs(p[1]));
     }
 
-    /** p: mu and ln sigma. */
-    private static double logLognormal(double x, double xmin, double[] p) {
-        double scale = Math.exp(p[1]) * Math.sqrt(2);
-        double low = (Math.log(x - 0.5) - p[0]) / scale;
-        double high = (Math.log(x + 0.5) - p[0]) / scale;
-        double first = (Math.log(xmin - 0.5) - p[0]) / scale;
-        return Math.log(Erf.erf(low, high)) - Math.log(Erf.erfc(first));
+    private static PointValuePair largest(MultivariateFunction f, double... start) {
+        return new SimplexOptimizer(1e-13, 1e-13)
+                .optimize(
+                        new MaxEval(20_000),
+                        new ObjectiveFunction(f),
+                        GoalType.MAXIMIZE,
+                        new InitialGuess(start),
+                        new NelderMeadSimplex(start.length, 0.5));
     }
 
     private interface LogDensity {

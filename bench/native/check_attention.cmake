@@ -1,0 +1,18 @@
+include(${CMAKE_CURRENT_LIST_DIR}/check.cmake)
+check_run("causal b8 h2 +forward +8 +16 " 4 "rounds;peak_gflops" "floor" "heads;gflops"
+          --heads 2 --dim 8 --tokens 16 --mask causal --rounds 1)
+set(passes forward forward backward backward)
+set(floors "multiply-adds at peak" "plain attention by the same kernel")
+foreach(i 0 1 2 3)
+  math(EXPR mixed "${i} % 2")
+  list(GET passes ${i} expected_pass)
+  list(GET floors ${mixed} expected_floor)
+  foreach(field pass floor dim rows ratio)
+    string(JSON ${field} GET "${json}" results ${i} ${field})
+  endforeach()
+  if(NOT pass STREQUAL expected_pass OR NOT floor STREQUAL expected_floor OR NOT dim EQUAL 8 OR NOT rows EQUAL 16
+     OR (mixed AND NOT ratio GREATER 0))
+    message(FATAL_ERROR "result ${i}: ${json}")
+  endif()
+endforeach()
+check_refusals(attention "--heads many" "--mask half" "--tokens")

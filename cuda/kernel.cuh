@@ -1,0 +1,145 @@
+// What the kernels beyond row operations are written with: accesses, sums over a warp or block, launches.
+// With HORO_EMULATE the same source runs on the host, thread by thread (emulate.h), every access checked.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#if defined(HORO_EMULATE)
+#include "emulate.h"
+#else
+#include <cuda_runtime.h>
+#define HORO_DEVICE __device__ __forceinline__
+#define HORO_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
+#define HORO_CONSTANT const __grid_constant__
+#define HORO_ON_ACCESS(p, ...)
+#endif
+
+namespace horo::cuda {
+
+constexpr int lanes_of_warp = 32;
+
+constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+// ---- Memory
+
+// As wide as an access can be: 16 bytes, or several of them.
+template <class T, int width>
+constexpr int access_alignment = width * sizeof(T) < 16 ? static_cast<int>(width * sizeof(T)) : 16;
+
+template <class T, int width>
+struct alignas(access_alignment<T, width>) Elements {
+    T v[width];
+};
+
+template <int width, class T>
+HORO_DEVICE void load(T (&x)[width], const T* p) {
+    HORO_ON_ACCESS(p, (access_alignment<T, width>), sizeof x);
+    const Elements<T, width> all = *reinterpret_cast<const Elements<T, width>*>(p);
+#pragma unroll
+    for (int e = 0; e < width; ++e) x[e] = all.v[e];
+}
+
+template <int width, class T>
+HORO_DEVICE void store(T* p, const T (&x)[width]) {
+    HORO_ON_ACCESS(p, (access_alignment<T, width>), sizeof x);
+    Elements<T, width> all;
+#pragma unroll
+    for (int e = 0; e < width; ++e) all.v[e] = x[e];
+    *reinterpret_cast<Elements<T, width>*>(p) = all;
+}
+
+template <class T>
+HORO_DEVICE T get(const T* p) {
+    HORO_ON_ACCESS(p, sizeof(T), sizeof(T));
+    return *p;
+}
+
+template <class T>
+HORO_DEVICE void put(T* p, std::common_type_t<T> value) {
+    HORO_ON_ACCESS(p, sizeof(T), sizeof(T));
+    *p = value;
+}
+
+// ---- Sums whose order the shape alone decides
+
+HORO_DEVICE double warp_sum(double value) {
+    for (int mask = lanes_of_warp / 2; mask; mask /= 2) value += __shfl_xor_sync(0xffffffff, value, mask);
+    return value;
+}
+
+HORO_DEVICE float warp_max(float value) {
+    for (int mask = lanes_of_warp / 2; mask; mask /= 2)
+        value = fmaxf(value, static_cast<float>(__shfl_xor_sync(0xffffffff, value, mask)));
+    return value;
+}
+
+// The value of the whole block, for every thread; all of them call.
+template <int threads, class V, class Combine>
+HORO_DEVICE V block_combine(V value, Combine&& combine) {
+    constexpr int warps = threads / lanes_of_warp;
+    __shared__ V shared[warps];
+    const int thread = static_cast<int>(threadIdx.x);
+    __syncthreads();  // of the previous use
+    if (thread % lanes_of_warp == 0) shared[thread / lanes_of_warp] = value;
+    __syncthreads();
+    V all = shared[0];
+#pragma unroll
+    for (int w = 1; w < warps; ++w) all = combine(all, shared[w]);
+    return all;
+}
+
+template <int threads>
+HORO_DEVICE double block_sum(double value) {
+    return block_combine<threads>(warp_sum(value), [](double a, double b) { return a + b; });
+}
+
+template <int threads>
+HORO_DEVICE float block_max(float value) {
+    return block_combine<threads>(warp_max(value), [](float a, float b) { return fmaxf(a, b); });
+}
+
+// The sum over the `lanes` threads, a warp or the block, that share a row.
+template <int lanes>
+HORO_DEVICE double row_sum(double value) {
+    if constexpr (lanes == lanes_of_warp)
+        return warp_sum(value);
+    else
+        return block_sum<lanes>(value);
+}
+
+// ---- Launches
+
+template <class T>
+struct Given {
+    using type = T;
+};
+
+// Enqueues blocks x threads; the status is a cudaError_t.
+template <class... P>
+int32_t launch(void* stream, int64_t blocks, int threads, void (*kernel)(P...),
+               typename Given<P>::type... args) {
+#if defined(HORO_EMULATE)
+    (void)stream;
+    emulated_grid = static_cast<unsigned>(blocks);
+    for (int64_t block = 0; block < blocks; ++block)
+        emulate::Block::current().run(static_cast<unsigned>(block), static_cast<unsigned>(threads),
+                                      [&] { kernel(args...); });
+    return 0;
+#else
+    if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
+    void* pointers[] = {&args...};
+    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), static_cast<unsigned>(blocks),
+                            static_cast<unsigned>(threads), pointers, 0, static_cast<cudaStream_t>(stream));
+#endif
+}
+
+// True if every address allows accesses of `bytes`.
+template <class... P>
+bool aligned(int64_t bytes, const P*... p) {
+    return ((reinterpret_cast<uintptr_t>(p) | ...) % static_cast<uintptr_t>(bytes)) == 0;
+}
+
+}  // namespace horo::cuda

@@ -1,0 +1,77 @@
+// Checked calls of the kernels beyond row operations, as the ABI hands them to the CPU or to CUDA; see horo.h
+// for what they mean.
+#pragma once
+#include <cstdint>
+
+#include "geometry/lanes.h"
+#include "horosphere/horo.h"
+
+namespace horo {
+
+// The scalars of one AdamW step, bias corrections included.
+struct AdamwStep {
+    float decay;            // 1 - lr * weight_decay
+    float one_minus_beta1;  // computed in double
+    float beta2;
+    float one_minus_beta2;
+    float sqrt_correction2;  // sqrt(1 - beta2^step)
+    float eps;
+    float step_size;  // lr / (1 - beta1^step)
+    float grad_scale;
+};
+
+// The factor of a gradient whose norm is to be at most `most`: squares is the sum of its squares before
+// grad_scale.
+HORO_HD float clipped(float grad_scale, double squares, double most) {
+    const double size = grad_scale < 0 ? -static_cast<double>(grad_scale) : static_cast<double>(grad_scale);
+    const double norm = size * square_root(squares);
+    return norm > most ? static_cast<float>(static_cast<double>(grad_scale) * (most / norm)) : grad_scale;
+}
+
+struct LowRank {
+    int32_t kind;
+    int64_t tokens, d, r, k;
+    const void* x;
+    int64_t x_stride;
+    const void *a, *b;
+    const double* gram;
+    double K, s, scaling;
+    int64_t out_stride;
+    void* p;  // forward: written; backward: read, like norm and m
+    double *gain, *norm, *m;
+
+    bool hyperbolic() const { return kind != HORO_LORA; }
+};
+
+struct LowRankGradients {
+    const void* dout;
+    void* dx;
+    int64_t dx_stride;
+    void *da, *db;
+    double *dK, *ds;
+    void* workspace;
+};
+
+// Strides in elements between batch items, tokens and heads.
+struct TokenStrides {
+    int64_t batch, token, head;
+};
+
+struct AttentionShape {
+    int64_t batch, heads, kv_heads, q_len, kv_len, dim;
+    TokenStrides q, k, v, out;
+    double scale;
+    bool causal;
+    bool mixed;
+    const int32_t* lengths;
+};
+
+struct AttentionBuffers {
+    const void *q, *k, *v, *alpha;
+    void *out, *lse;
+    const void* dout;
+    void *dq, *dk, *dv, *dalpha;
+    void* workspace;
+};
+
+}  // namespace horo

@@ -1,0 +1,116 @@
+// The CUDA kernels beyond row operations on a device against the CPU's, through the C ABI; exits with 77
+// (skipped) where there is no device. --quick: small shapes only, for compute-sanitizer.
+#include "cuda_layer_cases.h"
+
+namespace {
+
+const horo_exec* exec = nullptr;
+void* stream = nullptr;
+
+// The C ABI in the place of the kernels' table.
+horo::CudaLayers layers_of_the_abi() {
+    using F = float;
+    return {
+        [](const F* x, const F* w, double eps, int64_t rows, int64_t dim, F* out, F* rstd, void*) {
+            return horo_rmsnorm_forward(x, w, eps, rows, dim, out, rstd, exec);
+        },
+        [](const F* dout, const F* x, const F* w, const F* rstd, int64_t rows, int64_t dim, F* dx, F* dw,
+           void*) { return horo_rmsnorm_backward(dout, x, w, rstd, rows, dim, dx, dw, exec); },
+        [](F* x, int64_t tokens, int64_t stride, int64_t heads, int64_t dim, const F* table, int64_t count,
+           const int32_t* positions, int32_t inverse, void*) {
+            return horo_rope(x, tokens, stride, heads, dim, table, count, positions, inverse, exec);
+        },
+        [](const F* g, const F* u, F* out, int64_t n, void*) {
+            return horo_swiglu_forward(g, u, out, n, exec);
+        },
+        [](const F* d, const F* g, const F* u, F* dg, F* du, int64_t n, void*) {
+            return horo_swiglu_backward(d, g, u, dg, du, n, exec);
+        },
+        [](const F* g, const F* u, F* out, int64_t n, void*) {
+            return horo_geglu_forward(g, u, out, n, exec);
+        },
+        [](const F* d, const F* g, const F* u, F* dg, F* du, int64_t n, void*) {
+            return horo_geglu_backward(d, g, u, dg, du, n, exec);
+        },
+        [](const F* bias, int64_t rows, int64_t dim, F* y, void*) {
+            return horo_bias_add(bias, rows, dim, y, exec);
+        },
+        [](const F* dy, int64_t rows, int64_t dim, F* db, void*) {
+            return horo_bias_grad(dy, rows, dim, db, exec);
+        },
+        [](const F* scale, int64_t rows, int64_t dim, const F* x, F* out, void*) {
+            return horo_column_scale(scale, rows, dim, x, out, exec);
+        },
+        [](const F* dy, const F* x, int64_t rows, int64_t dim, F* ds, void*) {
+            return horo_column_scale_grad(dy, x, rows, dim, ds, exec);
+        },
+        [](const int32_t* ids, int32_t type, const void* table, int64_t tokens, int64_t vocab, int64_t dim,
+           F* out, void*) { return horo_embedding_forward(ids, type, table, tokens, vocab, dim, out, exec); },
+        [](const int32_t* ids, const F* dout, int64_t tokens, int64_t vocab, int64_t dim, F* dtable, void*) {
+            return horo_embedding_backward(ids, dout, tokens, vocab, dim, dtable, exec);
+        },
+        [](F* logits, const int32_t* targets, int64_t tokens, int64_t vocab, F* losses, int32_t gradient,
+           double scale, void*) {
+            return horo_cross_entropy(logits, targets, tokens, vocab, losses, gradient, scale, exec);
+        },
+        [](const F* x, const F* y, F* out, int64_t n, void*) { return horo_add(x, y, out, n, exec); },
+        [](double a, const F* x, F* y, int64_t n, void*) { return horo_axpy(a, x, y, n, exec); },
+        [](double a, F* x, int64_t n, void*) { return horo_scale(a, x, n, exec); },
+        [](const F* x, int64_t n, double* total, double* workspace, void*) {
+            return horo_sum_squares_add(x, n, total, workspace, exec);
+        },
+        // the scalars of cuda_layer_cases.h, before they were combined
+        [](F* param, const F* grad, F* m, F* v, int64_t n, const horo::AdamwStep& step, const double* squares,
+           double most, void*) {
+            return squares ? horo_adamw_clipped(param, grad, m, v, n, 1e-3, 0.9, 0.999, 1e-8, 0.1, 3,
+                                                static_cast<double>(step.grad_scale), squares, most, exec)
+                           : horo_adamw(param, grad, m, v, n, 1e-3, 0.9, 0.999, 1e-8, 0.1, 3,
+                                        static_cast<double>(step.grad_scale), exec);
+        },
+        [](int32_t from, const void* src, F* dst, int64_t n, void*) {
+            return horo_convert_to_f32(from, src, dst, n, exec);
+        },
+        [](const F* src, int32_t to, void* dst, int64_t n, void*) {
+            return horo_convert_from_f32(src, to, dst, n, exec);
+        },
+    };
+}
+
+class OnDevice final : public cases::Side {
+  public:
+    OnDevice() { kernels.layers = layers_of_the_abi(); }
+
+    char* up(const void* contents, size_t bytes, size_t, size_t) override {
+        void* memory = nullptr;
+        cases::ran(horo_device_allocate(0, static_cast<int64_t>(bytes), &memory), "allocate");
+        cases::ran(horo_device_copy(0, memory, contents, static_cast<int64_t>(bytes), stream), "copy");
+        return static_cast<char*>(memory);
+    }
+    void down(void* to, const char* from, size_t bytes) override {
+        cases::ran(horo_device_copy(0, to, from, static_cast<int64_t>(bytes), stream), "copy");
+    }
+    void release(char* memory) override { cases::ran(horo_device_free(0, memory), "free"); }
+};
+
+}  // namespace
+
+int main(int count, char** words) {
+    int32_t devices = 0;
+    cases::ran(horo_device_count(&devices), "device_count");
+    if (devices == 0) {
+        std::printf("skipped, no CUDA device: %s\n", horo_device_reason());
+        return 77;
+    }
+    horo_exec* made = nullptr;
+    cases::ran(horo_stream_create(0, &stream), "stream");
+    cases::ran(horo_exec_create(0, 0, stream, &made), "exec");
+    exec = made;
+    {
+        OnDevice side;
+        side.quick = count > 1 && std::strcmp(words[1], "--quick") == 0;
+        cases::layers(side);
+    }
+    cases::ran(horo_exec_destroy(made), "exec");
+    cases::ran(horo_stream_destroy(0, stream), "stream");
+    return check_result();
+}
