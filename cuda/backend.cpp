@@ -8,6 +8,7 @@
 #include "abi/cuda_backend.h"
 #include "horosphere/horo.h"
 #include "kernels.h"
+#include "products.h"
 #include "rows.h"
 
 namespace horo::cuda {
@@ -119,7 +120,10 @@ int32_t stream_create(int32_t device, void** stream, CudaError* error) {
 }
 
 int32_t stream_destroy(int32_t device, void* stream, CudaError* error) {
-    return on(device, error, "stream", [&] { return cudaStreamDestroy(static_cast<cudaStream_t>(stream)); });
+    return on(device, error, "stream", [&] {
+        forget_stream(device, stream);
+        return cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+    });
 }
 
 int32_t stream_synchronize(int32_t device, void* stream, CudaError* error) {
@@ -133,12 +137,13 @@ int32_t fill(int32_t device, void* address, int32_t value, int64_t bytes, void* 
     });
 }
 
-int32_t enqueue(int32_t device, void* stream,
-                int32_t (*launch)(const void* call, const CudaKernels& kernels, void* stream),
-                const void* call, CudaError* error) {
-    static const CudaKernels kernels = {layers()};
-    return on(device, error, "launch",
-              [&] { return static_cast<cudaError_t>(launch(call, kernels, stream)); });
+int32_t enqueue(int32_t device, int32_t (*launch)(const void* call), const void* call, CudaError* error) {
+    return on(device, error, "launch", [&] { return static_cast<cudaError_t>(launch(call)); });
+}
+
+int32_t product(int32_t device, void* stream, const GemmCall* call, CudaError* error) {
+    const Current current(device, error);
+    return current.status() == HORO_OK ? gemm(device, stream, *call, error) : current.status();
 }
 
 int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,
@@ -152,6 +157,8 @@ int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const Ro
 
 extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_cuda_backend() {
     using namespace horo::cuda;
+    static const horo::CudaKernels kernels = {layers(), low_rank_f32(), low_rank_f64(), attention_f32(),
+                                              attention_f64()};
     static const horo::CudaBackend backend = {horo::cuda_backend_version,
                                               sizeof(horo::CudaBackend),
                                               HORO_VERSION_STRING,
@@ -165,7 +172,9 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               stream_destroy,
                                               stream_synchronize,
                                               fill,
+                                              &kernels,
                                               enqueue,
+                                              product,
                                               row_op};
     return &backend;
 }

@@ -5,5 +5,9 @@
 namespace horo::cuda {
 
 const CudaLayers& layers();
+const CudaLowRank& low_rank_f32();
+const CudaLowRank& low_rank_f64();
+const CudaAttention& attention_f32();
+const CudaAttention& attention_f64();
 
 }  // namespace horo::cuda

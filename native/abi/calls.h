@@ -28,6 +28,21 @@ HORO_HD float clipped(float grad_scale, double squares, double most) {
     return norm > most ? static_cast<float>(static_cast<double>(grad_scale) * (most / norm)) : grad_scale;
 }
 
+// As horo_gemm; both operands are stored as `type`.
+struct GemmCall {
+    int32_t trans_a, trans_b;
+    int64_t m, n, k;
+    double alpha;
+    int32_t type;
+    const void* a;
+    int64_t lda;
+    const void* b;
+    int64_t ldb;
+    double beta;
+    float* c;
+    int64_t ldc;
+};
+
 struct LowRank {
     int32_t kind;
     int64_t tokens, d, r, k;
@@ -40,7 +55,7 @@ struct LowRank {
     void* p;  // forward: written; backward: read, like norm and m
     double *gain, *norm, *m;
 
-    bool hyperbolic() const { return kind != HORO_LORA; }
+    constexpr bool hyperbolic() const { return kind != HORO_LORA; }
 };
 
 struct LowRankGradients {

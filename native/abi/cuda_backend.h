@@ -42,10 +42,13 @@ struct CudaBackend {
     int32_t (*fill)(int32_t device, void* address, int32_t value, int64_t bytes, void* stream,
                     CudaError* error);
 
-    // Calls `launch` with the device current; what that returns is a cudaError_t.
-    int32_t (*enqueue)(int32_t device, void* stream,
-                       int32_t (*launch)(const void* call, const CudaKernels& kernels, void* stream),
-                       const void* call, CudaError* error);
+    // Calls `launch`, which uses the kernels, with the device current; what it returns is a cudaError_t.
+    const CudaKernels* kernels;
+    int32_t (*enqueue)(int32_t device, int32_t (*launch)(const void* call), const void* call,
+                       CudaError* error);
+
+    // Enqueues; the first product of a stream allocates what its products work in.
+    int32_t (*gemm)(int32_t device, void* stream, const GemmCall* call, CudaError* error);
 
     // Enqueues; neither waits nor allocates.
     int32_t (*row_op)(int32_t device, void* stream, int32_t op, int32_t dtype, const RowCall* call,

@@ -46,8 +46,26 @@ struct CudaLayers {
     int32_t (*convert_from_f32)(const float* src, int32_t to, void* dst, int64_t n, void* stream);
 };
 
+// For one storage type.
+struct CudaLowRank {
+    int32_t (*gram)(int64_t k, int64_t r, const void* b, double* gram, void* stream);
+    int32_t (*forward)(const LowRank& call, void* out, void* stream);
+    int64_t (*backward_workspace)(const LowRank& call);
+    int32_t (*backward)(const LowRank& call, const LowRankGradients& gradients, void* stream);
+};
+
+// For one storage type; lengths, too, are on the device.
+struct CudaAttention {
+    int64_t (*forward_workspace)(const AttentionShape& shape);
+    int64_t (*backward_workspace)(const AttentionShape& shape);
+    int32_t (*forward)(const AttentionShape& shape, const AttentionBuffers& buffers, void* stream);
+    int32_t (*backward)(const AttentionShape& shape, const AttentionBuffers& buffers, void* stream);
+};
+
 struct CudaKernels {
     CudaLayers layers;
+    CudaLowRank low_rank_f32, low_rank_f64;
+    CudaAttention attention_f32, attention_f64;
 };
 
 }  // namespace horo

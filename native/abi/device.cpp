@@ -94,10 +94,14 @@ int32_t check_device(int32_t device) {
     return HORO_OK;
 }
 
-int32_t enqueue(const horo_exec& exec, int32_t (*launch)(const void* call, const CudaKernels&, void* stream),
-                const void* call) {
+int32_t enqueue(const horo_exec& exec, int32_t (*launch)(const void* call), const void* call) {
     CudaError error{};
-    return report(cuda().backend->enqueue(exec.device, exec.stream, launch, call, &error), error);
+    return report(cuda().backend->enqueue(exec.device, launch, call, &error), error);
+}
+
+int32_t gemm_cuda(const GemmCall& call, const horo_exec& exec) {
+    CudaError error{};
+    return report(cuda().backend->gemm(exec.device, exec.stream, &call, &error), error);
 }
 
 int32_t run_rows_cuda(int32_t op, int32_t dtype, const RowCall& call, int32_t device, void* stream) {

@@ -20,29 +20,25 @@ const Cuda& cuda();
 // HORO_OK if the device can be used, else HORO_NO_DEVICE with the reason.
 int32_t check_device(int32_t device);
 
-// Runs a launch on the exec's device; what it returns is a cudaError_t.
-int32_t enqueue(const horo_exec& exec, int32_t (*launch)(const void* call, const CudaKernels&, void* stream),
-                const void* call);
+// Calls `launch` with the exec's device current; what it returns is a cudaError_t.
+int32_t enqueue(const horo_exec& exec, int32_t (*launch)(const void* call), const void* call);
 
 template <class Launch>
 int32_t enqueue(const horo_exec* exec, const Launch& call) {
     return enqueue(
-        *exec,
-        [](const void* of, const CudaKernels& kernels, void* stream) {
-            return (*static_cast<const Launch*>(of))(kernels, stream);
-        },
-        &call);
+        *exec, [](const void* of) { return (*static_cast<const Launch*>(of))(); }, &call);
 }
+
+int32_t gemm_cuda(const GemmCall& call, const horo_exec& exec);
 
 int32_t run_rows_cuda(int32_t op, int32_t dtype, const RowCall& call, int32_t device, void* stream);
 
 }  // namespace horo
 
 // Returns from the enclosing function with the status of a kernel of CudaKernels if exec is a CUDA device.
-#define HORO_ON_CUDA(exec, kernel, ...)                                                                  \
-    do {                                                                                                 \
-        if (!::horo::on_cpu(exec))                                                                       \
-            return ::horo::enqueue(exec, [&](const ::horo::CudaKernels& kernels, void* stream_of_exec) { \
-                return kernels.kernel(__VA_ARGS__, stream_of_exec);                                      \
-            });                                                                                          \
+#define HORO_ON_CUDA(exec, kernel, ...)                                                                      \
+    do {                                                                                                     \
+        if (!::horo::on_cpu(exec))                                                                           \
+            return ::horo::enqueue(                                                                          \
+                exec, [&] { return ::horo::cuda().backend->kernels->kernel(__VA_ARGS__, (exec)->stream); }); \
     } while (0)

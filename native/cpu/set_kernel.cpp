@@ -78,6 +78,60 @@ struct PointSet {
         return ss.total();
     }
 
+    // s/|s| at coordinate j of the slice, given 1/|s|
+    horo::Sum<Doubles> direction(horo::Sum<double> inverse, int64_t j) const {
+        const horo::Sum<Doubles> s = {load_doubles(hi + j), load_doubles(lo + j)};
+        return s * horo::Sum<Doubles>{splat<double, width>(inverse.hi), splat<double, width>(inverse.lo)};
+    }
+
+    // |t| - sqrt(c)|s| from the points' shares, with 1/|s| of the sign of t
+    double deficit(horo::Sum<double> inverse) {
+        double sum = 0;
+        for (int64_t i = 0; i < task.k; ++i) {
+            const T* p = point(i);
+            DotSum<true> along;
+            DotSum<false> across;
+            for (int64_t first = 0; first < task.dim; first += slice) {
+                sum_slice(first);
+                for (int64_t j = 0; j < count; j += width) {
+                    const horo::Sum<Doubles> e = direction(inverse, j);
+                    along.add(load_at(p + first, j, count), e.hi, e.lo);
+                }
+            }
+            const horo::Sum<double> a = along.total();
+            const horo::Sum<Doubles> wide = {splat<double, width>(a.hi), splat<double, width>(a.lo)};
+            for (int64_t first = 0; first < task.dim; first += slice) {
+                sum_slice(first);
+                for (int64_t j = 0; j < count; j += width) {
+                    const Doubles r = (horo::Sum<Doubles>{load_at(p + first, j, count), Doubles{}} -
+                                       wide * direction(inverse, j))
+                                          .hi;
+                    across.add(r, r);
+                }
+            }
+            const double own = weight(i);
+            const SetShare<double> share =
+                Model::template share<double>(task.curvature, square_sum<exact>(p, task.dim), own);
+            sum += Model::template deficit<double>(task.curvature, share, own, a, across.total().hi);
+        }
+        return sum;
+    }
+
+    // What the sum becomes; ss is |s|^2.
+    typename Model::template Mean<double> mean(horo::Sum<double> ss) {
+        typename Model::template Mean<double> m(task.curvature, time, ss);
+        if constexpr (Model::normed && exact) {
+            const double sign = time.hi < 0 ? -1 : 1;
+            if (!(sign * m.n > cancelled * sign * time.hi)) {
+                const horo::Sum<double> size = square_root(ss);
+                const double n2 =
+                    (sign * time.hi + __builtin_sqrt(m.c) * size.hi) * sign * deficit(exactly(sign) / size);
+                m.take(time, exactly(sign * __builtin_sqrt(n2)));
+            }
+        }
+        return m;
+    }
+
     // s - tau x at coordinate j of the slice; what is below the precision of tau is 0
     horo::Sum<Doubles> offset(Doubles v, horo::Sum<double> tau, double precision, int64_t j) const {
         const Doubles s = load_doubles(hi + j);
@@ -98,7 +152,7 @@ void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         const horo::Sum<double> ss = set.square();
-        const typename Model::template Mean<double> mean(task.curvature, set.time, ss);
+        const typename Model::template Mean<double> mean = set.mean(ss);
         T* out = static_cast<T*>(task.out) + row * task.out_row;
         if constexpr (Model::ambient) *out++ = static_cast<T>(mean.time());
         const double scale = mean.scale();
@@ -116,7 +170,7 @@ void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         const horo::Sum<double> ss = set.square();
-        const typename Model::template Mean<double> mean(task.curvature, set.time, ss);
+        const typename Model::template Mean<double> mean = set.mean(ss);
         const T* g = static_cast<const T*>(task.g) + row * task.g_row;
         const double g0 = Model::ambient ? static_cast<double>(*g++) : 0.0;
         DotSum<false> g_s;
@@ -190,7 +244,7 @@ struct Frechet {
     void centre() {
         set.from = -1;
         const horo::Sum<double> square = set.square();
-        mean = Mean(task.curvature, set.time, square);
+        mean = set.mean(square);
         ss = square.hi;
     }
 

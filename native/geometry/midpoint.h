@@ -54,10 +54,15 @@ HORO_HD Sum<V> minkowski_norm(double c, Sum<V> t, Sum<V> ss) {
     return {choose<V>(t.hi < 0.0, -n.hi, n.hi), choose<V>(t.hi < 0.0, -n.lo, n.lo)};
 }
 
+// Below this share of t the root has lost more than a double has to spare. Then it is taken from the product
+// of t + sqrt(c)|s| and t - sqrt(c)|s|, the latter summed from the points' shares in it, `deficit`: with e =
+// s/|s| and x = along e + across they are positive numbers times the weights.
+constexpr double cancelled = 0x1p-24;
+
 namespace poincare {
 
 struct Midpoint {
-    static constexpr bool ambient = false, precise = false;
+    static constexpr bool ambient = false, precise = false, normed = true;
 
     template <class V>
     HORO_HD static SetShare<V> share(double c, Sum<V> xx, V w) {
@@ -65,13 +70,19 @@ struct Midpoint {
         const Sum<V> u = exactly(w) * lambda;
         return {lambda, u, u - exactly(w)};
     }
+    // w (lambda - 1 - sqrt(c) lambda <x,e>) = w c lambda |x - e/sqrt(c)|^2 / 2
+    template <class V>
+    HORO_HD static V deficit(double c, const SetShare<V>& p, V w, Sum<V> along, V across2) {
+        const V missing = (along - exactly(V{} + 1.0) / square_root(exactly(V{} + c))).hi;
+        return 0.5 * c * w * p.lambda.hi * (across2 + missing * missing);
+    }
     template <class V>
     struct Mean {
         double c;
         Sum<V> d;  // the midpoint is s / d
         V n;
-        HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_) {
-            const Sum<V> norm = minkowski_norm(c, t, ss);
+        HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_) { take(t, minkowski_norm(c, t, ss)); }
+        HORO_HD void take(Sum<V> t, Sum<V> norm) {
             d = t + norm;
             n = norm.hi;
         }
@@ -113,7 +124,7 @@ struct Midpoint {
 namespace klein {
 
 struct Midpoint {
-    static constexpr bool ambient = false, precise = false;
+    static constexpr bool ambient = false, precise = false, normed = false;
 
     template <class V>
     HORO_HD static SetShare<V> share(double c, Sum<V> xx, V w) {
@@ -144,20 +155,29 @@ struct Midpoint {
 namespace lorentz {
 
 struct Midpoint {
-    static constexpr bool ambient = true, precise = true;
+    static constexpr bool ambient = true, precise = true, normed = true;
 
     template <class V>
     HORO_HD static SetShare<V> share(double k, Sum<V> xx, V w) {
         const Sum<V> x0 = square_root(exactly(V{} + k) + xx);
         return {x0, exactly(w), exactly(w) * x0};
     }
+    // w (x0 - <x,e>)
+    template <class V>
+    HORO_HD static V deficit(double k, const SetShare<V>& p, V w, Sum<V> along, V across2) {
+        const V x0 = p.lambda.hi, a = along.hi;
+        return w * choose<V>(a > 0.0, (k + across2) / (x0 + a), x0 - a);
+    }
     template <class V>
     struct Mean {
-        double k;
+        double k, c = 1;
         Sum<V> t;
         V n, q;  // the centroid is q S
-        HORO_HD Mean(double k_, Sum<V> t_, Sum<V> ss)
-            : k(k_), t(t_), n(minkowski_norm(1.0, t_, ss).hi), q(__builtin_sqrt(k_) / n) {}
+        HORO_HD Mean(double k_, Sum<V> t_, Sum<V> ss) : k(k_), t(t_) { take(t_, minkowski_norm(c, t_, ss)); }
+        HORO_HD void take(Sum<V>, Sum<V> norm) {
+            n = norm.hi;
+            q = __builtin_sqrt(k) / n;
+        }
         HORO_HD V loss() const { return V{} + 1.0; }
         HORO_HD V scale() const { return q; }
         HORO_HD V time() const { return q * t.hi; }

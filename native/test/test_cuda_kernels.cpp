@@ -1,6 +1,8 @@
 // The CUDA kernels beyond row operations on a device against the CPU's, through the C ABI; exits with 77
 // (skipped) where there is no device. --quick: small shapes only, for compute-sanitizer.
+#include "cuda_attention_cases.h"
 #include "cuda_layer_cases.h"
+#include "cuda_low_rank_cases.h"
 
 namespace {
 
@@ -76,9 +78,79 @@ horo::CudaLayers layers_of_the_abi() {
     };
 }
 
+template <class T>
+horo::CudaLowRank low_rank_of_the_abi() {
+    constexpr int32_t dtype = sizeof(T) == 8 ? HORO_F64 : HORO_F32;
+    return {
+        [](int64_t k, int64_t r, const void* b, double* gram, void*) {
+            return horo_gram(exec, dtype, k, r, b, gram);
+        },
+        [](const horo::LowRank& w, void* out, void*) {
+            return horo_low_rank_forward(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, w.x, w.x_stride, w.a,
+                                         w.b, w.gram, w.K, w.s, w.scaling, out, w.out_stride, w.p, w.gain,
+                                         w.norm, w.m);
+        },
+        [](const horo::LowRank& w) {
+            int64_t bytes = 0;
+            cases::ran(horo_low_rank_workspace(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, &bytes),
+                       "workspace");
+            return bytes;
+        },
+        [](const horo::LowRank& w, const horo::LowRankGradients& v, void*) {
+            int64_t bytes = 0;
+            cases::ran(horo_low_rank_workspace(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, &bytes),
+                       "workspace");
+            return horo_low_rank_backward(exec, dtype, w.kind, w.tokens, w.d, w.r, w.k, w.x, w.x_stride, w.a,
+                                          w.b, w.gram, w.K, w.s, w.scaling, v.dout, w.out_stride, w.p, w.norm,
+                                          w.m, v.dx, v.dx_stride, v.da, v.db, v.dK, v.ds, v.workspace, bytes);
+        },
+    };
+}
+
+template <class T>
+int64_t attention_bytes(const horo::AttentionShape& s, int32_t backward) {
+    int64_t bytes = 0;
+    cases::ran(horo_attention_workspace(exec, sizeof(T) == 8 ? HORO_F64 : HORO_F32, s.batch, s.heads,
+                                        s.kv_heads, s.q_len, s.kv_len, s.dim, s.mixed, backward, &bytes),
+               "workspace");
+    return bytes;
+}
+
+template <class T>
+horo::CudaAttention attention_of_the_abi() {
+    using Shape = horo::AttentionShape;
+    using Buffers = horo::AttentionBuffers;
+    constexpr int32_t dtype = sizeof(T) == 8 ? HORO_F64 : HORO_F32;
+    return {
+        // a call without work takes no workspace
+        [](const Shape& s) { return attention_bytes<T>(s, 0) + 1; },
+        [](const Shape& s) { return attention_bytes<T>(s, 1) + 1; },
+        [](const Shape& s, const Buffers& b, void*) {
+            return horo_attention_forward(exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim,
+                                          b.q, s.q.batch, s.q.token, s.q.head, b.k, s.k.batch, s.k.token,
+                                          s.k.head, b.v, s.v.batch, s.v.token, s.v.head, b.alpha, s.scale,
+                                          s.causal, s.lengths, b.out, s.out.batch, s.out.token, s.out.head,
+                                          b.lse, b.workspace, attention_bytes<T>(s, 0));
+        },
+        [](const Shape& s, const Buffers& b, void*) {
+            return horo_attention_backward(
+                exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim, b.q, s.q.batch,
+                s.q.token, s.q.head, b.k, s.k.batch, s.k.token, s.k.head, b.v, s.v.batch, s.v.token, s.v.head,
+                b.alpha, s.scale, s.causal, s.lengths, nullptr, b.dout, s.out.batch, s.out.token, s.out.head,
+                b.dq, b.dk, b.dv, b.dalpha, b.workspace, attention_bytes<T>(s, 1));
+        },
+    };
+}
+
 class OnDevice final : public cases::Side {
   public:
-    OnDevice() { kernels.layers = layers_of_the_abi(); }
+    OnDevice() {
+        kernels.layers = layers_of_the_abi();
+        kernels.low_rank_f32 = low_rank_of_the_abi<float>();
+        kernels.low_rank_f64 = low_rank_of_the_abi<double>();
+        kernels.attention_f32 = attention_of_the_abi<float>();
+        kernels.attention_f64 = attention_of_the_abi<double>();
+    }
 
     char* up(const void* contents, size_t bytes, size_t, size_t) override {
         void* memory = nullptr;
@@ -109,6 +181,8 @@ int main(int count, char** words) {
         OnDevice side;
         side.quick = count > 1 && std::strcmp(words[1], "--quick") == 0;
         cases::layers(side);
+        cases::low_rank(side);
+        cases::attentions(side);
     }
     cases::ran(horo_exec_destroy(made), "exec");
     cases::ran(horo_stream_destroy(0, stream), "stream");

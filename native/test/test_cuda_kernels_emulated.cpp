@@ -1,14 +1,22 @@
 // The CUDA kernels beyond row operations, compiled for the host and run thread by thread, against the CPU's:
 // every access checked for alignment and bounds. Says nothing of what nvcc makes of them.
-#define HORO_EMULATE 1
+#include "cuda_attention_cases.h"
 #include "cuda_layer_cases.h"
-#include "layers.cu"
+#include "cuda_low_rank_cases.h"
+#include "emulate.h"
+#include "kernels.h"
 
 namespace {
 
 class Emulated final : public cases::Side {
   public:
-    Emulated() { kernels.layers = horo::cuda::layers(); }
+    Emulated() {
+        kernels.layers = horo::cuda::layers();
+        kernels.low_rank_f32 = horo::cuda::low_rank_f32();
+        kernels.low_rank_f64 = horo::cuda::low_rank_f64();
+        kernels.attention_f32 = horo::cuda::attention_f32();
+        kernels.attention_f64 = horo::cuda::attention_f64();
+    }
 
     char* up(const void* contents, size_t bytes, size_t from, size_t to) override {
         char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
@@ -35,5 +43,7 @@ class Emulated final : public cases::Side {
 int main() {
     Emulated side;
     cases::layers(side);
+    cases::low_rank(side);
+    cases::attentions(side);
     return check_result();
 }

@@ -425,6 +425,25 @@ void set_properties() {
     CHECK(none.out[0] != none.out[0], "no midpoint: %g", none.out[0]);
 }
 
+// All weight on a point at the rim: t^2 - c|s|^2 is 1e-24 of t^2. Values from 80 digits.
+void set_rim() {
+    const double x[] = {0.4123832639131689, 0.7134224984414914, 0.5665407155370406, 0.3, -0.25, 0.1};
+    const double w[] = {1.3, 0}, g[] = {0.25, 1, -0.5, 0.25};
+    double g_w[2], out[4];
+    CHECK(horo_midpoint_vjp(HORO_POINCARE, HORO_F64, 1, 2, 3, x, 6, 3, w, 2, 1, g + 1, 3, nullptr, 0, 0, g_w,
+                            2, nullptr, nullptr) == HORO_OK);
+    CHECK(std::fabs(g_w[0]) < 1e-25 && std::fabs(g_w[1] / -0.20994267335869076560 - 1) < 1e-14,
+          "the ball: %.17g %.17g", g_w[0], g_w[1]);
+    const double y[] = {0, 3.1415926535e11, -2.718281828e11, 1.61803398874e11, 0, 0.3, -0.25, 0.1};
+    CHECK(horo_midpoint(HORO_LORENTZ, HORO_F64, 1, 2, 3, y, 8, 4, w, 2, 1, out, 4, nullptr) == HORO_OK);
+    CHECK(std::fabs(out[0] / 445832866505.80245319 - 1) < 1e-15 && std::fabs(out[1] / y[1] - 1) < 1e-15 &&
+              std::fabs(out[2] / y[2] - 1) < 1e-15 && std::fabs(out[3] / y[3] - 1) < 1e-15,
+          "the hyperboloid: %.17g %.17g %.17g %.17g", out[0], out[1], out[2], out[3]);
+    CHECK(horo_midpoint_vjp(HORO_LORENTZ, HORO_F64, 1, 2, 3, y, 8, 4, w, 2, 1, g, 4, nullptr, 0, 0, g_w, 2,
+                            nullptr, nullptr) == HORO_OK);
+    CHECK(std::fabs(g_w[1] / -1.3998808621428143815e23 - 1) < 1e-14, "the hyperboloid: %.17g", g_w[1]);
+}
+
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
@@ -1011,6 +1030,7 @@ int main() {
     set_values<float>();
     set_values<double>();
     set_properties();
+    set_rim();
     set_batches<float>();
     set_batches<double>();
     pairs<float>();

@@ -459,7 +459,11 @@ HORO_API const char* horo_gemm_provider(void);
  * HORO_BF16, products of bfloat16 numbers, which are exact, are summed in float32 by the instructions that
  * the processor has for it, where the provider knows any; alpha must be 1. The provider is asked for equal
  * types; others go to the built-in kernel. Cut into tiles that depend on the shape only, on our own threads:
- * the provider starts none. */
+ * the provider starts none. On a CUDA device cuBLASLt 13 or 12 computes it, found by the dynamic linker or by
+ * its file in HORO_CUBLASLT (HORO_UNSUPPORTED with the linker's reason if it is not): both operands of one
+ * type, HORO_F32 without TF32 or HORO_BF16, sums in float32 and in one order, so that the same call on the
+ * same kind of device gives the same bits. The first product of a stream allocates 32 MiB that its later ones
+ * share (freed by horo_stream_destroy), so it must come before a capture into a CUDA graph. */
 HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
                            int32_t a_type, const void* a, int64_t lda, int32_t b_type, const void* b,
                            int64_t ldb, double beta, float* c, int64_t ldc, const horo_exec* exec);
@@ -478,7 +482,8 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity.
  *  - causal: non-zero lets query row r see the keys j <= r + kv_len - q_len (aligned at the end, as a key
  *    cache needs it).
- *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys.
+ *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys. On a CUDA
+ *    device the host does not see them: one out of range counts as 0 or kv_len.
  *  - lse: batch x heads x q_len, contiguous: log(sum exp(scale * score)) of every row; NULL if not wanted.
  *    A row that sees no key has out = 0 and lse = -infinity.
  *  - workspace: at least the bytes that horo_attention_workspace names for the same sizes; any alignment.
@@ -498,7 +503,7 @@ HORO_API int32_t horo_attention_forward(const horo_exec* exec, int32_t dtype, in
 
 /*
  * The gradients of sum(dout * out), from the inputs of the forward call; the maps are computed again.
- *  - lse: of the forward call. The CPU holds whole rows, does not read it and accepts NULL.
+ *  - lse: of the forward call. Where whole rows are held (today everywhere) it is not read and may be NULL.
  *  - dout has the strides of out.
  *  - dq, dk, dv have the strides of q, k, v and are overwritten (their elements, not what lies between).
  *  - dalpha: heads x heads, as a parameter's gradient it is added to; summed in double, rounded once. NULL if

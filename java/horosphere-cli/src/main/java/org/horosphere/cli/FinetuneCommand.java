@@ -94,7 +94,7 @@ final class FinetuneCommand implements Callable<Integer> {
         AdapterOptions adapterOptions = shape.options(kind, data.isForImages());
         runs.check();
         int seeds = runs.seeds(1);
-        double rate = kind == AdapterKind.COEFF ? 2e-2 : 3e-3;
+        double rate = kind == AdapterKind.COEFF && !data.isForImages() ? 2e-2 : 3e-3;
         TrainOptions options = training.with(500, 16, rate, 50);
         Exec exec = training.exec();
         UsageException.require("--save-every", saveEvery, 0, Integer.MAX_VALUE);

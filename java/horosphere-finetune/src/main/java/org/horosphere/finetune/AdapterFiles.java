@@ -63,7 +63,7 @@ public record AdapterFiles(
             this.after = after;
         }
 
-        private String attention(int layer) {
+        String attention(int layer) {
             return before + layer + after;
         }
     }

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -22,6 +23,8 @@ import java.util.stream.Stream;
  * class belong to it. Immutable.
  */
 public final class ImageFolder {
+    private static final Pattern IMAGE =
+            Pattern.compile(".+\\.(png|jpe?g|bmp|gif)", Pattern.CASE_INSENSITIVE);
     private static final int MAX_VALIDATION = 64;
     private static final String TRAIN = "train";
     private static final String VALIDATION = "val";
@@ -98,6 +101,9 @@ public final class ImageFolder {
         Map<String, List<Path>> classes = new LinkedHashMap<>();
         for (Path entry : list(folder)) {
             if (!Files.isDirectory(entry)) {
+                if (!IMAGE.matcher(entry.getFileName().toString()).matches()) {
+                    continue; // lists and licences lie beside the folders of many collections
+                }
                 throw new DataException(
                         entry, "is not in the folder of a class; expected folders in " + folder);
             }

@@ -1,6 +1,7 @@
 package org.horosphere.finetune;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.awt.color.ColorSpace;
 import java.awt.image.BufferedImage;
 import java.awt.image.IndexColorModel;
 import java.awt.image.Raster;
@@ -66,7 +67,7 @@ public record ImageProcessor(
                 case BOX -> distance > -0.5 && distance <= 0.5 ? 1 : 0;
                 case BILINEAR -> x < 1 ? 1 - x : 0;
                 case HAMMING ->
-                        x == 0 ? 1 : x >= 1 ? 0 : sinc(x) * (0.54 + 0.46 * Math.cos(Math.PI * x));
+                        x == 0 ? 1 : x >= 1 ? 0 : sinc(x) * (0.54f + 0.46f * Math.cos(Math.PI * x));
                 case BICUBIC ->
                         x < 1
                                 ? (1.5 * x - 2.5) * x * x + 1
@@ -277,8 +278,7 @@ public record ImageProcessor(
             image = reader.read(0);
         } catch (IOException e) {
             if (String.valueOf(e.getMessage()).contains("Unsupported Image Type")) {
-                throw new DataException(
-                        file, "has colours of another kind than RGB or grey (CMYK?): convert it");
+                throw otherColours(file);
             }
             throw e;
         }
@@ -286,6 +286,10 @@ public record ImageProcessor(
             throw new DataException(file, "is a damaged image: " + cut[0]);
         }
         return new Picture(image.getWidth(), image.getHeight(), rgb(file, image));
+    }
+
+    private static DataException otherColours(Path file) {
+        return new DataException(file, "has colours that are neither RGB nor grey: convert it");
     }
 
     /** The stored values: a conversion by colour profiles would give others than Pillow. */
@@ -308,8 +312,12 @@ public record ImageProcessor(
             return rgb;
         }
         int bands = raster.getNumBands();
-        if (bands > CHANNELS + 1) {
-            throw new DataException(file, "has " + bands + " colour channels, expected 1 to 4");
+        int kind = image.getColorModel().getColorSpace().getType();
+        if (kind == ColorSpace.TYPE_CMYK && bands == CHANNELS + 1) {
+            return inks(raster);
+        }
+        if (kind != ColorSpace.TYPE_RGB && kind != ColorSpace.TYPE_GRAY || bands > CHANNELS + 1) {
+            throw otherColours(file);
         }
         int[] samples = new int[width];
         for (int c = 0; c < CHANNELS; c++) {
@@ -323,6 +331,25 @@ public record ImageProcessor(
                                     ? samples[x] >> bits - 8
                                     : samples[x] * 255 / ((1 << bits) - 1);
                     rgb[(y * width + x) * CHANNELS + c] = (byte) value;
+                }
+            }
+        }
+        return rgb;
+    }
+
+    /** Cyan, magenta, yellow and black as Pillow converts them. */
+    private static byte[] inks(Raster raster) {
+        int width = raster.getWidth();
+        byte[] rgb = new byte[width * raster.getHeight() * CHANNELS];
+        int[] row = new int[width * (CHANNELS + 1)];
+        int at = 0;
+        for (int y = 0; y < raster.getHeight(); y++) {
+            raster.getPixels(0, y, width, 1, row);
+            for (int x = 0; x < row.length; x += CHANNELS + 1) {
+                int light = 255 - row[x + CHANNELS];
+                for (int c = 0; c < CHANNELS; c++) {
+                    int product = row[x + c] * light + 128;
+                    rgb[at++] = (byte) (light - ((product >> 8) + product >> 8));
                 }
             }
         }

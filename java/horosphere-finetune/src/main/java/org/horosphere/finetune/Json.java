@@ -89,6 +89,11 @@ final class Json {
         return value == null || value.isNull() ? null : value;
     }
 
+    /** All of it, for changes. */
+    ObjectNode copy() {
+        return node.deepCopy();
+    }
+
     boolean has(String key) {
         return get(key) != null;
     }

@@ -1,15 +1,18 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import java.util.function.UnaryOperator;
 import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.Gemm;
@@ -31,7 +34,8 @@ public final class Merger {
     private static final int BATCH = 8;
 
     private final Path adapterDirectory;
-    private final ModelConfig config;
+    private final Attentions attentions;
+    private final UnaryOperator<String> stored;
     private final Checkpoint checkpoint;
     private final AdapterFiles files;
     private final Map<String, Double> meanGains;
@@ -59,15 +63,23 @@ public final class Merger {
      */
     public record Approximation(List<Gain> gains, double adapterLoss, double mergedLoss) {}
 
+    /** The shape of a model's attention. */
+    private record Attentions(int heads, int kvHeads, int headDim) {}
+
+    /**
+     * @param stored the name under which the checkpoint has a tensor
+     */
     private Merger(
             Path adapterDirectory,
-            ModelConfig config,
+            Attentions attentions,
+            UnaryOperator<String> stored,
             Checkpoint checkpoint,
             AdapterFiles files,
             Map<String, Double> meanGains,
             Exec exec) {
         this.adapterDirectory = adapterDirectory;
-        this.config = config;
+        this.attentions = attentions;
+        this.stored = stored;
         this.checkpoint = checkpoint;
         this.files = files;
         this.meanGains = meanGains;
@@ -93,6 +105,10 @@ public final class Merger {
                             + " a gain of its own, which no fixed weight does");
         }
         OneDnn.ensureLoaded();
+        if (VitConfig.isVit(model)) {
+            mergeClassifier(model, adapter, output, storage, exec);
+            return;
+        }
         Adapter.load(Llama.load(model, exec), adapter);
         write(model, adapter, files, Map.of(), output, storage, exec);
     }
@@ -122,6 +138,11 @@ public final class Merger {
                     adapter
                             + ": has the gain of the released code, which varies too much between"
                             + " tokens to be replaced by its mean");
+        }
+        if (VitConfig.isVit(model)) {
+            throw new CheckpointException(
+                    model
+                            + ": HypLoRA on an image classifier is not merged, not even approximately");
         }
         OneDnn.ensureLoaded();
         Llama adapted = Llama.load(model, exec);
@@ -182,7 +203,15 @@ public final class Merger {
                 exec);
         try (Arena arena = Arena.ofShared()) {
             Checkpoint checkpoint = Checkpoint.open(model, arena);
-            Merger merger = new Merger(adapter, config, checkpoint, files, meanGains, exec);
+            Merger merger =
+                    new Merger(
+                            adapter,
+                            new Attentions(config.heads(), config.kvHeads(), config.headDim()),
+                            name -> name,
+                            checkpoint,
+                            files,
+                            meanGains,
+                            exec);
             merger.requireFoldable();
             List<ModelWriter.Weight> weights =
                     shapes.entrySet().stream()
@@ -197,12 +226,64 @@ public final class Merger {
         }
     }
 
+    /** Its own classifier takes the checkpoint's place; names are those of checkpoints on disk. */
+    private static void mergeClassifier(
+            Path model, Path adapter, Path output, DType storage, Exec exec) {
+        Vit vit = Vit.load(model, exec);
+        Adapter.load(vit, adapter);
+        AdapterFiles files = vit.translate(AdapterFiles.read(adapter));
+        VitConfig config = vit.config();
+        Map<String, long[]> shapes = vit.shapes();
+        try (Arena arena = Arena.ofShared()) {
+            Checkpoint checkpoint = Checkpoint.open(model, arena);
+            Merger merger =
+                    new Merger(
+                            adapter,
+                            new Attentions(config.heads(), config.heads(), config.headDim()),
+                            name -> VitNames.stored(checkpoint, name),
+                            checkpoint,
+                            files,
+                            Map.of(),
+                            exec);
+            merger.requireFoldable();
+            List<ModelWriter.Weight> weights = new ArrayList<>();
+            shapes.forEach(
+                    (name, shape) ->
+                            weights.add(
+                                    new ModelWriter.Weight(
+                                            VitNames.old(name),
+                                            shape,
+                                            () -> merger.weight(name, shape))));
+            Classifier.Head head = vit.classifier().head();
+            ObjectNode json = Json.read(model.resolve(ModelConfig.FILE)).copy();
+            if (head != null) {
+                weights.add(whole(head.weight()));
+                weights.add(whole(head.bias()));
+                json.putArray("architectures").add("ViTForImageClassification");
+                ObjectNode names = json.putObject("id2label");
+                ObjectNode numbers = json.putObject("label2id");
+                for (int i = 0; i < head.classes(); i++) {
+                    names.put(Integer.toString(i), head.labels().get(i));
+                    numbers.put(head.labels().get(i), i);
+                }
+            }
+            ModelWriter.writeClassifier(output, json, weights, storage, model);
+        }
+    }
+
+    private static ModelWriter.Weight whole(Tensor tensor) {
+        return new ModelWriter.Weight(
+                tensor.name(),
+                tensor.shape(),
+                () -> tensor.value().asSlice(0, tensor.size() * Float.BYTES));
+    }
+
     private int group() {
-        return config.heads() / config.kvHeads();
+        return attentions.heads() / attentions.kvHeads();
     }
 
     private void requireFoldable() {
-        int heads = config.heads();
+        int heads = attentions.heads();
         files.coeffAlpha()
                 .forEach(
                         (layer, alpha) -> {
@@ -236,7 +317,7 @@ public final class Merger {
 
     /** A tensor of the merged model, float32. */
     private MemorySegment weight(String name, long[] shape) {
-        MemorySegment base = checkpoint.floats(name, Arena.ofAuto(), shape);
+        MemorySegment base = checkpoint.floats(stored.apply(name), Arena.ofAuto(), shape);
         String path = name.substring(0, name.lastIndexOf('.'));
         LowRank lowRank = name.endsWith(".weight") ? files.lowRank().get(path) : null;
         float[] alpha =
@@ -262,8 +343,8 @@ public final class Merger {
         return merged;
     }
 
-    private static String outputProjection(int layer) {
-        return "model.layers." + layer + ".self_attn.o_proj.weight";
+    private String outputProjection(int layer) {
+        return files.layout().attention(layer) + ".o_proj.weight";
     }
 
     private double scaling(String path, LowRank matrices) {
@@ -297,8 +378,8 @@ public final class Merger {
 
     /** Block i of the columns becomes Σ_h (I + alpha)_hi times block h, summed in float64. */
     private void fold(float[] alpha, long[] shape, MemorySegment weight) {
-        int heads = config.heads();
-        int width = config.headDim();
+        int heads = attentions.heads();
+        int width = attentions.headDim();
         int columns = heads * width;
         float[] row = new float[columns];
         for (long r = 0; r < shape[0]; r++) {

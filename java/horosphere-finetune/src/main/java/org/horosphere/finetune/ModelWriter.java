@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -9,6 +10,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.horosphere.DType;
 
@@ -33,6 +35,8 @@ public final class ModelWriter {
                     "merges.txt",
                     "chat_template.jinja",
                     "generation_config.json");
+
+    private static final List<String> PREPROCESSOR = List.of("preprocessor_config.json");
 
     private static final Set<String> OWNED =
             Set.of(ModelConfig.FILE, Checkpoint.FILE, Checkpoint.INDEX);
@@ -79,6 +83,41 @@ public final class ModelWriter {
             List<Weight> weights,
             DType storage,
             Path tokenizer) {
+        writeWeights(
+                directory,
+                temporary -> config.withDtype(storage).write(temporary),
+                weights,
+                storage,
+                tokenizer,
+                TOKENIZER);
+    }
+
+    /**
+     * An image classifier likewise.
+     *
+     * @param config as it is written, but for {@code dtype}
+     * @param from where {@code preprocessor_config.json} is, if it is there
+     */
+    static void writeClassifier(
+            Path directory, ObjectNode config, List<Weight> weights, DType storage, Path from) {
+        config.remove("torch_dtype");
+        config.put("dtype", storage == DType.F32 ? "float32" : "bfloat16");
+        writeWeights(
+                directory,
+                temporary -> AtomicFiles.writeJson(temporary.resolve(ModelConfig.FILE), config),
+                weights,
+                storage,
+                from,
+                PREPROCESSOR);
+    }
+
+    private static void writeWeights(
+            Path directory,
+            Consumer<Path> config,
+            List<Weight> weights,
+            DType storage,
+            Path from,
+            List<String> copied) {
         if (storage != DType.F32 && storage != DType.BF16) {
             throw new IllegalArgumentException("storage is " + storage + ", expected F32 or BF16");
         }
@@ -88,20 +127,20 @@ public final class ModelWriter {
                 directory,
                 OWNED,
                 temporary -> {
-                    config.withDtype(storage).write(temporary);
+                    config.accept(temporary);
                     SafeTensors.writeSources(
                             temporary.resolve(Checkpoint.FILE), sources, Map.of("format", "pt"));
-                    if (tokenizer != null) {
-                        copyTokenizer(tokenizer, temporary);
+                    if (from != null) {
+                        copy(copied, from, temporary);
                     }
                 });
     }
 
-    private static void copyTokenizer(Path from, Path to) throws IOException {
+    private static void copy(List<String> names, Path from, Path to) throws IOException {
         if (!Files.isDirectory(from)) {
             throw new CheckpointException(from + ": no such directory");
         }
-        for (String name : TOKENIZER) {
+        for (String name : names) {
             Path file = from.resolve(name);
             if (Files.exists(file)) {
                 AtomicFiles.writeBytes(to.resolve(name), Files.readAllBytes(file));

@@ -449,6 +449,25 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         return null;
     }
 
+    /** All tensors but the classifier's, by name, as checkpoints have them. */
+    Map<String, long[]> shapes() {
+        Map<String, long[]> shapes = new LinkedHashMap<>();
+        for (Tensor tensor : weights()) {
+            if (!tensor.name().startsWith(Classifier.MODULE + ".")) {
+                shapes.put(tensor.name(), tensor.shape());
+            }
+        }
+        shapes.put(
+                patches.weight().name(),
+                new long[] {
+                    config.hiddenSize(),
+                    config.channels(),
+                    config.patchHeight(),
+                    config.patchWidth()
+                });
+        return shapes;
+    }
+
     private List<Tensor> weights() {
         List<Tensor> all = new ArrayList<>(List.of(classToken, positions, patches.weight()));
         for (Layer layer : layers) {

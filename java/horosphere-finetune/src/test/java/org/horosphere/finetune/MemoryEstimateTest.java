@@ -44,7 +44,7 @@ class MemoryEstimateTest {
         }
     }
 
-    private static long sum(List<?> owners) throws IllegalAccessException {
+    static long sum(List<?> owners) throws IllegalAccessException {
         Map<Long, Long> buffers = new HashMap<>();
         for (Object owner : owners) {
             add(owner, buffers);
@@ -52,7 +52,7 @@ class MemoryEstimateTest {
         return buffers.values().stream().mapToLong(bytes -> bytes).sum();
     }
 
-    private static Object field(Object owner, String name) throws ReflectiveOperationException {
+    static Object field(Object owner, String name) throws ReflectiveOperationException {
         Field field = owner.getClass().getDeclaredField(name);
         field.setAccessible(true);
         return field.get(owner);

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -75,6 +76,123 @@ class ModelVerifierTest {
         assertEquals(expected, quantities(results));
         for (ModelVerifier.Result result : results) {
             assertTrue(result.ok(), result.toString());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"config.json", "config_v4.json"})
+    void visionTransformersAreThoseOfHuggingFace(String config) throws IOException {
+        Path directory = SharedTestData.require("golden/hf/vit");
+        Path copy = copy(directory);
+        Files.copy(
+                directory.resolve(config),
+                copy.resolve(ModelConfig.FILE),
+                StandardCopyOption.REPLACE_EXISTING);
+        List<ModelVerifier.Result> results = ModelVerifier.verify(copy, Exec.CPU);
+        assertEquals(
+                Set.of("logits", "hidden", "loss", "grad_hidden", "adapter_grad"),
+                quantities(results));
+        for (ModelVerifier.Result result : results) {
+            assertTrue(result.ok(), result.toString());
+        }
+        int adapters = 2; // under the names of both versions of transformers
+        assertEquals(1 + adapters, results.get(0).cases());
+    }
+
+    @Test
+    void aWrongVisionTransformerIsSeen() throws IOException {
+        OneDnn.ensureLoaded();
+        Path directory = temporary.resolve("vit");
+        TinyVit vit = new TinyVit(true);
+        vit.write(directory, VitNames::old);
+        ObjectNode numbers = Json.MAPPER.createObjectNode();
+        List<TensorData> golden = new ArrayList<>();
+        double[] pixels = vit.pixels(3);
+        Vit.Batch batch = TinyVit.batch(pixels, 2, 0, 1);
+        golden.add(TensorData.of("pixel_values", floats(pixels), 3, 3, 8, 10));
+        long[] labels = {2, 0, 1};
+        golden.add(
+                new TensorData(
+                        "labels", TensorType.I64, new long[] {3}, MemorySegment.ofArray(labels)));
+        record(vit, batch, "base.", golden, numbers);
+        Adapter adapter =
+                Adapter.create(
+                        vit.model,
+                        new AdapterOptions(AdapterKind.LORA, 3, 6, Set.of("q_proj"), 1, 0),
+                        1);
+        vit.randomise(adapter);
+        adapter.save(directory.resolve("adapter_init"), "vit");
+        record(vit, batch, "lora.", golden, numbers);
+        vit.model.loss(1f / 3);
+        vit.model.backward(
+                (index, grad) ->
+                        golden.add(
+                                TensorData.of(
+                                        "lora.grad_hidden."
+                                                + (index == 3 ? "norm" : "layer." + (index - 1)),
+                                        grad,
+                                        grad.length)));
+        for (Tensor t : adapter.parameters().tensors()) {
+            String name = "lora.grad.base_model.model." + t.name();
+            float[] grad = Buffers.toArray(t.grad(), t.size());
+            golden.add(TensorData.of(name, grad, grad.length));
+        }
+        Files.writeString(directory.resolve("golden.json"), numbers.toString());
+        SafeTensors.write(directory.resolve("golden.safetensors"), golden, Map.of());
+        assertTrue(ModelVerifier.isModel(directory));
+        assertEquals(List.of(), failures(directory));
+        Map<String, String> quantities =
+                Map.of(
+                        "lora.logits", "vit.logits",
+                        "base.hidden.embed", "vit.hidden",
+                        "lora.grad_hidden.norm", "vit.grad_hidden",
+                        "lora.grad.base_model.model.vit.layers.1.attention.q_proj.lora_A.weight",
+                                "vit.adapter_grad");
+        for (Map.Entry<String, String> wrong : quantities.entrySet()) {
+            List<TensorData> changed = new ArrayList<>();
+            for (TensorData tensor : golden) {
+                changed.add(tensor.name().equals(wrong.getKey()) ? offByAShare(tensor) : tensor);
+            }
+            SafeTensors.write(directory.resolve("golden.safetensors"), changed, Map.of());
+            assertEquals(List.of(wrong.getValue()), failures(directory));
+        }
+        SafeTensors.write(directory.resolve("golden.safetensors"), golden, Map.of());
+        numbers.put("lora.loss", 1.00001 * numbers.get("lora.loss").doubleValue());
+        Files.writeString(directory.resolve("golden.json"), numbers.toString());
+        assertEquals(List.of("vit.loss"), failures(directory));
+    }
+
+    private static float[] floats(double[] values) {
+        float[] floats = new float[values.length];
+        for (int i = 0; i < floats.length; i++) {
+            floats[i] = (float) values[i];
+        }
+        return floats;
+    }
+
+    private static TensorData offByAShare(TensorData tensor) {
+        float[] wrong = tensor.toFloatArray();
+        float largest = 0;
+        for (float x : wrong) {
+            largest = Math.max(largest, Math.abs(x));
+        }
+        wrong[0] += 1e-4f * largest;
+        return TensorData.of(tensor.name(), wrong, tensor.shape());
+    }
+
+    private static void record(
+            TinyVit vit,
+            Vit.Batch batch,
+            String prefix,
+            List<TensorData> golden,
+            ObjectNode numbers) {
+        numbers.put(prefix + "loss", vit.model.loss(batch, Float.NaN) / 3);
+        float[] logits = vit.model.logits();
+        golden.add(TensorData.of(prefix + "logits", logits, logits.length));
+        List<String> names = List.of("embed", "layer.0", "layer.1", "norm");
+        for (int i = 0; i < names.size(); i++) {
+            float[] hidden = vit.model.hidden(i);
+            golden.add(TensorData.of(prefix + "hidden." + names.get(i), hidden, hidden.length));
         }
     }
 

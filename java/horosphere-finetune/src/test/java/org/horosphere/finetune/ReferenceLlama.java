@@ -160,7 +160,7 @@ final class ReferenceLlama {
         return y;
     }
 
-    private static double[] update(Branch branch, double[] x, int out) {
+    static double[] update(Branch branch, double[] x, int out) {
         double q = Math.sqrt(branch.k());
         boolean flat = Double.isInfinite(q);
         double n = flat ? 0 : Math.sqrt(dot(x, x));
