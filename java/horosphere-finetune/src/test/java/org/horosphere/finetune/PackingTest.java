@@ -69,8 +69,7 @@ class PackingTest {
             }
         }
         adapter.parameters().changed();
-        model.forward(batch);
-        double loss = model.loss(batch.targets(), 1f / batch.targetCount());
+        double loss = model.loss(batch, 1f / batch.targetCount());
         model.backward();
         List<float[]> parts = new ArrayList<>();
         int size = 0;
