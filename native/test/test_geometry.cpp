@@ -1306,7 +1306,7 @@ void coming_home() {
         const double r = std::sinh(radius) * std::sqrt(k);
         const std::vector<T> x = {T(0), T(0.6 * r), T(-0.8 * r), T(1e-3 * r)};
         const std::vector<T> y = {T(0), T(0.25), T(0), T(-0.125)};
-        const std::vector<T> v = {T(0), T(0.6 * r), T(-0.8 * r), T(2e-3 * r)};
+        const std::vector<T> v = {T(0), x[1] / 2, x[2] / 2, x[3] / 2};  // along the radius, about 1/2 long
         const std::vector<T> got = run<T>(op, 1, 3, k, {x, y, v})[0];
         const Row from = point(k, Row(x.begin(), x.end())), to = point(k, Row(y.begin(), y.end()));
         const Row want = lorentz_ptransp(k, from, to, tangent(from, Row(v.begin(), v.end())));
