@@ -311,7 +311,8 @@ Row before(Quad gap, const Row& x) {
 // Of a wrapped normal distribution in n dimensions, at distance r from its mean.
 Row log_prob(Quad r, Quad per_radius, Quad std, Quad n) {
     const Quad t = r * per_radius, ratio = t == 0 ? 1 : sinhq(t) / t;
-    return Row{-n / 2 * logq(2 * acosq(-1)) - n * logq(std) - r * r / (2 * std * std) - (n - 1) * logq(ratio)};
+    return Row{-n / 2 * logq(2 * acosq(-1)) - n * logq(std) - r * r / (2 * std * std) -
+               (n - 1) * logq(ratio)};
 }
 
 using Reference = std::function<Row(const std::vector<Row>& in, const std::vector<Quad>& param)>;
@@ -1047,6 +1048,7 @@ double bound(const std::string& name) {
     return name == "poincare.gyration.vjp"        ? 1024
            : name == "stereographic.gyration.vjp" ? 2048
            : name == "stereographic.ptransp.vjp"  ? 256
+           : name == "lorentz.ptransp"            ? 1  // in pairs of doubles
                                                   : usual;
 }
 
@@ -1238,6 +1240,7 @@ void bad_arguments() {
     refused(call(op, HORO_F32, 2, 4, reinterpret_cast<char*>(x) + 1, 4, z, 4, 1), "x");
     refused(call(op, HORO_F32, 2, 4, x, 4, nullptr, 4, 1), "out");
     refused(call(op, HORO_F32, 2, 4, x, 4, z, 3, 1), "out");
+    refused(call(op, HORO_F32, 2, 4, x, 4, z, HORO_NOT_WANTED, 1), "out: null");
     refused(call(op, HORO_F32, 2, 3, x, 3, x + 1, 3, 1), "out: overlaps x");
     refused(call(op, HORO_F32, 2, 4, x, 0, x, 4, 1), "out: overlaps x");
     for (double c : {0.0, -1.0, std::nan(""), double{INFINITY}})
@@ -1292,11 +1295,35 @@ void far_out() {
         }
 }
 
+// A long tangent vector transported back from far out: right to the last digits, whatever its conditioning.
+template <class T>
+void coming_home() {
+    int32_t id;
+    CHECK(horo_op_find("lorentz.ptransp", &id) == HORO_OK);
+    const Operation op = describe(id);
+    const double k = 1.75;
+    for (double radius : {5.0, 12.0, 20.0}) {
+        const double r = std::sinh(radius) * std::sqrt(k);
+        const std::vector<T> x = {T(0), T(0.6 * r), T(-0.8 * r), T(1e-3 * r)};
+        const std::vector<T> y = {T(0), T(0.25), T(0), T(-0.125)};
+        const std::vector<T> v = {T(0), x[1] / 2, x[2] / 2, x[3] / 2};  // along the radius, about 1/2 long
+        const std::vector<T> got = run<T>(op, 1, 3, k, {x, y, v})[0];
+        const Row from = point(k, Row(x.begin(), x.end())), to = point(k, Row(y.begin(), y.end()));
+        const Row want = lorentz_ptransp(k, from, to, tangent(from, Row(v.begin(), v.end())));
+        const Row error = plus(Row(got.begin(), got.end()), -1, want);
+        CHECK(norm(error) <= std::numeric_limits<T>::epsilon() * norm(want),
+              "ptransp from radius %g: %g of %g", radius, static_cast<double>(norm(error)),
+              static_cast<double>(norm(want)));
+    }
+}
+
 // All operations, or those whose names start with an argument.
 int main(int argc, char** argv) {
     bad_arguments();
     far_out<float>();
     far_out<double>();
+    coming_home<float>();
+    coming_home<double>();
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
