@@ -164,10 +164,6 @@ int32_t run(void* stream, int64_t m, int64_t n, const P& policy, int64_t slices 
                   policy);
 }
 
-// The first failure of several launches.
-#define HORO_TRY(launched) \
-    if (const int32_t code = (launched)) return code
-
 template <class T>
 int32_t forward(const LowRank& w, void* out, void* stream) {
     HORO_TRY(run(stream, w.tokens, w.r,
@@ -422,8 +418,6 @@ int32_t backward(const LowRank& w, const LowRankGradients& v, void* stream) {
     return run(stream, w.k, w.r,
                Product<T, true, true>{b, z.m, w.k, w.r, w.r, w.r, w.r, db, w.r, true, nullptr, nullptr, 0});
 }
-
-#undef HORO_TRY
 
 template <class T>
 constexpr CudaLowRank table() {

@@ -387,9 +387,6 @@ add_products_kernel(const double* partial, int64_t n, int64_t slices, T* dalpha)
 
 // ---- The order of the kernels
 
-#define HORO_TRY(launched) \
-    if (const int32_t code = (launched)) return code
-
 template <class P>
 int32_t run(void* stream, const P& policy) {
     return launch(stream, policy.blocks(), tile_threads, tile_kernel<P, P::MR, P::NR>, policy);
@@ -520,8 +517,6 @@ int32_t backward(const AttentionShape& s, const AttentionBuffers& b, void* strea
     return launch(stream, parts(n, threads), threads, add_products_kernel<T>,
                   static_cast<const double*>(plan.partial), n, plan.slices, static_cast<T*>(b.dalpha));
 }
-
-#undef HORO_TRY
 
 template <class T>
 constexpr CudaAttention table() {

@@ -136,6 +136,10 @@ int32_t launch(void* stream, int64_t blocks, int threads, void (*kernel)(P...),
 #endif
 }
 
+// Returns from the enclosing function with the first failure of several launches.
+#define HORO_TRY(launched) \
+    if (const int32_t code = (launched)) return code
+
 // True if every address allows accesses of `bytes`.
 template <class... P>
 bool aligned(int64_t bytes, const P*... p) {
