@@ -37,76 +37,72 @@ int set(void* object, int attribute, const void* value, size_t bytes) {
 
 #pragma GCC visibility push(default)
 extern "C" {
-    int cublasLtCreate(void** handle) {
-        static int one;
-        *handle = &one;
-        return 0;
-    }
-    int cublasLtMatmulDescCreate(void** description, int compute, int scale) {
-        *description = new Object;
-        return compute == 68 && scale == 0 ? 0 : invalid;
-    }
-    int cublasLtMatmulDescDestroy(void* description) {
-        delete static_cast<Object*>(description);
-        return 0;
-    }
-    int cublasLtMatmulDescSetAttribute(void* description, int attribute, const void* value, size_t bytes) {
-        return bytes == 4 ? set(description, attribute, value, bytes) : invalid;
-    }
-    int cublasLtMatrixLayoutCreate(void** layout, int type, uint64_t rows, uint64_t cols, int64_t ld) {
-        *layout = new Layout{type, rows, cols, ld};
-        return ld >= static_cast<int64_t>(rows) ? 0 : invalid;
-    }
-    int cublasLtMatrixLayoutDestroy(void* layout) {
-        delete static_cast<Layout*>(layout);
-        return 0;
-    }
-    int cublasLtMatmulPreferenceCreate(void** preference) {
-        *preference = new Object;
-        return 0;
-    }
-    int cublasLtMatmulPreferenceDestroy(void* preference) {
-        delete static_cast<Object*>(preference);
-        return 0;
-    }
-    int cublasLtMatmulPreferenceSetAttribute(void* preference, int attribute, const void* value,
-                                             size_t bytes) {
-        return bytes == (attribute == 1 ? 8 : 4) ? set(preference, attribute, value, bytes) : invalid;
-    }
-    int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void* preference, int wanted,
-                                       void* results, int* found) {
-        const auto& asked = static_cast<Object*>(preference)->attributes;
-        if (asked.at(3) != 2 || wanted < 1) return invalid;
-        std::memset(results, 0, 96);  // sizeof(cublasLtMatmulHeuristicResult_t)
-        *found = 1;
-        return 0;
-    }
-    int cublasLtMatmul(void* handle, void* description, const float* alpha, const void* a, void* a_layout,
-                       const void* b, void* b_layout, const float* beta, const float* c, void* c_layout,
-                       float* d, void* d_layout, const void* algorithm, void* workspace,
-                       size_t workspace_bytes, void*) {
-        auto& asked = static_cast<Object*>(description)->attributes;
-        const Layout &la = *static_cast<Layout*>(a_layout), &lb = *static_cast<Layout*>(b_layout),
-                     &lc = *static_cast<Layout*>(c_layout);
-        const bool ta = asked[3] == 1, tb = asked[4] == 1;
-        const uint64_t m = ta ? la.cols : la.rows, k = ta ? la.rows : la.cols, n = tb ? lb.rows : lb.cols;
-        if (!handle || !algorithm || !workspace || workspace_bytes != 32u << 20 || c_layout != d_layout ||
-            k != (tb ? lb.cols : lb.rows) || lc.rows != m || lc.cols != n || lc.type != 0)
-            return invalid;
-        for (uint64_t j = 0; j < n; ++j)
-            for (uint64_t i = 0; i < m; ++i) {
-                float sum = 0;
-                for (uint64_t e = 0; e < k; ++e) {
-                    const int64_t x =
-                        static_cast<int64_t>(ta ? e : i) + static_cast<int64_t>(ta ? i : e) * la.ld;
-                    const int64_t y =
-                        static_cast<int64_t>(tb ? j : e) + static_cast<int64_t>(tb ? e : j) * lb.ld;
-                    sum += element(a, la.type, x) * element(b, lb.type, y);
-                }
-                const int64_t at = static_cast<int64_t>(i) + static_cast<int64_t>(j) * lc.ld;
-                d[at] = *alpha * sum + (*beta == 0 ? 0 : *beta * c[at]);
+int cublasLtCreate(void** handle) {
+    static int one;
+    *handle = &one;
+    return 0;
+}
+int cublasLtMatmulDescCreate(void** description, int compute, int scale) {
+    *description = new Object;
+    return compute == 68 && scale == 0 ? 0 : invalid;
+}
+int cublasLtMatmulDescDestroy(void* description) {
+    delete static_cast<Object*>(description);
+    return 0;
+}
+int cublasLtMatmulDescSetAttribute(void* description, int attribute, const void* value, size_t bytes) {
+    return bytes == 4 ? set(description, attribute, value, bytes) : invalid;
+}
+int cublasLtMatrixLayoutCreate(void** layout, int type, uint64_t rows, uint64_t cols, int64_t ld) {
+    *layout = new Layout{type, rows, cols, ld};
+    return ld >= static_cast<int64_t>(rows) ? 0 : invalid;
+}
+int cublasLtMatrixLayoutDestroy(void* layout) {
+    delete static_cast<Layout*>(layout);
+    return 0;
+}
+int cublasLtMatmulPreferenceCreate(void** preference) {
+    *preference = new Object;
+    return 0;
+}
+int cublasLtMatmulPreferenceDestroy(void* preference) {
+    delete static_cast<Object*>(preference);
+    return 0;
+}
+int cublasLtMatmulPreferenceSetAttribute(void* preference, int attribute, const void* value, size_t bytes) {
+    return bytes == (attribute == 1 ? 8 : 4) ? set(preference, attribute, value, bytes) : invalid;
+}
+int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void* preference, int wanted,
+                                   void* results, int* found) {
+    const auto& asked = static_cast<Object*>(preference)->attributes;
+    if (asked.at(3) != 2 || wanted < 1) return invalid;
+    std::memset(results, 0, 96);  // sizeof(cublasLtMatmulHeuristicResult_t)
+    *found = 1;
+    return 0;
+}
+int cublasLtMatmul(void* handle, void* description, const float* alpha, const void* a, void* a_layout,
+                   const void* b, void* b_layout, const float* beta, const float* c, void* c_layout, float* d,
+                   void* d_layout, const void* algorithm, void* workspace, size_t workspace_bytes, void*) {
+    auto& asked = static_cast<Object*>(description)->attributes;
+    const Layout &la = *static_cast<Layout*>(a_layout), &lb = *static_cast<Layout*>(b_layout),
+                 &lc = *static_cast<Layout*>(c_layout);
+    const bool ta = asked[3] == 1, tb = asked[4] == 1;
+    const uint64_t m = ta ? la.cols : la.rows, k = ta ? la.rows : la.cols, n = tb ? lb.rows : lb.cols;
+    if (!handle || !algorithm || !workspace || workspace_bytes != 32u << 20 || c_layout != d_layout ||
+        k != (tb ? lb.cols : lb.rows) || lc.rows != m || lc.cols != n || lc.type != 0)
+        return invalid;
+    for (uint64_t j = 0; j < n; ++j)
+        for (uint64_t i = 0; i < m; ++i) {
+            float sum = 0;
+            for (uint64_t e = 0; e < k; ++e) {
+                const int64_t x = static_cast<int64_t>(ta ? e : i) + static_cast<int64_t>(ta ? i : e) * la.ld;
+                const int64_t y = static_cast<int64_t>(tb ? j : e) + static_cast<int64_t>(tb ? e : j) * lb.ld;
+                sum += element(a, la.type, x) * element(b, lb.type, y);
             }
-        return 0;
-    }
+            const int64_t at = static_cast<int64_t>(i) + static_cast<int64_t>(j) * lc.ld;
+            d[at] = *alpha * sum + (*beta == 0 ? 0 : *beta * c[at]);
+        }
+    return 0;
+}
 }
 #pragma GCC visibility pop
