@@ -455,17 +455,27 @@ struct Ptransp : RowOperation {
     // A long vector that comes in from far out is a small difference of long ones, in the coefficient and in
     // every coordinate: both in pairs of doubles, as long as those hold the denominator.
     template <class V>
+    struct Shift {
+        Sum<V> x, y, v, f;  // times; <y,v>_L / (K - <x,y>_L)
+        typename Mask<V>::type held;
+        HORO_HD Shift(const Pair<V>& pair, const Sum<V>* sum) {
+            const Sum<V> k = exactly(V{} + pair.k);
+            x = square_root(k + sum[0]);
+            y = square_root(k + sum[1]);
+            v = sum[5] / x;
+            const Sum<V> xy = x * y;
+            f = (sum[7] - y * v) / (k + (xy - sum[4]));
+            held = xy.hi < 0x1p40 * (2.0 * pair.k * (1.0 + pair.s));
+        }
+    };
+    template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row.param[0], row.sum);
-        const Sum<V> k = exactly(V{} + pair.k), x = square_root(k + row.sum[0]),
-                     y = square_root(k + row.sum[1]);
-        const Sum<V> v = row.sum[5] / x, xy = x * y;
-        const V denominator = 2.0 * pair.k * (1.0 + pair.s);
-        const Sum<V> f = (row.sum[7] - y * v) / (k + (xy - row.sum[4]));
-        const auto held = xy.hi < 0x1p40 * denominator;
-        row.k[0] = choose<V>(held, f.hi, inner_tangent(pair, row.sum) / denominator);
-        row.k[1] = choose<V>(held, f.lo, V{});
-        row.result[0] = (v + Sum<V>{row.k[0], row.k[1]} * (x + y)).hi;
+        const Shift<V> shift(pair, row.sum);
+        const V otherwise = inner_tangent(pair, row.sum) / (2.0 * pair.k * (1.0 + pair.s));
+        row.k[0] = choose<V>(shift.held, shift.f.hi, otherwise);
+        row.k[1] = choose<V>(shift.held, shift.f.lo, V{});
+        row.result[0] = (shift.v + Sum<V>{row.k[0], row.k[1]} * (shift.x + shift.y)).hi;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -482,12 +492,12 @@ struct PtranspVjp : RowOperation {
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and K." HORO_LORENTZ_RANGE;
     static constexpr bool precise = true;
-    static constexpr int dots = 7, sums = 8, coefficients = 10;
+    static constexpr int dots = 8, sums = 9, coefficients = 10;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
-        Ptransp::reduce_tangent(in, sum);
-        sum.add(7, in[3] * (in[0] + in[1]));
+        Ptransp::reduce(in, sum);
+        sum.add(8, in[3] * (in[0] + in[1]));
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
@@ -495,11 +505,12 @@ struct PtranspVjp : RowOperation {
         const double k = pair.k;
         const V x = pair.x, y = pair.y, h = row.scalar[3], v = row.sum[5].hi / x;
         const V i = 1.0 / (2.0 * k * (1.0 + pair.s));
-        const V f = inner_tangent(pair, row.sum) * i;  // <y,v>_L / (K - <x,y>_L)
-        const V hs = row.sum[7].hi + h * (x + y);
+        const typename Ptransp::Shift<V> shift(pair, row.sum);
+        const V f = choose<V>(shift.held, shift.f.hi, inner_tangent(pair, row.sum) * i);
+        const V hs = row.sum[8].hi + h * (x + y);
         const V l = hs * i, m = row.sum[4].hi;
-        const V by_v = -i * (h * (m + row.sum[1].hi) + y * row.sum[7].hi);  // h - l y
-        const V by_u = -i * (h * (m + row.sum[0].hi) + x * row.sum[7].hi);  // h - l x
+        const V by_v = -i * (h * (m + row.sum[1].hi) + y * row.sum[8].hi);  // h - l y
+        const V by_u = -i * (h * (m + row.sum[0].hi) + x * row.sum[8].hi);  // h - l x
         // the gradients are f gs + by_v/x vs + by_v (f - v/x)/x xs + l f ys, f gs + l vs + (f by_u - l
         // v)/y ys + l f xs,
         // gs + by_v/x xs + l ys
@@ -516,7 +527,10 @@ struct PtranspVjp : RowOperation {
         row.k[8] = choose<V>(close, l, V{});
         row.k[9] = choose<V>(close, V{}, l);
         row.result[0] = row.result[1] = row.result[2] = V{};
-        const V f_k = (v * pair.advance / (x * x) - f * (x + y) / x) * (0.5 * (x + y) / y) * i;
+        const Sum<V> bent =
+            shift.v * (shift.y - shift.x) / (shift.x * shift.x) - shift.f * (shift.x + shift.y) / shift.x;
+        const V f_k = choose<V>(shift.held, bent.hi, v * pair.advance / (x * x) - f * (x + y) / x) *
+                      (0.5 * (x + y) / y) * i;
         row.result[3] = hs * f_k + 0.5 * h * (f * (x + y) / y - v / x) / x;
     }
     template <class V>
