@@ -456,7 +456,7 @@ struct Ptransp : RowOperation {
     // every coordinate: both in pairs of doubles, as long as those hold the denominator.
     template <class V>
     struct Shift {
-        Sum<V> x, y, v, f;  // times; <y,v>_L / (K - <x,y>_L)
+        Sum<V> x, y, v, denominator, f;  // times; K - <x,y>_L; <y,v>_L over it
         typename Mask<V>::type held;
         HORO_HD Shift(const Pair<V>& pair, const Sum<V>* sum) {
             const Sum<V> k = exactly(V{} + pair.k);
@@ -464,7 +464,8 @@ struct Ptransp : RowOperation {
             y = square_root(k + sum[1]);
             v = sum[5] / x;
             const Sum<V> xy = x * y;
-            f = (sum[7] - y * v) / (k + (xy - sum[4]));
+            denominator = k + (xy - sum[4]);
+            f = (sum[7] - y * v) / denominator;
             held = xy.hi < 0x1p40 * (2.0 * pair.k * (1.0 + pair.s));
         }
     };
@@ -506,7 +507,7 @@ struct PtranspVjp : RowOperation {
         const V x = pair.x, y = pair.y, h = row.scalar[3], v = row.sum[5].hi / x;
         const V i = 1.0 / (2.0 * k * (1.0 + pair.s));
         const typename Ptransp::Shift<V> shift(pair, row.sum);
-        const V f = choose<V>(shift.held, shift.f.hi, inner_tangent(pair, row.sum) * i);
+        const V f = inner_tangent(pair, row.sum) * i;
         const V hs = row.sum[8].hi + h * (x + y);
         const V l = hs * i, m = row.sum[4].hi;
         const V by_v = -i * (h * (m + row.sum[1].hi) + y * row.sum[8].hi);  // h - l y
@@ -527,11 +528,16 @@ struct PtranspVjp : RowOperation {
         row.k[8] = choose<V>(close, l, V{});
         row.k[9] = choose<V>(close, V{}, l);
         row.result[0] = row.result[1] = row.result[2] = V{};
-        const Sum<V> bent =
-            shift.v * (shift.y - shift.x) / (shift.x * shift.x) - shift.f * (shift.x + shift.y) / shift.x;
-        const V f_k = choose<V>(shift.held, bent.hi, v * pair.advance / (x * x) - f * (x + y) / x) *
-                      (0.5 * (x + y) / y) * i;
-        row.result[3] = hs * f_k + 0.5 * h * (f * (x + y) / y - v / x) / x;
+        // what the gradient of f by K gives along g (the first) and h (the second), where pairs of doubles
+        // hold it
+        const Sum<V> both = shift.x + shift.y, half = exactly(V{} + 0.5);
+        const Sum<V> bent = shift.v * (shift.y - shift.x) / (shift.x * shift.x) - shift.f * both / shift.x;
+        const Sum<V> f_k = half * bent * both / (shift.y * shift.denominator);
+        const Sum<V> h_k = both * f_k + half * (shift.f * both / shift.y - shift.v / shift.x) / shift.x;
+        const V plain_f_k = (v * pair.advance / (x * x) - f * (x + y) / x) * (0.5 * (x + y) / y) * i;
+        const V plain_h_k = 0.5 * (f * (x + y) / y - v / x) / x;
+        row.result[3] =
+            choose<V>(shift.held, row.sum[8].hi * f_k.hi + h * h_k.hi, hs * plain_f_k + h * plain_h_k);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
