@@ -213,6 +213,7 @@ class Attention {
         scratch_ = carver.take<T>(exec_.threads * scratch_size_);
         maps_ = carver.take<T>(items_ * blocks_ * block_step_);
         grads_ = carver.take<T>(items_ * blocks_ * block_step_);
+        poisoned_ = carver.take<char>(items_ * blocks_ * s.heads);
         rows_q_ = carver.take<T>(items_ * s.heads * unit_rows_ * s.dim);
         rows_dout_ = carver.take<T>(items_ * s.heads * unit_rows_ * s.dim);
         panels_k_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
@@ -510,6 +511,11 @@ class Attention {
                 }
             }
         }
+        for (int64_t h = 0; h < s.heads; ++h) {
+            T probe = 0;
+            for (int64_t r = 0; r < rows.count; ++r) probe += deltas[h * rows_ + r] * 0;
+            poisoned_[task * s.heads + h] = probe != 0;
+        }
         // dS = P (dP - delta), then mixed P
         for (int64_t c = 0; c < rows.end || c == 0; c += chunk) {
             const int64_t columns = smaller(chunk, rows.end - c);
@@ -548,10 +554,24 @@ class Attention {
                 const int64_t map =
                     (item * blocks_ + i) * block_step_ + key / chunk * chunk_step_ + h * head_step_;
                 const int64_t x = ((item * s.heads + h) * unit_rows_ + i * rows_) * s.dim;
-                gemm<T>(count, s.dim, rows.count, grads_ + map, 1, chunk, rows_q_ + x, s.dim, dk, s.k.token,
-                        true);
-                gemm<T>(count, s.dim, rows.count, maps_ + map, 1, chunk, rows_dout_ + x, s.dim, dv, s.v.token,
-                        true);
+                // Of a key and the rows from r on. A row that does not see the key adds zeros, which a row
+                // with NaN or infinities would not.
+                const auto add = [&](int64_t from, int64_t keys, int64_t r) {
+                    const int64_t n = rows.count - r, at_map = map + r * chunk + from, at_x = x + r * s.dim;
+                    gemm<T>(keys, s.dim, n, grads_ + at_map, 1, chunk, rows_q_ + at_x, s.dim,
+                            dk + from * s.k.token, s.k.token, true);
+                    gemm<T>(keys, s.dim, n, maps_ + at_map, 1, chunk, rows_dout_ + at_x, s.dim,
+                            dv + from * s.v.token, s.v.token, true);
+                };
+                if (!poisoned_[(item * blocks_ + i) * s.heads + h]) {
+                    add(0, count, 0);
+                    continue;
+                }
+                int64_t r = 0;
+                for (int64_t j = 0; j < count; ++j) {
+                    while (r < rows.count && limit(rows.batch, rows.first + r) <= key + j) ++r;
+                    if (r < rows.count) add(j, 1, r);
+                }
             }
     }
 
@@ -572,6 +592,7 @@ class Attention {
     int64_t items_ = 0;         // backward: batch items per step
     T* maps_ = nullptr;
     T* grads_ = nullptr;
+    char* poisoned_ = nullptr;  // whether a block's rows of a head have NaN or infinities
     T* scratch_ = nullptr;
     T* panels_k_ = nullptr;  // keys and values, transposed into panels
     T* panels_v_ = nullptr;

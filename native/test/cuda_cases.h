@@ -97,7 +97,7 @@ inline std::vector<int32_t> integers(int64_t n, int32_t low, int32_t high) {
 // of terms that large; NaN and infinities sit in the same places.
 template <class T>
 void same(const std::vector<T>& got, const std::vector<T>& want, int64_t width, double tolerance,
-          const std::string& what, double terms = 0, bool fewer_nans = false) {
+          const std::string& what, double terms = 0) {
     CHECK(got.size() == want.size(), "%s: sizes", what.c_str());
     for (size_t row = 0; row * static_cast<size_t>(width) < want.size(); ++row) {
         const size_t first = row * static_cast<size_t>(width);
@@ -110,7 +110,7 @@ void same(const std::vector<T>& got, const std::vector<T>& want, int64_t width, 
                 largest = std::fmax(largest, std::fabs(b));
                 worst = std::fmax(worst, std::fabs(a - b));
             } else {
-                misplaced += !((std::isnan(b) && (std::isnan(a) || fewer_nans)) || a == b);
+                misplaced += !((std::isnan(a) && std::isnan(b)) || a == b);
             }
         }
         CHECK(misplaced == 0, "%s: row %zu: NaN or infinity in %zu wrong places", what.c_str(), row,
