@@ -50,6 +50,9 @@ section() {
     echo "== $*"
 }
 
+# four architectures take four times as long as the one of the device
+architectures=()
+[ -z "$quick" ] || architectures=(-DHORO_CUDA_ARCHITECTURES=native)
 generator=()
 if [ ! -e "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
 targets=(horosphere horosphere_cuda test_device test_cuda_rows test_cuda_rows_emulated test_cuda_kernels
@@ -58,7 +61,8 @@ targets=(horosphere horosphere_cuda test_device test_cuda_rows test_cuda_rows_em
 
 section build
 cd "$root"
-cmake --preset cuda "${generator[@]}" "-DCMAKE_CUDA_COMPILER=$(command -v nvcc)" >"$build.log" 2>&1 || {
+cmake --preset cuda "${generator[@]}" "${architectures[@]}" \
+    "-DCMAKE_CUDA_COMPILER=$(command -v nvcc)" -DHORO_CUDA_LINEINFO=ON >"$build.log" 2>&1 || {
     cat "$build.log" >&2
     fail "cmake could not configure"
 }
