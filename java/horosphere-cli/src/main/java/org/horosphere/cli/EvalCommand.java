@@ -26,7 +26,7 @@ import picocli.CommandLine.Option;
         name = "eval",
         mixinStandardHelpOptions = true,
         description = {
-            "Prints a model's loss on a file, in nats per predicted token.",
+            "Prints a model's loss on a file, in nats per predicted token, and its perplexity.",
             "Text is split into pieces on <|endoftext|> if the file has that marker, else on blank lines. Each piece "
                     + "begins with BOS; a piece longer than the context is cut into windows that begin with BOS too.",
             "JSONL, JSON and CSV (prompt/completion, instruction/output, messages, question/answer) count the completion "
@@ -134,11 +134,13 @@ final class EvalCommand implements Callable<Integer> {
             CausalLm.Loss loss = lm.loss(dataset.examples());
             Map<String, Object> report = new LinkedHashMap<>();
             report.put("loss", loss.loss());
+            report.put("perplexity", Math.exp(loss.loss()));
             report.put("tokens", loss.tokens());
             System.out.printf(
                     Locale.ROOT,
-                    "loss %.4f nats/token over %d tokens%n",
+                    "loss %.4f nats/token, perplexity %.4g, over %d tokens%n",
                     loss.loss(),
+                    Math.exp(loss.loss()),
                     loss.tokens());
             if (dataset.dropped() > 0) {
                 System.err.printf(

@@ -144,7 +144,9 @@ class CommandLineTest {
                                 lossFile.toString()));
         assertEquals(0, evaluated.code(), evaluated.err());
         JsonNode loss = new ObjectMapper().readTree(lossFile.toFile());
-        assertEquals(Set.of("loss", "tokens"), Set.copyOf(names(loss)));
+        assertEquals(Set.of("loss", "perplexity", "tokens"), Set.copyOf(names(loss)));
+        double nats = loss.get("loss").asDouble();
+        assertEquals(Math.exp(nats), loss.get("perplexity").asDouble(), 1e-9 * Math.exp(nats));
         assertTrue(Math.abs(loss.get("loss").asDouble() - Math.log(TinyModel.VOCAB)) < 1);
 
         Result generated =
