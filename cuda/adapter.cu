@@ -103,14 +103,14 @@ HORO_DEVICE double gram_row(const T* p, const double* gram, int64_t r, int64_t j
 template <class T>
 HORO_KERNEL(threads)
 gains_kernel(HORO_CONSTANT LowRank w) {
-    const int lane = static_cast<int>(threadIdx.x) % lanes_of_warp;
-    const int64_t token = static_cast<int64_t>(blockIdx.x) * (threads / lanes_of_warp) +
-                          static_cast<int>(threadIdx.x) / lanes_of_warp;
+    const int lane = static_cast<int>(threadIdx.x) % warp;
+    const int64_t token =
+        static_cast<int64_t>(blockIdx.x) * (threads / warp) + static_cast<int>(threadIdx.x) / warp;
     const bool live = token < w.tokens;
     const T* p = static_cast<const T*>(w.p) + token * w.r;
     double square = 0;
     if (live)
-        for (int64_t j = lane; j < w.r; j += lanes_of_warp)
+        for (int64_t j = lane; j < w.r; j += warp)
             square += static_cast<double>(get(p + j)) * gram_row(p, w.gram, w.r, j);
     square = warp_sum(square);
     if (live && lane == 0) {
@@ -170,7 +170,7 @@ int32_t forward(const LowRank& w, void* out, void* stream) {
                  Shrink<T>{static_cast<const T*>(w.x), static_cast<const T*>(w.a), w.tokens, w.d, w.r,
                            w.x_stride, static_cast<T*>(w.p), w.hyperbolic() ? w.norm : nullptr}));
     if (w.hyperbolic())
-        HORO_TRY(launch(stream, parts(w.tokens, threads / lanes_of_warp), threads, gains_kernel<T>, w));
+        HORO_TRY(launch(stream, parts(w.tokens, threads / warp), threads, gains_kernel<T>, w));
     return run(stream, w.tokens, w.k, Expand<T>{w, static_cast<T*>(out)});
 }
 
@@ -337,22 +337,22 @@ template <class T>
 HORO_KERNEL(threads)
 gain_gradients_kernel(HORO_CONSTANT LowRank w, T* dp, T* gp, double* weights, double* along_x,
                       double* scalars) {
-    const int lane = static_cast<int>(threadIdx.x) % lanes_of_warp;
-    const int64_t token = static_cast<int64_t>(blockIdx.x) * (threads / lanes_of_warp) +
-                          static_cast<int>(threadIdx.x) / lanes_of_warp;
+    const int lane = static_cast<int>(threadIdx.x) % warp;
+    const int64_t token =
+        static_cast<int64_t>(blockIdx.x) * (threads / warp) + static_cast<int>(threadIdx.x) / warp;
     const bool live = token < w.tokens;
     const T* p = static_cast<const T*>(w.p) + token * w.r;
     dp += token * w.r;  // holds u = dout b
     gp += token * w.r;
     double along = 0;  // dout . b p
     if (live && w.hyperbolic())
-        for (int64_t j = lane; j < w.r; j += lanes_of_warp)
+        for (int64_t j = lane; j < w.r; j += warp)
             along += static_cast<double>(get(dp + j)) * static_cast<double>(get(p + j));
     along = warp_sum(along);
     if (!live) return;
     if (!w.hyperbolic()) {
         const T scaling = static_cast<T>(w.scaling);
-        for (int64_t j = lane; j < w.r; j += lanes_of_warp) {
+        for (int64_t j = lane; j < w.r; j += warp) {
             put(dp + j, get(dp + j) * scaling);
             put(gp + j, scaling * get(p + j));
         }
@@ -360,7 +360,7 @@ gain_gradients_kernel(HORO_CONSTANT LowRank w, T* dp, T* gp, double* weights, do
     }
     const Gain g = gain_at<true>(get(w.norm + token), get(w.m + token), curvature(w.K, w.s), w.kind);
     const double weight = saturate(g.by_m_over_m * along);
-    for (int64_t j = lane; j < w.r; j += lanes_of_warp) {
+    for (int64_t j = lane; j < w.r; j += warp) {
         const double product = gram_row(p, w.gram, w.r, j);
         put(dp + j, narrowed<T>(w.scaling * (g.g * static_cast<double>(get(dp + j)) + weight * product)));
         put(gp + j, narrowed<T>(w.scaling * (g.g * static_cast<double>(get(p + j)))));
@@ -393,8 +393,8 @@ int32_t backward(const LowRank& w, const LowRankGradients& v, void* stream) {
     HORO_TRY(run(stream, w.tokens, w.r,
                  Product<T, true, true>{dout, b, w.tokens, w.r, w.k, w.out_stride, w.r, z.dp, w.r, false,
                                         nullptr, nullptr, 0}));
-    HORO_TRY(launch(stream, parts(w.tokens, threads / lanes_of_warp), threads, gain_gradients_kernel<T>, w,
-                    z.dp, z.gp, z.weight, z.along_x, z.scalars));
+    HORO_TRY(launch(stream, parts(w.tokens, threads / warp), threads, gain_gradients_kernel<T>, w, z.dp, z.gp,
+                    z.weight, z.along_x, z.scalars));
     if (w.hyperbolic()) {
         HORO_TRY(launch(stream, 2, threads, scalar_gradients_kernel, z.scalars, w.tokens, v.dK, v.ds));
         HORO_TRY(

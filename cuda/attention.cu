@@ -111,9 +111,8 @@ HORO_DEVICE T exponential(T x) {
 
 template <int lanes>
 HORO_DEVICE double row_max(double value) {
-    for (int mask = lanes_of_warp / 2; mask; mask /= 2)
-        value = fmax(value, __shfl_xor_sync(0xffffffff, value, mask));
-    if constexpr (lanes > lanes_of_warp)
+    for (int mask = warp / 2; mask; mask /= 2) value = fmax(value, __shfl_xor_sync(0xffffffff, value, mask));
+    if constexpr (lanes > warp)
         value = block_combine<lanes>(value, [](double a, double b) { return fmax(a, b); });
     return value;
 }
@@ -395,7 +394,7 @@ int32_t run(void* stream, const P& policy) {
 template <class T>
 int32_t rows_of_maps(void* stream, const Call<T>& c, void (*by_warp)(Call<T>), void (*by_block)(Call<T>)) {
     const int64_t rows = c.items * c.s.heads * c.rows;
-    if (c.s.kv_len <= 1024) return launch(stream, parts(rows, threads / lanes_of_warp), threads, by_warp, c);
+    if (c.s.kv_len <= 1024) return launch(stream, parts(rows, threads / warp), threads, by_warp, c);
     return launch(stream, rows, threads, by_block, c);
 }
 
@@ -471,7 +470,7 @@ int32_t chunks(Call<T> c, const Plan<T>& plan, Body&& body) {
 template <class T>
 int32_t probabilities(void* stream, const Call<T>& c) {
     if (c.s.kv_len > 0) HORO_TRY(run(stream, Scores<T>{c, c.q, c.k, c.s.q, c.s.k, c.maps}));
-    return rows_of_maps<T>(stream, c, softmax_kernel<lanes_of_warp, T>, softmax_kernel<threads, T>);
+    return rows_of_maps<T>(stream, c, softmax_kernel<warp, T>, softmax_kernel<threads, T>);
 }
 
 template <class T>
@@ -504,7 +503,7 @@ int32_t backward(const AttentionShape& s, const AttentionBuffers& b, void* strea
             HORO_TRY(mix(stream, c, c.grads, 1));
             begun = true;
         }
-        HORO_TRY(rows_of_maps<T>(stream, c, softmax_gradient_kernel<lanes_of_warp, T>,
+        HORO_TRY(rows_of_maps<T>(stream, c, softmax_gradient_kernel<warp, T>,
                                  softmax_gradient_kernel<threads, T>));
         HORO_TRY(run(stream, Weighted<T>{c, c.grads, c.k, s.k, c.dq, s.q}));
         HORO_TRY(run(stream, Keys<T>{c, c.grads, c.q, s.q, c.dk, s.k, c.first > 0}));

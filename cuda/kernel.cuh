@@ -19,7 +19,7 @@
 
 namespace horo::cuda {
 
-constexpr int lanes_of_warp = 32;
+constexpr int warp = 32;
 
 constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
@@ -66,12 +66,12 @@ HORO_DEVICE void put(T* p, std::common_type_t<T> value) {
 // ---- Sums whose order the shape alone decides
 
 HORO_DEVICE double warp_sum(double value) {
-    for (int mask = lanes_of_warp / 2; mask; mask /= 2) value += __shfl_xor_sync(0xffffffff, value, mask);
+    for (int mask = warp / 2; mask; mask /= 2) value += __shfl_xor_sync(0xffffffff, value, mask);
     return value;
 }
 
 HORO_DEVICE float warp_max(float value) {
-    for (int mask = lanes_of_warp / 2; mask; mask /= 2)
+    for (int mask = warp / 2; mask; mask /= 2)
         value = fmaxf(value, static_cast<float>(__shfl_xor_sync(0xffffffff, value, mask)));
     return value;
 }
@@ -79,11 +79,11 @@ HORO_DEVICE float warp_max(float value) {
 // The value of the whole block, for every thread; all of them call.
 template <int threads, class V, class Combine>
 HORO_DEVICE V block_combine(V value, Combine&& combine) {
-    constexpr int warps = threads / lanes_of_warp;
+    constexpr int warps = threads / warp;
     __shared__ V shared[warps];
     const int thread = static_cast<int>(threadIdx.x);
     __syncthreads();  // of the previous use
-    if (thread % lanes_of_warp == 0) shared[thread / lanes_of_warp] = value;
+    if (thread % warp == 0) shared[thread / warp] = value;
     __syncthreads();
     V all = shared[0];
 #pragma unroll
@@ -104,7 +104,7 @@ HORO_DEVICE float block_max(float value) {
 // The sum over the `lanes` threads, a warp or the block, that share a row.
 template <int lanes>
 HORO_DEVICE double row_sum(double value) {
-    if constexpr (lanes == lanes_of_warp)
+    if constexpr (lanes == warp)
         return warp_sum(value);
     else
         return block_sum<lanes>(value);

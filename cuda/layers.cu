@@ -253,6 +253,15 @@ int32_t convert_from_f32(const float* src, int32_t to, void* dst, int64_t n, voi
 
 constexpr int norm_packs = 8, norm_gradient_packs = 4;
 
+// A lane's packs of a row: `held` for those that stay in registers, the h-th of them pack p, `rest` beyond.
+template <int count, int lanes, class Held, class Rest>
+HORO_DEVICE void each_pack(int lane, int64_t packs, Held&& held, Rest&& rest) {
+#pragma unroll
+    for (int h = 0; h < count; ++h)
+        if (h * lanes + lane < packs) held(h, static_cast<int64_t>(h * lanes + lane));
+    for (int64_t p = count * lanes + lane; p < packs; p += lanes) rest(p);
+}
+
 template <int lanes, int width>
 HORO_KERNEL(threads)
 rmsnorm_kernel(const float* x, const float* weight, double eps, int64_t rows, int64_t dim, float* out,
@@ -271,17 +280,17 @@ rmsnorm_kernel(const float* x, const float* weight, double eps, int64_t rows, in
         for (int e = 0; e < width; ++e) sum += v[e] * v[e];
         squares += sum;
     };
-#pragma unroll
-    for (int h = 0; h < norm_packs; ++h)
-        if (h * lanes + lane < packs) {
-            load(held[h], x + (h * lanes + lane) * width);
+    each_pack<norm_packs, lanes>(
+        lane, packs,
+        [&](int h, int64_t p) {
+            load(held[h], x + p * width);
             add(held[h]);
-        }
-    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width];
-        load(v, x + p * width);
-        add(v);
-    }
+        },
+        [&](int64_t p) {
+            float v[width];
+            load(v, x + p * width);
+            add(v);
+        });
     squares = row_sum<lanes>(squares);
     const float r = static_cast<float>(1 / sqrt(squares / static_cast<double>(dim) + eps));
     const auto write = [&](const float(&v)[width], int64_t p) {
@@ -291,14 +300,13 @@ rmsnorm_kernel(const float* x, const float* weight, double eps, int64_t rows, in
         for (int e = 0; e < width; ++e) y[e] = v[e] * r * w[e];
         store(out + p * width, y);
     };
-#pragma unroll
-    for (int h = 0; h < norm_packs; ++h)
-        if (h * lanes + lane < packs) write(held[h], h * lanes + lane);
-    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width];
-        load(v, x + p * width);
-        write(v, p);
-    }
+    each_pack<norm_packs, lanes>(
+        lane, packs, [&](int h, int64_t p) { write(held[h], p); },
+        [&](int64_t p) {
+            float v[width];
+            load(v, x + p * width);
+            write(v, p);
+        });
     if (rstd && packs && lane == 0) put(rstd + row, r);
 }
 
@@ -329,17 +337,17 @@ rmsnorm_gradient_kernel(const float* dout, const float* x, const float* weight, 
         for (int e = 0; e < width; ++e) sum += g[e] * v[e];
         dot += sum;
     };
-#pragma unroll
-    for (int h = 0; h < norm_gradient_packs; ++h)
-        if (h * lanes + lane < packs) {
-            read(held_x[h], held_g[h], h * lanes + lane);
+    each_pack<norm_gradient_packs, lanes>(
+        lane, packs,
+        [&](int h, int64_t p) {
+            read(held_x[h], held_g[h], p);
             add(held_x[h], held_g[h]);
-        }
-    for (int64_t p = norm_gradient_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width], g[width];
-        read(v, g, p);
-        add(v, g);
-    }
+        },
+        [&](int64_t p) {
+            float v[width], g[width];
+            read(v, g, p);
+            add(v, g);
+        });
     dot = row_sum<lanes>(dot);
     const float r = packs ? get(rstd + row) : 0;
     const float pull = static_cast<float>(dot * r * r * r / static_cast<double>(dim));
@@ -350,14 +358,13 @@ rmsnorm_gradient_kernel(const float* dout, const float* x, const float* weight, 
         for (int e = 0; e < width; ++e) d[e] += g[e] * r - v[e] * pull;
         store(dx + p * width, d);
     };
-#pragma unroll
-    for (int h = 0; h < norm_gradient_packs; ++h)
-        if (h * lanes + lane < packs) write(held_x[h], held_g[h], h * lanes + lane);
-    for (int64_t p = norm_gradient_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width], g[width];
-        read(v, g, p);
-        write(v, g, p);
-    }
+    each_pack<norm_gradient_packs, lanes>(
+        lane, packs, [&](int h, int64_t p) { write(held_x[h], held_g[h], p); },
+        [&](int64_t p) {
+            float v[width], g[width];
+            read(v, g, p);
+            write(v, g, p);
+        });
 }
 
 // The mean as a float32 and what it lacks, so that rows far from zero keep their digits.
@@ -377,17 +384,17 @@ layernorm_kernel(const float* x, const float* weight, const float* bias, double 
 #pragma unroll
         for (int e = 0; e < width; ++e) sum += static_cast<double>(v[e]);
     };
-#pragma unroll
-    for (int h = 0; h < norm_packs; ++h)
-        if (h * lanes + lane < packs) {
-            load(held[h], x + (h * lanes + lane) * width);
+    each_pack<norm_packs, lanes>(
+        lane, packs,
+        [&](int h, int64_t p) {
+            load(held[h], x + p * width);
             add(held[h]);
-        }
-    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width];
-        load(v, x + p * width);
-        add(v);
-    }
+        },
+        [&](int64_t p) {
+            float v[width];
+            load(v, x + p * width);
+            add(v);
+        });
     sum = row_sum<lanes>(sum) / static_cast<double>(dim);
     const float m = static_cast<float>(sum), shift = static_cast<float>(sum - static_cast<double>(m));
     double squares = 0;
@@ -400,14 +407,13 @@ layernorm_kernel(const float* x, const float* weight, const float* bias, double 
         }
         squares += part;
     };
-#pragma unroll
-    for (int h = 0; h < norm_packs; ++h)
-        if (h * lanes + lane < packs) centre(held[h]);
-    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width];
-        load(v, x + p * width);
-        centre(v);
-    }
+    each_pack<norm_packs, lanes>(
+        lane, packs, [&](int h, int64_t) { centre(held[h]); },
+        [&](int64_t p) {
+            float v[width];
+            load(v, x + p * width);
+            centre(v);
+        });
     squares = row_sum<lanes>(squares);
     const float r = static_cast<float>(1 / sqrt(squares / static_cast<double>(dim) + eps));
     const auto write = [&](const float(&v)[width], int64_t p) {
@@ -418,16 +424,15 @@ layernorm_kernel(const float* x, const float* weight, const float* bias, double 
         for (int e = 0; e < width; ++e) y[e] = v[e] * r * w[e] + b[e];
         store(out + p * width, y);
     };
+    each_pack<norm_packs, lanes>(
+        lane, packs, [&](int h, int64_t p) { write(held[h], p); },
+        [&](int64_t p) {
+            float v[width];
+            load(v, x + p * width);
 #pragma unroll
-    for (int h = 0; h < norm_packs; ++h)
-        if (h * lanes + lane < packs) write(held[h], h * lanes + lane);
-    for (int64_t p = norm_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width];
-        load(v, x + p * width);
-#pragma unroll
-        for (int e = 0; e < width; ++e) v[e] = (v[e] - m) - shift;
-        write(v, p);
-    }
+            for (int e = 0; e < width; ++e) v[e] = (v[e] - m) - shift;
+            write(v, p);
+        });
     if (packs && lane == 0) {
         if (mean) put(mean + row, m + shift);
         if (rstd) put(rstd + row, r);
@@ -469,17 +474,17 @@ layernorm_gradient_kernel(const float* dout, const float* x, const float* weight
         total += sum;
         dot += product;
     };
-#pragma unroll
-    for (int h = 0; h < norm_gradient_packs; ++h)
-        if (h * lanes + lane < packs) {
-            read(held_v[h], held_g[h], h * lanes + lane);
+    each_pack<norm_gradient_packs, lanes>(
+        lane, packs,
+        [&](int h, int64_t p) {
+            read(held_v[h], held_g[h], p);
             add(held_v[h], held_g[h]);
-        }
-    for (int64_t p = norm_gradient_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width], g[width];
-        read(v, g, p);
-        add(v, g);
-    }
+        },
+        [&](int64_t p) {
+            float v[width], g[width];
+            read(v, g, p);
+            add(v, g);
+        });
     const double n = static_cast<double>(dim);
     const float level = static_cast<float>(row_sum<lanes>(total) / n);
     const float pull = static_cast<float>(row_sum<lanes>(dot) / n);
@@ -490,24 +495,23 @@ layernorm_gradient_kernel(const float* dout, const float* x, const float* weight
         for (int e = 0; e < width; ++e) d[e] += r * ((g[e] - level) - v[e] * pull);
         store(dx + p * width, d);
     };
-#pragma unroll
-    for (int h = 0; h < norm_gradient_packs; ++h)
-        if (h * lanes + lane < packs) write(held_v[h], held_g[h], h * lanes + lane);
-    for (int64_t p = norm_gradient_packs * lanes + lane; p < packs; p += lanes) {
-        float v[width], g[width];
-        read(v, g, p);
-        write(v, g, p);
-    }
+    each_pack<norm_gradient_packs, lanes>(
+        lane, packs, [&](int h, int64_t p) { write(held_v[h], held_g[h], p); },
+        [&](int64_t p) {
+            float v[width], g[width];
+            read(v, g, p);
+            write(v, g, p);
+        });
 }
 
 // Calls body(lanes, width) with what fits: as constants.
 template <class Body>
 int32_t row_shape(bool wide, int64_t dim, int held, Body&& body) {
-    using Warp = std::integral_constant<int, lanes_of_warp>;
+    using Warp = std::integral_constant<int, warp>;
     using Block = std::integral_constant<int, threads>;
     using Wide = std::integral_constant<int, 4>;
     using Single = std::integral_constant<int, 1>;
-    const bool narrow = dim <= static_cast<int64_t>(lanes_of_warp) * held * (wide ? 4 : 1);
+    const bool narrow = dim <= static_cast<int64_t>(warp) * held * (wide ? 4 : 1);
     return narrow ? wide ? body(Warp{}, Wide{}) : body(Warp{}, Single{})
            : wide ? body(Block{}, Wide{})
                   : body(Block{}, Single{});

@@ -5,10 +5,10 @@
 
 #include "geometry/row_call.h"
 #include "horosphere/horo.h"
+#include "kernel.cuh"
 
 namespace horo::cuda {
 
-constexpr int warp = 32;
 constexpr int vector_bytes = 16;  // the widest access
 
 // A thread holds `row_count` rows times `vectors` widest accesses of each input in registers: enough bytes in
@@ -63,8 +63,6 @@ constexpr int power_of_two_from(int64_t n) {
     return p;
 }
 
-constexpr int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 constexpr int stored_bytes(int32_t dtype) { return dtype == HORO_F64 ? 8 : dtype == HORO_F32 ? 4 : 2; }
 // Elements of a widest access: 16-bit numbers are computed on as float, and take as many registers.
 constexpr int vector_elements(int32_t dtype) { return vector_bytes / (dtype == HORO_F64 ? 8 : 4); }
@@ -86,12 +84,12 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int32_t dtype, int width,
     plan.dtype = dtype;
     plan.width = width;
     const int vector = vector_elements(dtype);
-    const int64_t accesses = ceiling(dim, width);
+    const int64_t accesses = parts(dim, width);
     const int64_t narrow_slots = Narrow::vectors * vector / width;
     if (accesses <= warp * narrow_slots) {
         plan.narrow = true;
         // As few lanes as hold the row, for `solve` runs once per warp; but 64 bytes of a row side by side.
-        const int64_t least = ceiling(accesses, narrow_slots);
+        const int64_t least = parts(accesses, narrow_slots);
         const int64_t side_by_side = 64 / (int64_t{width} * stored_bytes(dtype));
         const int64_t wanted = least > side_by_side ? least : side_by_side;
         plan.lanes = power_of_two_from(wanted < accesses ? wanted : accesses);
@@ -100,20 +98,20 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t dim, int32_t dtype, int width,
         plan.rows = plan.threads / plan.lanes * narrow_row_count;
         plan.tile = plan.lanes * Narrow::vectors * vector;
         plan.tiles = 1;
-        plan.slots = static_cast<int>(ceiling(accesses, plan.lanes)) * width;
+        plan.slots = static_cast<int>(parts(accesses, plan.lanes)) * width;
     } else {
         const int64_t per_warp = int64_t{warp} * wide_vector_count * vector;
-        const int64_t warps = ceiling(dim, per_warp);
+        const int64_t warps = parts(dim, per_warp);
         const int most = wide_threads / warp;
         plan.lanes = warp * power_of_two_from(warps < most ? warps : most);
         plan.threads = plan.lanes < 128 ? 128 : plan.lanes;
         plan.rows = plan.threads / plan.lanes;
         plan.tile = int64_t{plan.lanes} * wide_vector_count * vector;
-        plan.tiles = ceiling(dim, plan.tile);
+        plan.tiles = parts(dim, plan.tile);
         const int64_t in_tile = plan.tiles > 1 ? plan.tile / width : accesses;
-        plan.slots = static_cast<int>(ceiling(in_tile, plan.lanes)) * width;
+        plan.slots = static_cast<int>(parts(in_tile, plan.lanes)) * width;
     }
-    plan.blocks = ceiling(rows, plan.rows);
+    plan.blocks = parts(rows, plan.rows);
     return plan;
 }
 

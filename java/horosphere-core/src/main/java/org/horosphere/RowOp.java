@@ -255,8 +255,8 @@ public final class RowOp {
      * Runs the operation.
      *
      * @param exec where to run
-     * @param dtype storage of all operands; with {@link DType#BF16} and {@link DType#F16}, on the
-     *     CPU only, the error is at most 1 ulp of the type
+     * @param dtype storage of all operands; with {@link DType#BF16} and {@link DType#F16} the error
+     *     is at most 1 ulp of the type
      * @param rows number of rows
      * @param dim coordinates per row
      * @param in one segment per input, at least {@code ((rows - 1) * stride + width) *
