@@ -6,6 +6,7 @@
 #include <ucontext.h>
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -104,6 +105,7 @@ class Block {
     template <class Body>
     void run(unsigned index, unsigned count, Body&& body) {
         block_index = index;
+        std::fill(shared.begin(), shared.end(), '\xff');
         threads_.resize(count);
         lanes_.assign(count, 0);
         done_ = 0;
@@ -113,6 +115,9 @@ class Block {
             Thread& thread = threads_[t];
             if (!thread.stack) thread.stack = std::make_unique<char[]>(stack_bytes);
             thread.finished = false;
+            thread.given = 0;
+            thread.copies.clear();
+            thread.groups.clear();
             thread.fiber.start(
                 thread.stack.get(), stack_bytes, +[] {
                     (*entry)();
@@ -143,21 +148,67 @@ class Block {
         meet(value);
         return lanes_read_[from];
     }
+    unsigned size() const { return static_cast<unsigned>(threads_.size()); }
     void barrier() {
         Thread& me = threads_[thread_index];
         me.kind = 'b';
         Fiber::change(me.fiber, scheduler_);
     }
 
+    // Gives up to 32 bytes to the other threads; what each gave stays until its next gift but one.
+    void give(const void* gift, size_t bytes) {
+        Thread& me = threads_[thread_index];
+        std::memcpy(me.gifts[++me.given % 2], gift, bytes);
+        me.kind = 'g';
+        Fiber::change(me.fiber, scheduler_);
+    }
+    const void* given(unsigned thread) const {
+        return threads_[thread].gifts[threads_[thread_index].given % 2];
+    }
+
+    // Copies that happen as late as they may.
+    void copy_later(void* to, const void* from, size_t bytes) {
+        threads_[thread_index].copies.push_back({to, from, bytes});
+    }
+    void commit_copies() {
+        Thread& me = threads_[thread_index];
+        me.groups.push_back(me.copies.size());
+    }
+    void finish_copies(size_t pending) {
+        Thread& me = threads_[thread_index];
+        if (me.groups.size() <= pending) return;
+        const size_t groups = me.groups.size() - pending, count = me.groups[groups - 1];
+        for (size_t i = 0; i < count; ++i)
+            if (const Copy& c = me.copies[i]; c.from)
+                std::memcpy(c.to, c.from, c.bytes);
+            else
+                std::memset(c.to, 0, c.bytes);
+        me.copies.erase(me.copies.begin(), me.copies.begin() + static_cast<int64_t>(count));
+        me.groups.erase(me.groups.begin(), me.groups.begin() + static_cast<int64_t>(groups));
+        for (size_t& end : me.groups) end -= count;
+    }
+
+    // Shared memory of which a launch says the size, with NaN in it.
+    std::vector<char> shared;
+
     unsigned block_index = 0, thread_index = 0;
 
   private:
+    struct Copy {
+        void* to;
+        const void* from;
+        size_t bytes;
+    };
     static constexpr size_t stack_bytes = 1 << 16;
     struct Thread {
         Fiber fiber;
         std::unique_ptr<char[]> stack;
         bool finished;
         char kind;
+        unsigned given;
+        char gifts[2][32];
+        std::vector<Copy> copies;
+        std::vector<size_t> groups;
     };
 
     [[noreturn]] static void fail(const char* what) {
@@ -198,5 +249,16 @@ inline double __shfl_sync(unsigned, double value, int from) {
 inline double __shfl_xor_sync(unsigned, double value, int mask) {
     emulate::Block& block = emulate::Block::current();
     return block.exchange(value, block.thread_index ^ static_cast<unsigned>(mask));
+}
+inline int __syncthreads_or(int value) {
+    emulate::Block& block = emulate::Block::current();
+    block.give(&value, sizeof value);
+    int all = 0;
+    for (unsigned t = 0; t < block.size(); ++t) {
+        int one;
+        std::memcpy(&one, block.given(t), sizeof one);
+        all |= one;
+    }
+    return all;
 }
 }  // namespace horo::cuda

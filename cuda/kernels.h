@@ -9,5 +9,7 @@ const CudaLowRank& low_rank_f32();
 const CudaLowRank& low_rank_f64();
 const CudaAttention& attention_f32();
 const CudaAttention& attention_f64();
+const CudaAttention& attention_bf16();
+const CudaAttention& attention_f16();
 
 }  // namespace horo::cuda
