@@ -1,10 +1,12 @@
 // Attention in bfloat16 and float16 on tensor cores (horo.h), forward and backward, mixed or not. Mixed, and
 // backward, by chunks of query rows as in attention.cu: the maps of a chunk, of all heads, are held whole in
 // the workspace, here in 16 bits, small enough to stay in the L2 cache. Unmixed, forward, in one kernel that
-// keeps no map. Scores, maps before they are stored, and all sums are float32; a map or its gradient is
-// rounded where it is stored. The identity of the mix is added in float32, alpha is split into two 16-bit
-// parts. No atomics: every sum has one order.
+// keeps no map (attention_flash.cuh). Mixed, forward, of up to 16 heads where they fit, in one kernel after
+// the one that sums rows (attention_mixed.cuh). Scores, maps before they are stored, and all sums are
+// float32; a map or its gradient is rounded where it is stored. The identity of the mix is added in float32,
+// alpha is split into two 16-bit parts. No atomics: every sum has one order.
 #include "attention_flash.cuh"
+#include "attention_mixed.cuh"
 #include "attention_mma.cuh"
 #include "kernels.h"
 
@@ -600,6 +602,20 @@ softmax_gradient_kernel(HORO_CONSTANT Call c) {
 
 // ---- The order of the kernels
 
+// What a block may have of shared memory on the current device.
+int32_t shared_limit(int64_t* bytes) {
+#if defined(HORO_EMULATE)
+    *bytes = int64_t{100} << 10;  // small shapes on every path
+    return 0;
+#else
+    int device = 0, most = 0;
+    HORO_TRY(cudaGetDevice(&device));
+    HORO_TRY(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    *bytes = most;
+    return 0;
+#endif
+}
+
 bool wide_rows(const void* p, const TokenStrides& strides, int64_t dim) {
     return aligned(16, static_cast<const char*>(p)) && strides.batch % 8 == 0 && strides.token % 8 == 0 &&
            strides.head % 8 == 0 && dim % 8 == 0;
@@ -642,8 +658,10 @@ struct Plan {
         }
         take(c.maps, map_rows * c.ld);
         take(c.grads, backward ? map_rows * c.ld : 0);
-        take(c.top, map_rows);
-        take(c.inverse, map_rows);
+        // forward, the kernel of few heads has the sums of all rows
+        const int64_t sum_rows = backward ? map_rows : s.batch * s.heads * s.q_len;
+        take(c.top, sum_rows);
+        take(c.inverse, sum_rows);
         take(c.sums_k, sums);
         take(c.sums_v, sums);
         take(c.mix, s.mixed ? 4 * padded(s.heads) * padded(s.heads) : 0);
@@ -700,6 +718,15 @@ int32_t forward(const AttentionShape& s, const AttentionBuffers& b, void* stream
     const Call whole = plan.call(b);
     if (plan.flash) return flash<Type>(stream, whole);
     if (s.mixed) HORO_TRY(split_alpha<Type>(stream, whole));
+    int64_t most_shared = 0;
+    HORO_TRY(shared_limit(&most_shared));
+    const int rows = s.mixed && s.kv_len > 0 ? mixed_rows(s, most_shared) : 0;
+    if (rows > 0) {
+        Call all = whole;
+        all.items = s.batch, all.rows = s.q_len;
+        HORO_TRY((scores<Type>(stream, RowSums{all, all.q, all.k})));
+        return mixed<Type>(stream, all, rows);
+    }
     return chunks(whole, [&](const Call& c) -> int32_t {
         HORO_TRY(probabilities<Type>(stream, c));
         if (s.mixed && s.kv_len > 0) HORO_TRY(mix<Type>(stream, c, c.maps, false));

@@ -155,13 +155,13 @@ HORO_DEVICE void copy_wait() {
 #endif
 }
 
-// A tile in shared memory, `pitch` elements from row to row, from rows that lie `stride` apart; zeros beyond
-// what is real. wide: rows are aligned to 16 bytes and as long as whole packs of 8.
+// A tile in shared memory by `threads` threads, `pitch` elements from row to row, from rows that lie `stride`
+// apart; zeros beyond what is real. wide: rows are aligned to 16 bytes and as long as whole packs of 8.
 template <int rows, int columns, int threads>
 HORO_DEVICE void load_tile(uint16_t* to, int pitch, const uint16_t* from, int64_t stride, int64_t real_rows,
-                           int64_t real_columns, bool wide) {
+                           int64_t real_columns, bool wide, int thread) {
     constexpr int packs = columns / 8;
-    for (int e = static_cast<int>(threadIdx.x); e < rows * packs; e += threads) {
+    for (int e = thread; e < rows * packs; e += threads) {
         const int r = e / packs, c = e % packs * 8;
         uint16_t* at = to + r * pitch + c;
         if (wide) {
@@ -172,6 +172,13 @@ HORO_DEVICE void load_tile(uint16_t* to, int pitch, const uint16_t* from, int64_
                 at[i] = r < real_rows && c + i < real_columns ? get(from + r * stride + c + i) : 0;
         }
     }
+}
+
+template <int rows, int columns, int threads>
+HORO_DEVICE void load_tile(uint16_t* to, int pitch, const uint16_t* from, int64_t stride, int64_t real_rows,
+                           int64_t real_columns, bool wide) {
+    load_tile<rows, columns, threads>(to, pitch, from, stride, real_rows, real_columns, wide,
+                                      static_cast<int>(threadIdx.x));
 }
 
 }  // namespace horo::cuda

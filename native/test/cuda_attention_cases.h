@@ -322,6 +322,10 @@ void half_attentions(Side& side) {
     half_attention<Stored>(side, {1, 2, 2, 30, 11, 4, true, false, true, 0, 1, 0});    // rows that see no key
     half_attention<Stored>(side, {1, 1, 1, 20, 70, 130, true, false, true, 0, 0, 0});  // three tiles of dim
     half_attention<Stored>(side, {1, 2, 2, 9, 30, 128, false, false, false, 0, 0, 0});
+    half_attention<Stored>(side,
+                           {2, 4, 2, 5, 40, 100, true, true, true, 0, 0, 0});  // wide heads, in one kernel
+    half_attention<Stored>(side,
+                           {2, 12, 4, 19, 30, 33, true, true, true, 0, 0, 0});  // several heads, by chunks
     if (side.quick && Stored::dtype == HORO_F16) return;
     half_attention<Stored>(side, {2, 2, 1, 0, 6, 4, false, false, true, 0, 0, 0});
     half_attention<Stored>(side, {1, 2, 2, 3, 0, 4, false, false, true, 0, 0, 0});
