@@ -17,9 +17,10 @@ constexpr int mix_columns = 128;  // positions that a block mixes
 constexpr int mix_pitch = mix_columns + 8;
 constexpr int heads_side = 32;  // heads of a tile of dalpha
 #if defined(HORO_EMULATE)
-constexpr int64_t chunk_bytes = int64_t{40} << 10;  // small shapes in several chunks
+constexpr int64_t chunk_bytes = int64_t{40} << 10, most_slices = 5;  // small shapes in several chunks
 #else
 constexpr int64_t chunk_bytes = int64_t{20} << 20;  // of maps at a time: fits beside the rest in the L2 cache
+constexpr int64_t most_slices = 256;                // of the sums of dalpha
 #endif
 
 // ---- Scores: rows of x times rows of y, tile after tile of keys, for what is to become of them
@@ -639,7 +640,7 @@ struct Plan {
         if (c.items < 1) c.items = 1;
         if (c.items > s.batch) c.items = s.batch;
         slices = backward && s.mixed ? (int64_t{1} << 21) / (s.heads * s.heads) : 0;
-        if (slices > 256) slices = 256;
+        if (slices > most_slices) slices = most_slices;
         if (backward && s.mixed && slices < 1) slices = 1;
         const uintptr_t start = (reinterpret_cast<uintptr_t>(base) + 255) & ~uintptr_t{255};
         uintptr_t at = start;
