@@ -169,7 +169,8 @@ HORO_DEVICE void load_tile(uint16_t* to, int pitch, const uint16_t* from, int64_
         }
         return;
     }
-    constexpr int at_once = threads == warp ? 1 : 4;  // a single warp has no registers to spare for it
+    [[maybe_unused]] constexpr int at_once =
+        threads == warp ? 1 : 4;  // a single warp has no registers to spare for it
 #pragma unroll at_once
     for (int e = thread; e < rows * packs; e += threads) {
         const int r = e / packs, c = e % packs * 8;
