@@ -1,4 +1,4 @@
-// Mixed attention of up to 16 heads in one kernel: a block has the same query rows of all heads, a warp one
+// Mixed attention of up to 12 heads in one kernel: a block has the same query rows of all heads, a warp one
 // head, so the maps meet in shared memory, 16 keys at a time, and never leave the chip. The sums of their
 // rows are known before (RowSums), so maps are whole numbers from the start: nothing is rescaled. Keys and
 // values are read once for every block of rows; two barriers for every 16 keys.
@@ -8,7 +8,7 @@
 namespace horo::cuda {
 namespace {
 
-constexpr int mixed_heads = 16, mixed_keys = 16;
+constexpr int mixed_heads = 16, mixed_keys = 16;  // planes of maps, the last ones zeros; keys of a step
 
 // Bytes of shared memory: the queries, two stages of keys and values, a step of the maps.
 constexpr int64_t mixed_shared(int64_t heads, int dim, int MT) {
@@ -90,7 +90,7 @@ mixed_kernel(HORO_CONSTANT Call c) {
                 c.mix + (part * mixed_heads + lane.g + e % 2 * 8) * mixed_heads + 2 * lane.t + e / 2 * 8));
     const float log2_scale = static_cast<float>(c.s.scale * 1.4426950408889634);
     int limit[MT][2];
-    float top[MT][2], inverse[MT][2], acc[MT][dim / 8][4];
+    float base[MT][2], acc[MT][dim / 8][4];
 #pragma unroll
     for (int mt = 0; mt < MT; ++mt) {
 #pragma unroll
@@ -98,8 +98,10 @@ mixed_kernel(HORO_CONSTANT Call c) {
             const int64_t r = m + mt * 16 + lane.g + e * 8;
             const bool real = r < c.s.q_len;
             limit[mt][e] = real ? static_cast<int>(c.limit(i, r)) : 0;
-            top[mt][e] = real ? get(c.row_values(c.top, i, head) + r) : 0;
-            inverse[mt][e] = real ? get(c.row_values(c.inverse, i, head) + r) : 0;
+            // p = 2^(score log2_scale - base): one register for the largest score and the sum
+            base[mt][e] = real ? get(c.row_values(c.top, i, head) + r) * log2_scale -
+                                     log2f(get(c.row_values(c.inverse, i, head) + r))
+                               : 0;
         }
 #pragma unroll
         for (int n = 0; n < dim / 8; ++n)
@@ -144,9 +146,8 @@ mixed_kernel(HORO_CONSTANT Call c) {
                     const int key = n * 8 + 2 * lane.t;
                     const auto p = [&](int o) {
                         const float score = s[mt][n][2 * e + o];
-                        return from + key + o < limit[mt][e]
-                                   ? exp2f((score - top[mt][e]) * log2_scale) * inverse[mt][e]
-                                   : 0;
+                        return from + key + o < limit[mt][e] ? exp2f(fmaf(score, log2_scale, -base[mt][e]))
+                                                             : 0;
                     };
                     const uint32_t pair = packed<Type>(p(0), p(1));
                     memcpy(own + (mt * 16 + lane.g + e * 8) * mixed_keys + key, &pair, sizeof pair);
@@ -221,18 +222,16 @@ int32_t mixed(void* stream, const Call& c) {
 // there are many.
 inline int mixed_rows(const AttentionShape& s, int64_t most_shared) {
     const auto fits = [&](int dim, int MT) { return mixed_shared(s.heads, dim, MT) <= most_shared; };
-    if (s.heads > mixed_heads) return 0;
-    if (s.dim <= 64 && s.heads <= 12 && s.q_len > 16 && fits(64, 2)) return 2;
-    if (s.kv_len > 512) return 0;
-    if (s.dim <= 64) return fits(64, 1) ? 1 : 0;
-    return s.dim <= 128 && s.heads <= 8 && fits(128, 1) ? 1 : 0;
+    if (s.heads > (s.dim <= 64 ? 12 : 8) || s.dim > 128) return 0;
+    if (s.dim <= 64 && s.q_len > 16 && fits(64, 2)) return 2;
+    return s.kv_len <= 512 && fits(s.dim <= 64 ? 64 : 128, 1) ? 1 : 0;
 }
 
 template <class Type>
 int32_t mixed(void* stream, const Call& c, int rows) {
     if (rows == 2)
         return c.s.heads <= 8 ? mixed<Type, 64, 2, 256>(stream, c) : mixed<Type, 64, 2, 384>(stream, c);
-    return c.s.dim <= 64 ? mixed<Type, 64, 1, 512>(stream, c) : mixed<Type, 128, 1, 256>(stream, c);
+    return c.s.dim <= 64 ? mixed<Type, 64, 1, 384>(stream, c) : mixed<Type, 128, 1, 256>(stream, c);
 }
 
 }  // namespace

@@ -1,13 +1,15 @@
 // Attention in bfloat16 and float16 on tensor cores (horo.h), forward and backward, mixed or not. Mixed, and
 // backward, by chunks of query rows as in attention.cu: the maps of a chunk, of all heads, are held whole in
 // the workspace, here in 16 bits, small enough to stay in the L2 cache. Unmixed, forward, in one kernel that
-// keeps no map (attention_flash.cuh). Mixed, forward, of up to 16 heads where they fit, in one kernel after
-// the one that sums rows (attention_mixed.cuh). Scores, maps before they are stored, and all sums are
-// float32; a map or its gradient is rounded where it is stored. The identity of the mix is added in float32,
-// alpha is split into two 16-bit parts. No atomics: every sum has one order.
+// keeps no map (attention_flash.cuh). Mixed, forward, of up to 12 heads where they fit, in one kernel after
+// the one that sums rows (attention_mixed.cuh). Mixed, backward, of up to 16 heads where they fit, one kernel
+// does what lies between the products (attention_rows.cuh). Scores, maps before they are stored, and all sums
+// are float32; a map or its gradient is rounded where it is stored. The identity of the mix is added in
+// float32, alpha is split into two 16-bit parts. No atomics: every sum has one order.
 #include "attention_flash.cuh"
 #include "attention_mixed.cuh"
 #include "attention_mma.cuh"
+#include "attention_rows.cuh"
 #include "kernels.h"
 
 namespace horo::cuda {
@@ -744,6 +746,9 @@ int32_t backward(const AttentionShape& s, const AttentionBuffers& b, void* strea
         return key_gradients<Type>(stream, whole, true, true);
     }
     if (s.mixed) HORO_TRY(split_alpha<Type>(stream, whole));
+    int64_t most_shared = 0;
+    HORO_TRY(shared_limit(&most_shared));
+    const bool whole_rows = s.mixed && rows_fit(s.heads, whole.ld, most_shared);
     bool begun = false;
     const int32_t status = chunks(whole, [&](const Call& c) -> int32_t {
         if (s.kv_len == 0) return weighted<Type>(stream, c, c.k, c.grads, c.dq, s.q, c.wide_dq);
@@ -751,17 +756,21 @@ int32_t backward(const AttentionShape& s, const AttentionBuffers& b, void* strea
         const int64_t rows = c.items * s.heads * c.rows;
         HORO_TRY(launch(stream, parts(rows, warps), threads, centres_kernel<Type>, c));
         HORO_TRY((scores<Type>(stream, Maps<Type, false>{c, c.dout, c.v, c.grads})));
-        if (s.mixed) {
-            const int64_t across = parts(s.heads, heads_side);
-            HORO_TRY(launch(stream, s.heads, threads, sum_centres_kernel, c, !begun));
-            HORO_TRY(launch(stream, plan.slices * across * across, threads, products_kernel<Type>, c,
-                            plan.slices, !begun));
-            HORO_TRY(mix<Type>(stream, c, c.grads, true));
-            begun = true;
+        if (s.mixed) HORO_TRY(launch(stream, s.heads, threads, sum_centres_kernel, c, !begun));
+        if (whole_rows) {
+            HORO_TRY(mixed_rows_gradient<Type>(stream, c, plan.slices, !begun));
+        } else {
+            if (s.mixed) {
+                const int64_t across = parts(s.heads, heads_side);
+                HORO_TRY(launch(stream, plan.slices * across * across, threads, products_kernel<Type>, c,
+                                plan.slices, !begun));
+                HORO_TRY(mix<Type>(stream, c, c.grads, true));
+            }
+            HORO_TRY(launch(stream, parts(rows, warps), threads, softmax_gradient_kernel<Type>, c));
+            if (s.mixed) HORO_TRY(mix<Type>(stream, c, c.maps, false));
         }
-        HORO_TRY(launch(stream, parts(rows, warps), threads, softmax_gradient_kernel<Type>, c));
+        begun = begun || s.mixed;
         HORO_TRY(weighted<Type>(stream, c, c.k, c.grads, c.dq, s.q, c.wide_dq));
-        if (s.mixed) HORO_TRY(mix<Type>(stream, c, c.maps, false));
         return key_gradients<Type>(stream, c, c.first == 0, c.first + c.rows == s.q_len);
     });
     if (status) return status;

@@ -326,6 +326,9 @@ void half_attentions(Side& side) {
                            {2, 4, 2, 5, 40, 100, true, true, true, 0, 0, 0});  // wide heads, in one kernel
     half_attention<Stored>(side,
                            {2, 12, 4, 19, 30, 33, true, true, true, 0, 0, 0});  // several heads, by chunks
+    half_attention<Stored>(side,
+                           {2, 20, 5, 9, 30, 8, true, true, true, 0, 0, 0});  // more than one kernel takes
+    half_attention<Stored>(side, {1, 17, 17, 20, 20, 8, true, false, true, 0, 0, 2});
     if (side.quick && Stored::dtype == HORO_F16) return;
     half_attention<Stored>(side, {2, 2, 1, 0, 6, 4, false, false, true, 0, 0, 0});
     half_attention<Stored>(side, {1, 2, 2, 3, 0, 4, false, false, true, 0, 0, 0});
