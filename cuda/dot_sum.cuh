@@ -25,8 +25,7 @@ HORO_DEVICE horo::Sum<double> lanes_sum(horo::Sum<double> value) {
         value = value + horo::Sum<double>{hi, lo};
     }
     if constexpr (lanes > warp)
-        value = block_combine<lanes>(
-            value, [](horo::Sum<double> a, horo::Sum<double> b) { return a + b; });
+        value = block_combine<lanes>(value, [](horo::Sum<double> a, horo::Sum<double> b) { return a + b; });
     return value;
 }
 

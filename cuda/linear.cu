@@ -49,12 +49,10 @@ HORO_DEVICE void load_columns(const LinearTask& task, int64_t first, Columns<Op>
     if constexpr (Op::normed)
         zz = square_sum<false, lanes>(m.first + (live ? n : 0) * m.stride, live ? task.dim : 0, lane).hi;
     if (lane > 0) return;
-    to.bias[i] = Op::bias && task.bias && live
-                     ? static_cast<double>(get(static_cast<const T*>(task.bias) + n))
-                     : 0.0;
+    to.bias[i] =
+        Op::bias && task.bias && live ? static_cast<double>(get(static_cast<const T*>(task.bias) + n)) : 0.0;
     if constexpr (Op::time_column)
-        to.time[i] =
-            live ? static_cast<double>(get(static_cast<const T*>(task.m) + n * task.m_row)) : 0.0;
+        to.time[i] = live ? static_cast<double>(get(static_cast<const T*>(task.m) + n * task.m_row)) : 0.0;
     to.column[i] = typename Op::template Column<double>(task.curvature, zz, to.bias[i]);
 }
 
@@ -391,26 +389,24 @@ int32_t gradient(const LinearTask& task, double* workspace, void* stream) {
                         task.dim, chunks, scratch.partial, Op::normed, static_cast<T*>(task.g_bias)));
     if (!task.g_m) return 0;
     using G = MatrixGradient<T>;
-    return launch(stream, tile_count<4, 4>(task.p, task.dim + Op::time_column), tile_threads,
-                  tile_kernel<G, 4, 4>,
-                  G{x, m, task.dim, scratch.products, Op::time_column ? scratch.times : nullptr,
-                    Op::normed && chunks > 0 ? scratch.partial : nullptr, static_cast<T*>(task.g_m),
-                    task.g_m_row});
+    return launch(
+        stream, tile_count<4, 4>(task.p, task.dim + Op::time_column), tile_threads, tile_kernel<G, 4, 4>,
+        G{x, m, task.dim, scratch.products, Op::time_column ? scratch.times : nullptr,
+          Op::normed && chunks > 0 ? scratch.partial : nullptr, static_cast<T*>(task.g_m), task.g_m_row});
 }
 
-#define HORO_BY_OPERATION(function)                                                                      \
-    {                                                                                                    \
-        {function<poincare::MobiusMatvec, float>, function<poincare::MobiusMatvec, double>},             \
-            {function<poincare::PlaneDistance<true>, float>,                                             \
-             function<poincare::PlaneDistance<true>, double>},                                           \
-            {function<poincare::PlaneDistance<false>, float>,                                            \
-             function<poincare::PlaneDistance<false>, double>},                                          \
-            {function<poincare::FullyConnected, float>, function<poincare::FullyConnected, double>},     \
-            {function<lorentz::Linear, float>, function<lorentz::Linear, double>},                       \
-            {function<lorentz::PlaneDistance<true>, float>,                                              \
-             function<lorentz::PlaneDistance<true>, double>},                                            \
-            {function<lorentz::PlaneDistance<false>, float>,                                             \
-             function<lorentz::PlaneDistance<false>, double>},                                           \
+#define HORO_BY_OPERATION(function)                                                                          \
+    {                                                                                                        \
+        {function<poincare::MobiusMatvec, float>, function<poincare::MobiusMatvec, double>},                 \
+            {function<poincare::PlaneDistance<true>, float>,                                                 \
+             function<poincare::PlaneDistance<true>, double>},                                               \
+            {function<poincare::PlaneDistance<false>, float>,                                                \
+             function<poincare::PlaneDistance<false>, double>},                                              \
+            {function<poincare::FullyConnected, float>, function<poincare::FullyConnected, double>},         \
+            {function<lorentz::Linear, float>, function<lorentz::Linear, double>},                           \
+            {function<lorentz::PlaneDistance<true>, float>, function<lorentz::PlaneDistance<true>, double>}, \
+            {function<lorentz::PlaneDistance<false>, float>,                                                 \
+             function<lorentz::PlaneDistance<false>, double>},                                               \
     }
 
 int32_t linear_of(int32_t op, int32_t dtype, const LinearTask& task, void* stream) {

@@ -31,8 +31,8 @@ HORO_DEVICE void load_points(const PairsTask& task, const PairsSide& side, int64
     const int i = static_cast<int>(threadIdx.x) / lanes, lane = static_cast<int>(threadIdx.x) % lanes;
     const bool live = first + i < side.count;
     const T* p = static_cast<const T*>(side.points) + (live ? first + i : 0) * side.row + Model::ambient;
-    const horo::Sum<double> xx =
-        square_sum<sizeof(T) == 8 || Model::precise, lanes>(p, live ? task.dim : 0, lane);
+    const horo::Sum<double> xx = square_sum < sizeof(T) == 8 || Model::precise,
+                            lanes > (p, live ? task.dim : 0, lane);
     if (lane == 0) {
         to.point[i] = Model::point(task.curvature, xx);
         to.scale[i] = Model::scale(square_root<double>(xx.hi));
@@ -217,12 +217,12 @@ int32_t cdist_vjp(const PairsTask& task, void* stream) {
 }
 
 using PairsFunction = int32_t (*)(const PairsTask&, void*);
-#define HORO_BY_MODEL(function)                                                           \
-    {                                                                                     \
-        {function<poincare::PairDistance, float>, function<poincare::PairDistance, double>}, \
+#define HORO_BY_MODEL(function)                                                                  \
+    {                                                                                            \
+        {function<poincare::PairDistance, float>, function<poincare::PairDistance, double>},     \
             {function<lorentz::PairDistance, float>, function<lorentz::PairDistance, double>}, { \
-            function<klein::PairDistance, float>, function<klein::PairDistance, double>   \
-        }                                                                                 \
+            function<klein::PairDistance, float>, function<klein::PairDistance, double>          \
+        }                                                                                        \
     }
 
 int32_t cdist_of(int32_t model, int32_t dtype, const PairsTask& task, void* stream) {
@@ -341,7 +341,8 @@ delta_kernel(int64_t n, const double* gromov, int64_t blocks, double* most) {
                 const int64_t c = work.range.n + thread % tile_side * NR + j;
                 if (m >= n || c >= n) continue;
                 for (int64_t k = whole; k < n; ++k)
-                    value[i][j] = work.step(i, j, get(gromov + m * n + k), get(gromov + c * n + k), value[i][j]);
+                    value[i][j] =
+                        work.step(i, j, get(gromov + m * n + k), get(gromov + c * n + k), value[i][j]);
                 const double own = get(gromov + m * n + c), above = value[i][j] - own;
                 best = own != own ? own : above > best ? above : best;  // a NaN stays
             }

@@ -240,7 +240,7 @@ struct Frechet {
     const MidpointTask& task;
     double* factor;
     Mean mean;
-    double ss = 0;
+    double ss = 0, moved = 0, held = 0;
 
     HORO_DEVICE Frechet(PointSet<Model, T, true, lanes>& s, double* factors)
         : set(s), task(s.task), factor(factors), mean(1, {}, {}) {
@@ -310,16 +310,16 @@ struct Frechet {
             if (n > 0 && (n >= most || moved != moved)) return -1;
             moved = held = 0;
             for (int64_t i = 0; i < task.k; ++i) {
-                const Point at = point(i, nullptr);  // all threads have read the factor
+                const Point at = point(i, nullptr);
                 const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
                 const double change = d.factor - at.factor;
                 moved += at.given * (change < 0 ? -change : change) * d.sinh;
                 held += at.given * d.factor * d.cosh;
+                set_barrier<lanes>();  // all threads have read the factor
                 if (set.lane == 0) put(factor + i, d.factor);
             }
         }
     }
-    double moved = 0, held = 0;
 };
 
 template <class Model, class T, int lanes>
@@ -327,7 +327,8 @@ HORO_KERNEL(lanes)
 frechet_kernel(HORO_CONSTANT FrechetTask task) {
     const int64_t row = static_cast<int64_t>(blockIdx.x);
     PointSet<Model, T, true, lanes> set(task.set, row);
-    Frechet<Model, T, lanes> search(set, task.workspace + row * frechet_width(task.set.k, task.set.dim, false));
+    Frechet<Model, T, lanes> search(set,
+                                    task.workspace + row * frechet_width(task.set.k, task.set.dim, false));
     const int32_t n = search.solve(task.tolerance, task.most);
     if (task.iterations && set.lane == 0) put(task.iterations + row, n);
     T* out = static_cast<T*>(task.set.out) + row * task.set.out_row;
@@ -392,8 +393,7 @@ frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
             const double h = slope.weight * at.given * d.slope;
             const T* p = set.point(i);
             set.everywhere([&](int c, int64_t j) {
-                const double f =
-                    set.offset(static_cast<double>(get(p + j)), at.tau, at.precision, c).hi;
+                const double f = set.offset(static_cast<double>(get(p + j)), at.tau, at.precision, c).hi;
                 const double before = i == 0 ? 0.0 : get(addend + j);
                 put(addend + j, before + h * (d.along_f * f + d.along_s * set.hi[c]));
             });
@@ -415,8 +415,8 @@ frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
         const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
         const double w = at.given;
         const double h = slope.weight * w * d.slope + spread * w * mean.unit() * d.steep;
-        curvature += slope.curvature + slope.weight * w * d.slope * d.by_curvature +
-                     spread * w * d.dist_by_curvature;
+        curvature +=
+            slope.curvature + slope.weight * w * d.slope * d.by_curvature + spread * w * d.dist_by_curvature;
         if (set.lane == 0)
             to.weight(i, slope.weight * at.factor + spread * (mean.unit() * d.square - variance));
         if (!task.set.g_x) continue;
@@ -452,11 +452,11 @@ int32_t frechet(const FrechetTask& task, bool vjp, void* stream) {
                   vjp ? frechet_gradient_kernel<Model, T, 256> : frechet_kernel<Model, T, 256>, task);
 }
 
-#define HORO_BY_MODEL(function)                                                              \
-    {                                                                                        \
-        {function<poincare::Midpoint, float>, function<poincare::Midpoint, double>},         \
-            {function<lorentz::Midpoint, float>, function<lorentz::Midpoint, double>},       \
-            {function<klein::Midpoint, float>, function<klein::Midpoint, double>},           \
+#define HORO_BY_MODEL(function)                                                        \
+    {                                                                                  \
+        {function<poincare::Midpoint, float>, function<poincare::Midpoint, double>},   \
+            {function<lorentz::Midpoint, float>, function<lorentz::Midpoint, double>}, \
+            {function<klein::Midpoint, float>, function<klein::Midpoint, double>},     \
     }
 
 int32_t midpoint_of(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, void* stream) {
@@ -523,8 +523,8 @@ struct ConcatRow {
     // to = a p + b q
     HORO_DEVICE void combine(double a, const T* p, double b, const T* q, int64_t n, T* to) const {
         for (int64_t j = lane; j < n; j += warp)
-            put(to + j, static_cast<T>(a * static_cast<double>(get(p + j)) +
-                                       b * static_cast<double>(get(q + j))));
+            put(to + j,
+                static_cast<T>(a * static_cast<double>(get(p + j)) + b * static_cast<double>(get(q + j))));
     }
     HORO_DEVICE void number(T* to, double value) const {
         if (to && lane == 0) put(to, static_cast<T>(value));

@@ -62,15 +62,14 @@ double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least
         HORO_REQUIRE(at_least == at_least, "at_least: NaN, expected a number");
         HORO_REQUIRE(workspace, "workspace: null");
         if (!horo::on_cpu(exec)) {
-            double found = NAN;
             const auto launch = [&] {
                 return horo::cuda().backend->kernels->pairs.delta(n, gromov, at_least, workspace,
                                                                   exec->stream);
             };
-            if (const int32_t status = horo::enqueue(exec, launch)) return status;
-            const int32_t status =
-                horo_device_copy(exec->device, &found, workspace, sizeof found, exec->stream);
-            if (status == HORO_OK) delta = found;
+            int32_t status = horo::enqueue(exec, launch);
+            if (status == HORO_OK)
+                status = horo_device_copy(exec->device, &delta, workspace, sizeof delta, exec->stream);
+            if (status != HORO_OK) delta = -1;
             return status;
         }
         delta =

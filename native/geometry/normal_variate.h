@@ -1,5 +1,5 @@
-// Standard normal variates as a function of a seed and a position. Arithmetic, square roots and bit operations
-// alone, so compiled without contraction it gives the same bits everywhere.
+// Standard normal variates as a function of a seed and a position. Arithmetic, square roots and bit
+// operations alone, so compiled without contraction it gives the same bits everywhere.
 #pragma once
 #include "geometry/math.h"
 #include "geometry/philox.h"

@@ -23,8 +23,8 @@ std::vector<T> points(int32_t model, int64_t n, int64_t dim, double curvature, i
         double square = 0;
         for (int64_t j = 0; j < dim; ++j) square += static_cast<double>(p[j]) * static_cast<double>(p[j]);
         const double r = radius(engine());
-        const double scale = model == HORO_LORENTZ ? 3 * r * std::sqrt(curvature / square)
-                                                   : r / std::sqrt(curvature * square);
+        const double scale =
+            model == HORO_LORENTZ ? 3 * r * std::sqrt(curvature / square) : r / std::sqrt(curvature * square);
         for (int64_t j = 0; j < dim; ++j) p[j] = static_cast<T>(scale * static_cast<double>(p[j]));
     }
     return x;
@@ -45,10 +45,10 @@ void cdists(Side& side, int32_t model, int64_t n, int64_t m, int64_t dim, int64_
     const double c = 0.7;
     const int64_t width = width_of(model, dim), row = width + pad, out_row = m + pad;
     std::vector<T> x = points<T>(model, n, dim, c, row), y = points<T>(model, m, dim, c, row);
-    if (n > 1 && m > 2) std::copy(x.begin() + row, x.begin() + row + width, y.begin() + 2 * row);  // one point
+    if (n > 1 && m > 2)
+        std::copy(x.begin() + row, x.begin() + row + width, y.begin() + 2 * row);  // one point
     const std::vector<T> g = normal<T>(n * out_row), start = normal<T>((n > m ? n : m) * (row + out_row));
     std::vector<T> want(start.begin(), start.begin() + n * out_row);
-    const auto untouched = [](std::vector<T> v) { return v; };
     horo::PairsTask task{};
     task.dim = dim;
     task.curvature = c;
@@ -64,7 +64,7 @@ void cdists(Side& side, int32_t model, int64_t n, int64_t m, int64_t dim, int64_
         task.y = {y_.p(), row, m};
         std::vector<T> first;
         for (int run = 0; run < 2; ++run) {
-            const Array<T> out(side, untouched({start.begin(), start.begin() + n * out_row}), offset);
+            const Array<T> out(side, {start.begin(), start.begin() + n * out_row}, offset);
             task.out = out.p();
             task.out_row = out_row;
             ran(cuda.cdist(model, dtype_of<T>, task, nullptr), "cdist");
@@ -218,13 +218,14 @@ void midpoints(Side& side, int32_t model, int64_t rows, int64_t k, int64_t dim, 
                    g_c = normal<T>(rows);
     const Array<T> x_(side, x, offset), w_(side, w, offset), g_(side, g, offset), out_(side, out, offset),
         g_x_(side, g_x, offset), g_w_(side, g_w, offset), g_c_(side, g_c, offset);
-    const horo::MidpointTask task{rows,     k,      dim,   c,       x_.p(), set, point, weighted ? w_.p() : nullptr,
-                                  k,        out_.p(), width, g_.p(),  width,  g_x_.p(), set,   point,
-                                  g_w_.p(), k,      g_c_.p()};
+    const horo::MidpointTask task{
+        rows,     k,        dim,     c,      x_.p(), set,      point, weighted ? w_.p() : nullptr,
+        k,        out_.p(), width,   g_.p(), width,  g_x_.p(), set,   point,
+        g_w_.p(), k,        g_c_.p()};
     const void* weights = weighted ? w.data() : nullptr;
     const double error = far ? 1e-6 : 4 * rounding<T>;
-    ran(horo_midpoint(model, dtype_of<T>, rows, k, dim, x.data(), set, point, weights, k, c, out.data(), width,
-                      nullptr),
+    ran(horo_midpoint(model, dtype_of<T>, rows, k, dim, x.data(), set, point, weights, k, c, out.data(),
+                      width, nullptr),
         "midpoint");
     ran(horo_midpoint_vjp(model, dtype_of<T>, rows, k, dim, x.data(), set, point, weights, k, c, g.data(),
                           width, g_x.data(), set, point, g_w.data(), k, g_c.data(), nullptr),
@@ -253,8 +254,8 @@ void frechets(Side& side, int32_t model, int64_t rows, int64_t k, int64_t dim, i
     const Array<T> x_(side, x, offset), w_(side, w, offset), g_(side, g, offset), out_(side, out, offset),
         v_(side, variance, offset), g_v_(side, g_variance, offset);
     horo::FrechetTask task{};
-    task.set = {rows,  k,      dim,     c,     x_.p(),  set, point,   w_.p(), k,      out_.p(),
-                width, g_.p(), width, nullptr, set, point, nullptr, k,      nullptr};
+    task.set = {rows,  k,      dim,   c,       x_.p(), set,   point,   w_.p(), k,      out_.p(),
+                width, g_.p(), width, nullptr, set,    point, nullptr, k,      nullptr};
     task.tolerance = tolerance;
     for (int32_t most : {100, 1}) {
         int64_t bytes = 0;
@@ -334,7 +335,7 @@ void concats(Side& side, int32_t model, int64_t rows, const std::vector<int64_t>
         const std::vector<T> g = normal<T>(rows * out_row);
         const Array<T> x_(side, x, offset), g_(side, g, offset), out_(side, out, offset),
             g_x_(side, g_x, offset), g_c_(side, g_c, offset);
-        const horo::ConcatTask task{rows, parts, dim,  dims.data(), c,        x_.p(), x_row,
+        const horo::ConcatTask task{rows,     parts,   dim,     dims.data(), c,       x_.p(), x_row,
                                     out_.p(), out_row, nullptr, 0,           nullptr, 0,      nullptr};
         horo::ConcatTask gradient = task;
         gradient.out = nullptr;
@@ -381,7 +382,8 @@ void metric_spaces(Side& side, int64_t n, int64_t dim, int64_t pad, int64_t offs
     ran(cuda.pairwise_distance(dtype_of<T>, n, dim, x_.p(), row, d_, nullptr), "distances");
     const std::vector<double> got = d_.values();
     for (size_t i = 0; i < got.size(); ++i) {
-        const size_t mirror = i % static_cast<size_t>(n) * static_cast<size_t>(n) + i / static_cast<size_t>(n);
+        const size_t mirror =
+            i % static_cast<size_t>(n) * static_cast<size_t>(n) + i / static_cast<size_t>(n);
         CHECK(std::fabs(got[i] - distances[i]) <= 3e-14 * distances[i] && got[i] == got[mirror],
               "%s: distance %g, expected %g", name.c_str(), got[i], distances[i]);
     }
@@ -390,7 +392,8 @@ void metric_spaces(Side& side, int64_t n, int64_t dim, int64_t pad, int64_t offs
     ran(cuda.gromov_product(n, d_, base, d_, base_, nullptr), "products");
     bitwise(d_.values(), gromov, name + " products");
     for (double at_least : {-1.0, 0.0, 1e3}) {
-        const double want = horo_delta_hyperbolicity(n, gromov.data(), at_least, 1, workspace.data(), nullptr);
+        const double want =
+            horo_delta_hyperbolicity(n, gromov.data(), at_least, 1, workspace.data(), nullptr);
         ran(cuda.delta(n, d_, at_least, workspace_, nullptr), "delta");
         CHECK(workspace_.values()[0] == want, "%s: delta %.17g, expected %.17g", name.c_str(),
               workspace_.values()[0], want);
