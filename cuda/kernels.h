@@ -9,5 +9,9 @@ const CudaLowRank& low_rank_f32();
 const CudaLowRank& low_rank_f64();
 const CudaAttention& attention_f32();
 const CudaAttention& attention_f64();
+const CudaPairs& pairs();
+const CudaSets& sets();
+const CudaLinear& linear();
+const CudaRandom& random();
 
 }  // namespace horo::cuda

@@ -173,7 +173,7 @@ void concat(int32_t model, int32_t dtype, const ConcatTask& task, bool split, bo
             const horo_exec& exec);
 
 const LinearShape& linear_shape(int32_t op);
-int64_t linear_workspace(int32_t op, int64_t rows, int64_t p);  // bytes
+int64_t linear_workspace(int32_t op, int64_t rows, int64_t p);  // bytes, for the CPU and CUDA
 void linear(int32_t op, int32_t dtype, const LinearTask& task, const horo_exec& exec);
 void linear_vjp(int32_t op, int32_t dtype, LinearTask task, double* workspace, const horo_exec& exec);
 

@@ -3,6 +3,7 @@
 #include "cuda_attention_cases.h"
 #include "cuda_layer_cases.h"
 #include "cuda_low_rank_cases.h"
+#include "cuda_set_cases.h"
 #include "emulated_side.h"
 #include "kernels.h"
 
@@ -16,6 +17,10 @@ class Kernels final : public Emulated {
         kernels.low_rank_f64 = horo::cuda::low_rank_f64();
         kernels.attention_f32 = horo::cuda::attention_f32();
         kernels.attention_f64 = horo::cuda::attention_f64();
+        kernels.pairs = horo::cuda::pairs();
+        kernels.sets = horo::cuda::sets();
+        kernels.linear = horo::cuda::linear();
+        kernels.random = horo::cuda::random();
     }
 };
 
@@ -26,5 +31,6 @@ int main() {
     cases::layers(side);
     cases::low_rank(side);
     cases::attentions(side);
+    cases::sets(side);
     return check_result();
 }

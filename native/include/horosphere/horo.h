@@ -234,7 +234,8 @@ HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t row
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
 
 /* Several points as one. x: rows of `parts` points side by side, the i-th of dims[i] dimensions, x_stride
- * elements from row to row; out: one point of dim = sum dims[i] dimensions per row.
+ * elements from row to row; out: one point of dim = sum dims[i] dimensions per row. dims are always on the
+ * host; a CUDA device takes at most 224 parts.
  *  - HORO_POINCARE, HORO_KLEIN: the beta-concatenation of HNN++ (arXiv 2006.08210): expmap0([v_1 ..
  * v_parts]), v_i = logmap0(x_i) B(dim/2, 1/2) / B(dims[i]/2, 1/2), B the beta function.
  *  - HORO_LORENTZ: the space parts side by side and their time, t^2 = sum t_i^2 - (parts - 1) K. */
@@ -592,9 +593,9 @@ HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, i
 
 /* out[i, j] = |x_i - x_j|, Euclidean, as float64: rows of HORO_F32 or HORO_F64, x_stride elements apart, to a
  * contiguous (rows, rows) matrix, exactly symmetric with a zero diagonal. Sums of squared differences in
- * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, as
- * long as no square leaves the range of float64. NaN in a row reaches that row's and column's distances. out
- * must not overlap x. */
+ * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, on a
+ * CUDA device (140 + dim / 512) 2^-53, as long as no square leaves the range of float64. NaN in a row reaches
+ * that row's and column's distances. out must not overlap x. */
 HORO_API int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x,
                                         int64_t x_stride, double* out, const horo_exec* exec);
 
@@ -610,7 +611,9 @@ HORO_API int32_t horo_gromov_product(int64_t n, const double* distances, int64_t
  * symmetric. The result is that of the definition to the last bit, whichever pairs (i, j) are passed over
  * because an upper bound shows that they cannot reach it; exhaustive != 0 passes over none, for timing. Time
  * O(n^3) at worst, O(n^2) where the bound is sharp, as it is for points in many dimensions. workspace: 2 n
- * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. */
+ * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. A CUDA
+ * device passes over no pair, and the call waits for it; -1 with horo_last_error() set if the device failed.
+ */
 HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
                                          double* workspace, const horo_exec* exec);
 
@@ -619,9 +622,9 @@ HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double
 
 /* out[i] = std times a standard normal variate, element offset + i of the sequence of `seed`, for i < count,
  * as HORO_F32 or HORO_F64 (one sequence, rounded). A function of seed and position alone: the same bits on
- * every processor, for any number of threads, and for any cut of the sequence into calls. Philox4x32-10
- * (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6, error at most
- * 2e-15 (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
+ * every processor and CUDA device, for any number of threads, and for any cut of the sequence into calls.
+ * Philox4x32-10 (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6,
+ * error at most 2e-15 (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
 HORO_API int32_t horo_normal(int32_t dtype, int64_t count, double std, int64_t seed, int64_t offset,
                              void* out, const horo_exec* exec);
 
