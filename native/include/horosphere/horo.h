@@ -478,7 +478,11 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  * Softmax attention, optionally with its maps mixed over the heads (Coeff-Tuning, arXiv 2503.18337):
  *   P_i = softmax(scale * q_i k_g(i)^T + mask),   out_h = (P_h + sum_i alpha[h][i] P_i) v_g(h),
  *   g(h) = h / (heads / kv_heads)   (grouped-query attention).
- *  - dtype: HORO_F32 or HORO_F64, of every floating-point buffer.
+ *  - dtype: HORO_F32, HORO_F64, HORO_BF16 or HORO_F16, of q, k, v, out and their gradients. alpha, dalpha and
+ *    lse have it too, except that they are float32 beside 16 bits. With 16 bits sums are float32. On the CPU
+ *    nothing else is rounded until a result is whole; on a CUDA device the maps and their gradients are
+ *    rounded to dtype where they enter a product (docs/gpu-status.md has the error; HORO_F16: their range is
+ *    float16's, too).
  *  - q and out: batch x q_len x heads x head_dim; k and v: batch x kv_len x kv_heads x head_dim; each with
  *    strides between batch items, tokens and heads, head_dim contiguous. kv_heads divides heads. scale > 0.
  *  - alpha: heads x heads, row-major, the first index the output head, without the identity. NULL: no mix.
