@@ -105,6 +105,17 @@ HORO_API int32_t horo_device_free(int32_t device, void* address);
  * it: when it returns, the bytes are there. */
 HORO_API int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream);
 
+/* Enqueues the same copy and returns; host memory must be of horo_pinned_allocate and stay as it is until the
+ * copy has run. */
+HORO_API int32_t horo_device_copy_async(int32_t device, void* to, const void* from, int64_t bytes,
+                                        void* stream);
+
+/* Allocates host memory that copies may read and write while the host goes on. */
+HORO_API int32_t horo_pinned_allocate(int32_t device, int64_t bytes, void** address);
+
+/* Frees memory of horo_pinned_allocate; NULL is ignored. */
+HORO_API int32_t horo_pinned_free(int32_t device, void* address);
+
 /* Sets `bytes` bytes to `value` (0 to 255) after all that was enqueued on the stream; does not wait. */
 HORO_API int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream);
 
