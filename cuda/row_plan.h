@@ -25,7 +25,8 @@ constexpr bool many_inputs() {
     for (int i = 0; i < signature.inputs; ++i) inputs += signature.input[i] != Kind::scalar;
     return inputs >= 3;
 }
-// More rows would spill: three inputs and their sums take twice the registers, as do compensated sums and a second pass.
+// More rows would spill: three inputs and their sums take twice the registers, as do compensated sums and a
+// second pass.
 template <class Op>
 constexpr int narrow_rows() {
     return (many_inputs<Op>() ? 2 : 4) / (Op::precise || Op::refined ? 2 : 1);
