@@ -8,7 +8,8 @@ namespace {
 int32_t check_common(int32_t model, int32_t dtype, double curvature) {
     HORO_REQUIRE(model >= 0 && model < models,
                  "model: %d, expected HORO_POINCARE, HORO_LORENTZ or HORO_KLEIN", model);
-    HORO_REQUIRE(dtype == HORO_F32 || dtype == HORO_F64, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
+    HORO_REQUIRE(dtype >= 0 && dtype < storage_types,
+                 "dtype: %d, expected HORO_F32, HORO_F64, HORO_BF16 or HORO_F16", dtype);
     HORO_REQUIRE(curvature > 0 && std::isfinite(curvature),
                  "curvature: %g, expected a positive finite number", curvature);
     return HORO_OK;
