@@ -174,9 +174,9 @@ HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t di
 /* Models of hyperbolic space. `curvature` is c of the ball and of the Klein model (curvature -c, points of
  * dim elements with sqrt(c)|x| < 1), K of the Lorentz model (curvature -1/K, points of dim + 1 elements, time
  * first; the time a point stores is not read, and its gradient is 0). Results are exact given the inputs as
- * stored, up to the rim; docs/geometry.md has formulas and error bounds. HORO_F32 or HORO_F64, arithmetic in
- * float64 or better. Gradients are those of sum(g * out); any of them may be NULL. Outputs must not overlap
- * inputs or each other. */
+ * stored, up to the rim; docs/geometry.md has formulas and error bounds. Any storage type, one for all
+ * operands; arithmetic in float64 or better, results rounded to nearest even. Gradients are those of sum(g *
+ * out); any of them may be NULL. Outputs must not overlap inputs or each other. */
 #define HORO_POINCARE 0
 #define HORO_LORENTZ 1
 #define HORO_KLEIN 2
