@@ -76,14 +76,19 @@ cdist_kernel(HORO_CONSTANT PairsTask task) {
 #pragma unroll
     for (int i = 0; i < MR; ++i) {
         const int64_t m = tile.m + first + i;
+        double d[NR];  // side by side, also of what is beyond the last point
+#pragma unroll
+        for (int j = 0; j < NR; ++j) {
+            const typename Model::template Pair<double> pair(task.curvature, x.point[first + i],
+                                                             y.point[across + j], sum[i][j]);
+            d[j] = pair.distance();
+        }
 #pragma unroll
         for (int j = 0; j < NR; ++j) {
             const int64_t n = tile.n + across + j;
-            if (m >= task.x.count || n >= task.y.count) continue;
-            const typename Model::template Pair<double> pair(task.curvature, x.point[first + i],
-                                                             y.point[across + j], sum[i][j]);
-            const double d = pair.distance();
-            put(static_cast<T*>(task.out) + m * task.out_row + n, static_cast<T>(task.squared ? d * d : d));
+            if (m < task.x.count && n < task.y.count)
+                put(static_cast<T*>(task.out) + m * task.out_row + n,
+                    static_cast<T>(task.squared ? d[j] * d[j] : d[j]));
         }
     }
 }

@@ -201,7 +201,7 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
         HORO_CHECK(
             check_output(rows_of("out", task.out, out_width, rows, task.out_row), bytes, false, inputs, 3));
         HORO_CHECK(check_device_type(dtype, exec));
-    HORO_ON_CUDA(exec, linear.forward, op, dtype, task);
+        HORO_ON_CUDA(exec, linear.forward, op, dtype, task);
         linear(op, dtype, task, resolve(exec));
         return HORO_OK;
     }
