@@ -12,8 +12,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #define HORO_DEVICE inline
@@ -35,9 +36,9 @@ inline void require_aligned(const void* p, size_t bytes) {
     }
 }
 
-// What kernels may touch; empty: anything.
-inline std::vector<std::pair<uintptr_t, uintptr_t>>& memory() {
-    static std::vector<std::pair<uintptr_t, uintptr_t>> ranges;
+// What kernels may touch, from where to where; empty: anything.
+inline std::map<uintptr_t, uintptr_t>& memory() {
+    static std::map<uintptr_t, uintptr_t> ranges;
     return ranges;
 }
 
@@ -45,18 +46,17 @@ inline void on_access(const void* p, size_t alignment, size_t bytes) {
     require_aligned(p, alignment);
     const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
     const auto& ranges = memory();
-    static size_t last = 0;  // where the previous access was
-    const auto inside = [&](size_t i) {
-        return ranges[i].first <= begin && begin + bytes <= ranges[i].second;
-    };
-    if (ranges.empty() || (last < ranges.size() && inside(last))) return;
-    for (last = 0; last < ranges.size() && !inside(last);) ++last;
-    if (last == ranges.size()) {
+    if (ranges.empty()) return;
+    auto range = ranges.upper_bound(begin);
+    if (range == ranges.begin() || (--range)->second < begin + bytes) {
         std::fprintf(stderr, "access of %zu bytes at %p, outside all memory of the call\n", bytes, p);
         std::abort();
     }
 }
 inline void on_access(const void* p, size_t bytes) { on_access(p, bytes, bytes); }
+
+// Where launches go, a test's stream say; null: they run at once.
+inline void (*submit)(void* stream, std::function<void()> work) = nullptr;
 
 // ---- A stack of its own, and the switch between two
 

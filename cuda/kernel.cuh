@@ -132,12 +132,14 @@ template <class... P>
 int32_t launch_shared(void* stream, int64_t blocks, int threads, int64_t shared, void (*kernel)(P...),
                       typename Given<P>::type... args) {
 #if defined(HORO_EMULATE)
-    (void)stream;
-    emulated_grid = static_cast<unsigned>(blocks);
-    emulate::Block::current().shared.resize(static_cast<size_t>(shared));
-    for (int64_t block = 0; block < blocks; ++block)
-        emulate::Block::current().run(static_cast<unsigned>(block), static_cast<unsigned>(threads),
-                                      [&] { kernel(args...); });
+    const auto run = [=] {
+        emulated_grid = static_cast<unsigned>(blocks);
+        emulate::Block::current().shared.resize(static_cast<size_t>(shared));
+        for (int64_t block = 0; block < blocks; ++block)
+            emulate::Block::current().run(static_cast<unsigned>(block), static_cast<unsigned>(threads),
+                                          [&] { kernel(args...); });
+    };
+    emulate::submit ? emulate::submit(stream, run) : run();
     return 0;
 #else
     if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;

@@ -1,6 +1,7 @@
 // The kernels beyond row operations on a CUDA device, in one run: layers against a device-to-device copy that
-// moves as many bytes, HypLoRA against LoRA of the same shape, mixed attention against unmixed. CUDA graphs
-// of several launches, timed by events. bench_kernels [--quick] [FILE.json]
+// moves as many bytes, distances and random numbers likewise, HypLoRA against LoRA of the same shape, mixed
+// attention against unmixed. CUDA graphs of several launches, timed by events. bench_kernels [--quick]
+// [FILE.json]
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -276,6 +277,27 @@ AttentionTimes attention(Bench& bench, int32_t dtype, int64_t batch, int64_t n,
     return plain;
 }
 
+// All distances of two sets of points, 1 GiB of them, and their gradient, which reads as many numbers; random
+// numbers. The floor moves the bytes; the arithmetic, all of it in float64, is not in it.
+void distances_and_random(Bench& bench, int64_t dim) {
+    const horo_exec* exec = bench.exec();
+    const int64_t n = 16384;
+    bench.begin();
+    float *x = bench.take(n * dim), *y = bench.take(n * dim), *g_x = bench.take(n * dim),
+          *g_y = bench.take(n * dim), *out = bench.take(n * n);
+    const double bytes = static_cast<double>(n * n + 2 * n * dim) * 4, c = 0.5 / static_cast<double>(dim);
+    const std::string shape = sizes({n, n, dim});
+    bench.layer("cdist", shape, bytes, [&] {
+        return horo_cdist(HORO_POINCARE, HORO_F32, n, n, dim, x, dim, y, dim, c, 0, out, n, exec);
+    });
+    bench.layer("cdist gradient", shape, bytes, [&] {
+        return horo_cdist_vjp(HORO_POINCARE, HORO_F32, n, n, dim, x, dim, y, dim, c, 0, out, n, g_x, dim, g_y,
+                              dim, nullptr, exec);
+    });
+    bench.layer("normal", sizes({n * n}), static_cast<double>(n * n) * 4,
+                [&] { return horo_normal(HORO_F32, n * n, 1, 7, 0, out, exec); });
+}
+
 // cuBLASLt in float32 and in bfloat16, the floor being float32.
 void product(Bench& bench, int64_t n) {
     bench.begin();
@@ -314,6 +336,8 @@ int main(int count, char** words) {
     Bench bench(int64_t{3} << 30);
     for (int64_t dim : quick ? std::vector<int64_t>{4096} : std::vector<int64_t>{64, 1000, 4096, 14336})
         layers(bench, dim);
+    for (int64_t dim : quick ? std::vector<int64_t>{10} : std::vector<int64_t>{2, 10, 128})
+        distances_and_random(bench, dim);
     product(bench, 4096);
     for (int64_t tokens : quick ? std::vector<int64_t>{4096} : std::vector<int64_t>{1, 512, 4096, 16384})
         adapter(bench, tokens, 4096, 32);

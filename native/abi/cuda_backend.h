@@ -9,7 +9,7 @@
 namespace horo {
 
 // Changes whenever this header, cuda_kernels.h or the meaning of a call does.
-constexpr int32_t cuda_backend_version = 2;
+constexpr int32_t cuda_backend_version = 3;
 
 // Where a failure leaves its text.
 struct CudaError {
@@ -33,6 +33,12 @@ struct CudaBackend {
     // Copies in the order of the stream and waits for it.
     int32_t (*copy)(int32_t device, void* to, const void* from, int64_t bytes, void* stream,
                     CudaError* error);
+
+    // Copies in the order of the stream without waiting; host memory is of pinned_allocate.
+    int32_t (*copy_async)(int32_t device, void* to, const void* from, int64_t bytes, void* stream,
+                          CudaError* error);
+    int32_t (*pinned_allocate)(int32_t device, int64_t bytes, void** address, CudaError* error);
+    int32_t (*pinned_free)(int32_t device, void* address, CudaError* error);
 
     int32_t (*stream_create)(int32_t device, void** stream, CudaError* error);
     int32_t (*stream_destroy)(int32_t device, void* stream, CudaError* error);
