@@ -18,10 +18,10 @@ import java.util.Arrays;
  *
  * <p>The parts of a row lie side by side, point after point. To bring together what several
  * operations computed, let each write with that row stride. Memory is native, the caller's and of
- * one storage type; arithmetic is in double, exact up to the rim, and rounded once. NaN stays in its row. Outputs
- * must not overlap inputs. Bitwise the same for any number of threads; immutable and safe from any
- * thread; nothing is allocated per call. Everything that does not fit is an {@link
- * IllegalArgumentException} that names the argument.
+ * one storage type; arithmetic is in double, exact up to the rim, and rounded once. NaN stays in
+ * its row. Outputs must not overlap inputs. Bitwise the same for any number of threads; immutable
+ * and safe from any thread; nothing is allocated per call. Everything that does not fit is an
+ * {@link IllegalArgumentException} that names the argument.
  */
 public final class HyperbolicConcat {
     private static final FunctionDescriptor CALL =

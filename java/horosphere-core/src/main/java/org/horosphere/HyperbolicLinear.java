@@ -14,10 +14,11 @@ import java.lang.invoke.MethodHandle;
  * Maps of points by a matrix, the layers of hyperbolic networks, with their gradients. Below, m has
  * p rows {@code m_k}, {@code P_k = <m_k, x>} and {@code r_k = bias_k}.
  *
- * <p>Memory is native, contiguous, the caller's and of one storage type; arithmetic is in double, inner products included, so a result is right to some units of its type given its
- * conditioning. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any
- * number of threads; immutable and safe from any thread; nothing is allocated per call. Everything
- * that does not fit is an {@link IllegalArgumentException} that names the argument.
+ * <p>Memory is native, contiguous, the caller's and of one storage type; arithmetic is in double,
+ * inner products included, so a result is right to some units of its type given its conditioning.
+ * NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any number of
+ * threads; immutable and safe from any thread; nothing is allocated per call. Everything that does
+ * not fit is an {@link IllegalArgumentException} that names the argument.
  *
  * @param operation which map
  * @param curvature c of the ball (curvature {@code -c}), K of the Lorentz model (curvature {@code
@@ -288,6 +289,20 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             throw Native.rethrow(t);
         }
         Native.check(status);
+    }
+
+    /**
+     * {@link #forward(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment)} of all points that x holds. Meant for small batches, which it works on in
+     * place: a large one is copied to native memory and back. CPU only.
+     */
+    public void forward(int dim, int p, float[] x, float[] m, float[] bias, float[] out) {
+        SetArrays.forward(this, dim, p, x, m, bias, out);
+    }
+
+    /** As {@link #forward(int, int, float[], float[], float[], float[])}. */
+    public void forward(int dim, int p, double[] x, double[] m, double[] bias, double[] out) {
+        SetArrays.forward(this, dim, p, x, m, bias, out);
     }
 
     /** Bytes of workspace of {@link #vjp}. */

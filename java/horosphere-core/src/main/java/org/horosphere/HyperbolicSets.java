@@ -15,11 +15,11 @@ import java.lang.invoke.MethodHandle;
  * points of two sets, each with its vector-Jacobian product {@code *_vjp} (gradients of {@code
  * sum(g * out)}; one that is not wanted is null).
  *
- * <p>Memory is native, the caller's and of one storage type; arithmetic is in double or better, exact
- * up to the rim given the points as stored, and rounded once. Nothing is clamped. NaN stays in its row.
- * Outputs must not overlap inputs. Bitwise the same for any number of threads; immutable and safe
- * from any thread; nothing is allocated per call. Everything that does not fit is an {@link
- * IllegalArgumentException} that names the argument.
+ * <p>Memory is native, the caller's and of one storage type; arithmetic is in double or better,
+ * exact up to the rim given the points as stored, and rounded once. Nothing is clamped. NaN stays
+ * in its row. Outputs must not overlap inputs. Bitwise the same for any number of threads;
+ * immutable and safe from any thread; nothing is allocated per call. Everything that does not fit
+ * is an {@link IllegalArgumentException} that names the argument.
  *
  * @param model what the coordinates of a point are
  * @param curvature c of the ball and of the Klein model (curvature {@code -c}), K of the Lorentz
@@ -637,6 +637,34 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             throw Native.rethrow(t);
         }
         Native.check(status);
+    }
+
+    /**
+     * {@link #midpoint(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment)} of as
+     * many sets as out holds points. Meant for small batches, which it works on in place: a large
+     * one is copied to native memory and back. CPU only.
+     */
+    public void midpoint(int k, int dim, float[] x, float[] w, float[] out) {
+        SetArrays.midpoint(this, k, dim, x, w, out);
+    }
+
+    /** As {@link #midpoint(int, int, float[], float[], float[])}. */
+    public void midpoint(int k, int dim, double[] x, double[] w, double[] out) {
+        SetArrays.midpoint(this, k, dim, x, w, out);
+    }
+
+    /**
+     * {@link #cdist(DType, long, long, long, MemorySegment, MemorySegment, boolean, MemorySegment)}
+     * of all points that x and y hold. Meant for small batches, which it works on in place: a large
+     * one is copied to native memory and back. CPU only.
+     */
+    public void cdist(int dim, float[] x, float[] y, boolean squared, float[] out) {
+        SetArrays.cdist(this, dim, x, y, squared, out);
+    }
+
+    /** As {@link #cdist(int, float[], float[], boolean, float[])}. */
+    public void cdist(int dim, double[] x, double[] y, boolean squared, double[] out) {
+        SetArrays.cdist(this, dim, x, y, squared, out);
     }
 
     private static void shape(DType dtype, long rows, long k, long dim) {

@@ -51,8 +51,7 @@ final class Buffers {
         return switch (dtype) {
             case F32 -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, i);
             case F64 -> segment.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
-            case BF16 ->
-                    Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+            case BF16 -> Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
             default -> Float.float16ToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, i));
         };
     }
