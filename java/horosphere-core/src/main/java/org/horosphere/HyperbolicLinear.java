@@ -291,6 +291,20 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
         Native.check(status);
     }
 
+    /**
+     * {@link #forward(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment)} of all points that x holds. Meant for small batches, which it works on in
+     * place: a large one is copied to native memory and back. CPU only.
+     */
+    public void forward(int dim, int p, float[] x, float[] m, float[] bias, float[] out) {
+        SetArrays.forward(this, dim, p, x, m, bias, out);
+    }
+
+    /** As {@link #forward(int, int, float[], float[], float[], float[])}. */
+    public void forward(int dim, int p, double[] x, double[] m, double[] bias, double[] out) {
+        SetArrays.forward(this, dim, p, x, m, bias, out);
+    }
+
     /** Bytes of workspace of {@link #vjp}. */
     public long workspaceBytes(long rows, long p) {
         try (Arena arena = Arena.ofConfined()) {

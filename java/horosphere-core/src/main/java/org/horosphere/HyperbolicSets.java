@@ -640,6 +640,34 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         Native.check(status);
     }
 
+    /**
+     * {@link #midpoint(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment)} of as
+     * many sets as out holds points. Meant for small batches, which it works on in place: a large
+     * one is copied to native memory and back. CPU only.
+     */
+    public void midpoint(int k, int dim, float[] x, float[] w, float[] out) {
+        SetArrays.midpoint(this, k, dim, x, w, out);
+    }
+
+    /** As {@link #midpoint(int, int, float[], float[], float[])}. */
+    public void midpoint(int k, int dim, double[] x, double[] w, double[] out) {
+        SetArrays.midpoint(this, k, dim, x, w, out);
+    }
+
+    /**
+     * {@link #cdist(DType, long, long, long, MemorySegment, MemorySegment, boolean, MemorySegment)}
+     * of all points that x and y hold. Meant for small batches, which it works on in place: a large
+     * one is copied to native memory and back. CPU only.
+     */
+    public void cdist(int dim, float[] x, float[] y, boolean squared, float[] out) {
+        SetArrays.cdist(this, dim, x, y, squared, out);
+    }
+
+    /** As {@link #cdist(int, float[], float[], boolean, float[])}. */
+    public void cdist(int dim, double[] x, double[] y, boolean squared, double[] out) {
+        SetArrays.cdist(this, dim, x, y, squared, out);
+    }
+
     private static void shape(DType dtype, long rows, long k, long dim) {
         Checks.requireStorage(dtype);
         Operands.count(rows, "rows");

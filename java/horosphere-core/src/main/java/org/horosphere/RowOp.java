@@ -95,12 +95,10 @@ public final class RowOp {
     private final List<Operand> outputs;
     private final List<String> parameters;
     private final boolean optionalOutputs;
-    // The same as kinds of operands in numbers, which a call reads: perDim * dim + more elements
-    // per row.
-    private final int[] inPerDim = new int[OPERANDS];
-    private final int[] inMore = new int[OPERANDS];
-    private final int[] outPerDim = new int[OPERANDS];
-    private final int[] outMore = new int[OPERANDS];
+    // The same in numbers, which a call reads: two bits per operand, how often it has dim elements
+    // per row and how many more.
+    private final int inWidths;
+    private final int outWidths;
 
     private RowOp(int code) {
         this.code = code;
@@ -114,15 +112,18 @@ public final class RowOp {
                 Stream.of(words(left[1])).map(word -> word.replaceAll(":.*", "")).toList();
         this.outputs = operands(sides[1]);
         this.optionalOutputs = name.endsWith(".vjp");
-        widths(inputs, inPerDim, inMore);
-        widths(outputs, outPerDim, outMore);
+        this.inWidths = widths(inputs);
+        this.outWidths = widths(outputs);
     }
 
-    private static void widths(List<Operand> operands, int[] perDim, int[] more) {
+    private static int widths(List<Operand> operands) {
+        int bits = 0;
         for (int i = 0; i < operands.size(); i++) {
-            more[i] = (int) operands.get(i).kind().width(0);
-            perDim[i] = (int) operands.get(i).kind().width(1) - more[i];
+            int more = (int) operands.get(i).kind().width(0);
+            int perDim = (int) operands.get(i).kind().width(1) - more;
+            bits |= (perDim << 1 | more) << 2 * i;
         }
+        return bits;
     }
 
     private static FunctionDescriptor call(MemoryLayout exec) {
@@ -358,16 +359,16 @@ public final class RowOp {
     }
 
     /** Elements per row of the i-th operand of a side; 0 for one that there is not. */
-    private static long width(int[] perDim, int[] more, int i, long dim) {
-        return perDim[i] * dim + more[i];
+    private static long width(int widths, int i, long dim) {
+        return (widths >>> 2 * i + 1 & 1) * dim + (widths >>> 2 * i & 1);
     }
 
     private long inWidth(int i, long dim) {
-        return width(inPerDim, inMore, i, dim);
+        return width(inWidths, i, dim);
     }
 
     private long outWidth(int j, long dim) {
-        return width(outPerDim, outMore, j, dim);
+        return width(outWidths, j, dim);
     }
 
     /**
@@ -725,7 +726,7 @@ public final class RowOp {
      * The rows of an output array, which must be those of the outputs before, if there were any.
      */
     private long rows(int j, int length, long dim, long rows) {
-        if (outPerDim[j] + outMore[j] == 0) { // no such output
+        if ((outWidths >>> 2 * j & 3) == 0) { // no such output
             return rows;
         }
         if (length < 0) {

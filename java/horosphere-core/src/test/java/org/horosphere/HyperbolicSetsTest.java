@@ -7,11 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class HyperbolicSetsTest {
     private static final DType F64 = DType.F64;
@@ -277,6 +280,68 @@ class HyperbolicSetsTest {
         pair.concat(dtype, 5, x, out);
         pair.concat(F64, 5, wide, want);
         rounded(dtype, read(want), Buffers.read(out, dtype));
+    }
+
+    /** Small ones in place, large ones by way of native memory. */
+    @ParameterizedTest
+    @ValueSource(ints = {3, 200})
+    void arrays_give_the_bits_of_segments(int n) {
+        int dim = 4;
+        double[] x = read(points(n * 2, dim));
+        double[] y = Arrays.copyOf(x, 3 * dim);
+        double[] w = new Random(8).doubles(n * 2L, 0.1, 1).toArray();
+        double[] out = new double[n * 2 * 3];
+        MemorySegment want = empty(out.length);
+        sets.cdist(dim, x, y, true, out);
+        sets.cdist(F64, n * 2L, 3, dim, of(x), of(y), true, want);
+        assertArrayEquals(read(want), out);
+        out = new double[dim];
+        want = empty(dim);
+        sets.midpoint(n * 2, dim, x, w, out);
+        sets.midpoint(F64, 1, n * 2L, dim, of(x), of(w), want);
+        assertArrayEquals(read(want), out);
+        sets.midpoint(n * 2, dim, x, null, out);
+        sets.midpoint(F64, 1, n * 2L, dim, of(x), null, want);
+        assertArrayEquals(read(want), out);
+        float[] few = new float[n * 2 * dim];
+        float[] sums = new float[few.length];
+        for (int i = 0; i < few.length; i++) {
+            few[i] = (float) x[i];
+        }
+        MemorySegment floats = Buffers.of(arena, DType.F32, x);
+        MemorySegment results = Buffers.empty(arena, DType.F32, few.length);
+        HyperbolicLinear fc = HyperbolicLinear.fc(ball);
+        float[] m = Arrays.copyOf(few, dim * dim);
+        float[] bias = Arrays.copyOf(few, dim);
+        fc.forward(dim, dim, few, m, null, sums);
+        fc.forward(DType.F32, n * 2L, dim, dim, floats, floats, null, results);
+        assertArrayEquals(Buffers.read(results, DType.F32), widened(sums));
+        fc.forward(dim, dim, few, m, bias, sums);
+        fc.forward(DType.F32, n * 2L, dim, dim, floats, floats, floats, results);
+        assertArrayEquals(Buffers.read(results, DType.F32), widened(sums));
+    }
+
+    private static double[] widened(float[] x) {
+        return IntStream.range(0, x.length).mapToDouble(i -> x[i]).toArray();
+    }
+
+    @Test
+    void arrays_that_do_not_fit_are_named() {
+        double[] x = new double[8];
+        double[] out = new double[4];
+        refused("w", () -> sets.midpoint(2, 2, x, new double[3], out));
+        refused("x", () -> sets.midpoint(2, 2, new double[7], null, out));
+        refused("x", () -> sets.midpoint(2, 2, null, null, out));
+        refused("out", () -> sets.midpoint(2, 2, x, null, new double[3]));
+        refused("out", () -> sets.midpoint(1, 2, x, null, x));
+        refused("k", () -> sets.midpoint(0, 2, x, null, out));
+        refused("dim", () -> sets.cdist(0, x, x, false, out));
+        refused("y", () -> sets.cdist(2, x, new double[3], false, out));
+        refused("out", () -> sets.cdist(2, x, x, false, out));
+        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(ball);
+        refused("m", () -> map.forward(2, 2, x, new double[3], null, new double[8]));
+        refused("bias", () -> map.forward(2, 2, x, out, new double[2], new double[8]));
+        refused("out", () -> map.forward(2, 2, x, out, null, x));
     }
 
     private static void rounded(DType dtype, double[] want, double[] got) {

@@ -289,6 +289,15 @@ class PoincareBallTest {
         allocatesNothing(() -> BALL.dist_vjp(8, x, x, numbers, x, null, numbers));
         double[] v = new double[4 * 8];
         allocatesNothing(() -> BALL.expmap0_vjp(8, v, v, null, four));
+        HyperbolicSets sets = HyperbolicSets.of(BALL);
+        float[] point = new float[8];
+        float[] pairs = new float[16];
+        allocatesNothing(() -> sets.midpoint(16, 8, x, numbers, point));
+        allocatesNothing(() -> sets.midpoint(16, 8, x, null, point));
+        allocatesNothing(() -> sets.cdist(8, x, point, false, pairs));
+        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(BALL);
+        float[] image = new float[16];
+        allocatesNothing(() -> map.forward(8, 1, x, point, null, image));
     }
 
     private final double[] four = new double[4];

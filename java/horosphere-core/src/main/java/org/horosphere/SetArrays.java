@@ -1,0 +1,551 @@
+package org.horosphere;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Set operations on heap arrays, for small batches: the library works on the arrays themselves, in
+ * one call during which garbage collection waits, so what takes longer goes by way of native
+ * memory. As in {@link RowOp} arrays have handles of their own, the context as a number in them,
+ * and their segments are made beside the call, where the compiler can do without them; what is left
+ * out has a handle with a number in its place, as the choice between a segment and NULL would be
+ * allocated.
+ */
+final class SetArrays {
+    /** Products or coordinates per critical call: some tens of microseconds. */
+    static final int CRITICAL_ELEMENTS = 1 << 15;
+
+    private static final MethodHandle MIDPOINT = midpoint(ADDRESS);
+    private static final MethodHandle MIDPOINT_EVEN = midpoint(JAVA_LONG);
+    private static final MethodHandle CDIST =
+            Native.bindCriticalVariant(
+                    "horo_cdist",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            JAVA_INT,
+                            ADDRESS,
+                            JAVA_LONG,
+                            JAVA_LONG));
+    private static final MethodHandle LINEAR = linear(ADDRESS);
+    private static final MethodHandle LINEAR_PLAIN = linear(JAVA_LONG);
+
+    private SetArrays() {}
+
+    private static MethodHandle midpoint(MemoryLayout weights) {
+        return Native.bindCriticalVariant(
+                "horo_midpoint",
+                FunctionDescriptor.of(
+                        JAVA_INT,
+                        JAVA_INT,
+                        JAVA_INT,
+                        JAVA_LONG,
+                        JAVA_LONG,
+                        JAVA_LONG,
+                        ADDRESS,
+                        JAVA_LONG,
+                        JAVA_LONG,
+                        weights,
+                        JAVA_LONG,
+                        JAVA_DOUBLE,
+                        ADDRESS,
+                        JAVA_LONG,
+                        JAVA_LONG));
+    }
+
+    private static MethodHandle linear(MemoryLayout bias) {
+        return Native.bindCriticalVariant(
+                "horo_linear",
+                FunctionDescriptor.of(
+                        JAVA_INT,
+                        JAVA_INT,
+                        JAVA_INT,
+                        JAVA_LONG,
+                        JAVA_LONG,
+                        JAVA_LONG,
+                        ADDRESS,
+                        JAVA_LONG,
+                        ADDRESS,
+                        JAVA_LONG,
+                        bias,
+                        JAVA_DOUBLE,
+                        ADDRESS,
+                        JAVA_LONG,
+                        JAVA_LONG));
+    }
+
+    static void midpoint(HyperbolicSets sets, int k, int dim, float[] x, float[] w, float[] out) {
+        int width = width(sets.model(), dim);
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        int rows = count("out", length(out), width);
+        require("x", length(x), (long) rows * k * width);
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "w", w);
+        if (w != null) {
+            require("w", w.length, (long) rows * k);
+        }
+        if ((long) rows * k * width > CRITICAL_ELEMENTS) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment to = arena.allocate(JAVA_FLOAT, out.length);
+                sets.midpoint(
+                        DType.F32,
+                        rows,
+                        k,
+                        dim,
+                        arena.allocateFrom(JAVA_FLOAT, x),
+                        w == null ? null : arena.allocateFrom(JAVA_FLOAT, w),
+                        to);
+                MemorySegment.copy(to, JAVA_FLOAT, 0, out, 0, out.length);
+            }
+            return;
+        }
+        int status;
+        try {
+            if (w == null) {
+                status =
+                        (int)
+                                MIDPOINT_EVEN.invokeExact(
+                                        sets.model().ordinal(),
+                                        DType.F32.code(),
+                                        (long) rows,
+                                        (long) k,
+                                        (long) dim,
+                                        MemorySegment.ofArray(x),
+                                        (long) k * width,
+                                        (long) width,
+                                        0L,
+                                        0L,
+                                        sets.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        (long) width,
+                                        sets.exec().handle().address());
+            } else {
+                status =
+                        (int)
+                                MIDPOINT.invokeExact(
+                                        sets.model().ordinal(),
+                                        DType.F32.code(),
+                                        (long) rows,
+                                        (long) k,
+                                        (long) dim,
+                                        MemorySegment.ofArray(x),
+                                        (long) k * width,
+                                        (long) width,
+                                        MemorySegment.ofArray(w),
+                                        (long) k,
+                                        sets.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        (long) width,
+                                        sets.exec().handle().address());
+            }
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
+        Native.check(status);
+    }
+
+    static void cdist(
+            HyperbolicSets sets, int dim, float[] x, float[] y, boolean squared, float[] out) {
+        int width = width(sets.model(), dim);
+        requireCpu(sets.exec());
+        int n = count("x", length(x), width);
+        int m = count("y", length(y), width);
+        require("out", length(out), (long) n * m);
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "y", y);
+        if ((double) n * m * dim > CRITICAL_ELEMENTS) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment to = arena.allocate(JAVA_FLOAT, out.length);
+                sets.cdist(
+                        DType.F32,
+                        n,
+                        m,
+                        dim,
+                        arena.allocateFrom(JAVA_FLOAT, x),
+                        arena.allocateFrom(JAVA_FLOAT, y),
+                        squared,
+                        to);
+                MemorySegment.copy(to, JAVA_FLOAT, 0, out, 0, out.length);
+            }
+            return;
+        }
+        int status;
+        try {
+            status =
+                    (int)
+                            CDIST.invokeExact(
+                                    sets.model().ordinal(),
+                                    DType.F32.code(),
+                                    (long) n,
+                                    (long) m,
+                                    (long) dim,
+                                    MemorySegment.ofArray(x),
+                                    (long) width,
+                                    MemorySegment.ofArray(y),
+                                    (long) width,
+                                    sets.curvature(),
+                                    squared ? 1 : 0,
+                                    MemorySegment.ofArray(out),
+                                    (long) m,
+                                    sets.exec().handle().address());
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
+        Native.check(status);
+    }
+
+    static void forward(
+            HyperbolicLinear map, int dim, int p, float[] x, float[] m, float[] bias, float[] out) {
+        HyperbolicLinear.Operation operation = map.operation();
+        requireCpu(map.exec());
+        Checks.requireAtLeast("dim", dim, 1);
+        Checks.requireAtLeast("p", p, 1);
+        int rows = count("x", length(x), operation.width(dim));
+        require("m", length(m), p * operation.columns(dim));
+        require("out", length(out), rows * operation.outWidth(p));
+        if (bias != null) {
+            if (!operation.hasBias()) {
+                throw new IllegalArgumentException(
+                        "bias: expected null, " + operation + " has none");
+            }
+            require("bias", bias.length, p);
+        }
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "m", m);
+        requireApart("out", out, "bias", bias);
+        if ((double) rows * dim * p > CRITICAL_ELEMENTS) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment to = arena.allocate(JAVA_FLOAT, out.length);
+                map.forward(
+                        DType.F32,
+                        rows,
+                        dim,
+                        p,
+                        arena.allocateFrom(JAVA_FLOAT, x),
+                        arena.allocateFrom(JAVA_FLOAT, m),
+                        bias == null ? null : arena.allocateFrom(JAVA_FLOAT, bias),
+                        to);
+                MemorySegment.copy(to, JAVA_FLOAT, 0, out, 0, out.length);
+            }
+            return;
+        }
+        int status;
+        try {
+            if (bias == null) {
+                status =
+                        (int)
+                                LINEAR_PLAIN.invokeExact(
+                                        operation.ordinal(),
+                                        DType.F32.code(),
+                                        (long) rows,
+                                        (long) dim,
+                                        (long) p,
+                                        MemorySegment.ofArray(x),
+                                        operation.width(dim),
+                                        MemorySegment.ofArray(m),
+                                        operation.columns(dim),
+                                        0L,
+                                        map.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        operation.outWidth(p),
+                                        map.exec().handle().address());
+            } else {
+                status =
+                        (int)
+                                LINEAR.invokeExact(
+                                        operation.ordinal(),
+                                        DType.F32.code(),
+                                        (long) rows,
+                                        (long) dim,
+                                        (long) p,
+                                        MemorySegment.ofArray(x),
+                                        operation.width(dim),
+                                        MemorySegment.ofArray(m),
+                                        operation.columns(dim),
+                                        MemorySegment.ofArray(bias),
+                                        map.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        operation.outWidth(p),
+                                        map.exec().handle().address());
+            }
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
+        Native.check(status);
+    }
+
+    private static int length(float[] array) {
+        return array == null ? -1 : array.length;
+    }
+
+    static void midpoint(
+            HyperbolicSets sets, int k, int dim, double[] x, double[] w, double[] out) {
+        int width = width(sets.model(), dim);
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        int rows = count("out", length(out), width);
+        require("x", length(x), (long) rows * k * width);
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "w", w);
+        if (w != null) {
+            require("w", w.length, (long) rows * k);
+        }
+        if ((long) rows * k * width > CRITICAL_ELEMENTS) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment to = arena.allocate(JAVA_DOUBLE, out.length);
+                sets.midpoint(
+                        DType.F64,
+                        rows,
+                        k,
+                        dim,
+                        arena.allocateFrom(JAVA_DOUBLE, x),
+                        w == null ? null : arena.allocateFrom(JAVA_DOUBLE, w),
+                        to);
+                MemorySegment.copy(to, JAVA_DOUBLE, 0, out, 0, out.length);
+            }
+            return;
+        }
+        int status;
+        try {
+            if (w == null) {
+                status =
+                        (int)
+                                MIDPOINT_EVEN.invokeExact(
+                                        sets.model().ordinal(),
+                                        DType.F64.code(),
+                                        (long) rows,
+                                        (long) k,
+                                        (long) dim,
+                                        MemorySegment.ofArray(x),
+                                        (long) k * width,
+                                        (long) width,
+                                        0L,
+                                        0L,
+                                        sets.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        (long) width,
+                                        sets.exec().handle().address());
+            } else {
+                status =
+                        (int)
+                                MIDPOINT.invokeExact(
+                                        sets.model().ordinal(),
+                                        DType.F64.code(),
+                                        (long) rows,
+                                        (long) k,
+                                        (long) dim,
+                                        MemorySegment.ofArray(x),
+                                        (long) k * width,
+                                        (long) width,
+                                        MemorySegment.ofArray(w),
+                                        (long) k,
+                                        sets.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        (long) width,
+                                        sets.exec().handle().address());
+            }
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
+        Native.check(status);
+    }
+
+    static void cdist(
+            HyperbolicSets sets, int dim, double[] x, double[] y, boolean squared, double[] out) {
+        int width = width(sets.model(), dim);
+        requireCpu(sets.exec());
+        int n = count("x", length(x), width);
+        int m = count("y", length(y), width);
+        require("out", length(out), (long) n * m);
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "y", y);
+        if ((double) n * m * dim > CRITICAL_ELEMENTS) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment to = arena.allocate(JAVA_DOUBLE, out.length);
+                sets.cdist(
+                        DType.F64,
+                        n,
+                        m,
+                        dim,
+                        arena.allocateFrom(JAVA_DOUBLE, x),
+                        arena.allocateFrom(JAVA_DOUBLE, y),
+                        squared,
+                        to);
+                MemorySegment.copy(to, JAVA_DOUBLE, 0, out, 0, out.length);
+            }
+            return;
+        }
+        int status;
+        try {
+            status =
+                    (int)
+                            CDIST.invokeExact(
+                                    sets.model().ordinal(),
+                                    DType.F64.code(),
+                                    (long) n,
+                                    (long) m,
+                                    (long) dim,
+                                    MemorySegment.ofArray(x),
+                                    (long) width,
+                                    MemorySegment.ofArray(y),
+                                    (long) width,
+                                    sets.curvature(),
+                                    squared ? 1 : 0,
+                                    MemorySegment.ofArray(out),
+                                    (long) m,
+                                    sets.exec().handle().address());
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
+        Native.check(status);
+    }
+
+    static void forward(
+            HyperbolicLinear map,
+            int dim,
+            int p,
+            double[] x,
+            double[] m,
+            double[] bias,
+            double[] out) {
+        HyperbolicLinear.Operation operation = map.operation();
+        requireCpu(map.exec());
+        Checks.requireAtLeast("dim", dim, 1);
+        Checks.requireAtLeast("p", p, 1);
+        int rows = count("x", length(x), operation.width(dim));
+        require("m", length(m), p * operation.columns(dim));
+        require("out", length(out), rows * operation.outWidth(p));
+        if (bias != null) {
+            if (!operation.hasBias()) {
+                throw new IllegalArgumentException(
+                        "bias: expected null, " + operation + " has none");
+            }
+            require("bias", bias.length, p);
+        }
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "m", m);
+        requireApart("out", out, "bias", bias);
+        if ((double) rows * dim * p > CRITICAL_ELEMENTS) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment to = arena.allocate(JAVA_DOUBLE, out.length);
+                map.forward(
+                        DType.F64,
+                        rows,
+                        dim,
+                        p,
+                        arena.allocateFrom(JAVA_DOUBLE, x),
+                        arena.allocateFrom(JAVA_DOUBLE, m),
+                        bias == null ? null : arena.allocateFrom(JAVA_DOUBLE, bias),
+                        to);
+                MemorySegment.copy(to, JAVA_DOUBLE, 0, out, 0, out.length);
+            }
+            return;
+        }
+        int status;
+        try {
+            if (bias == null) {
+                status =
+                        (int)
+                                LINEAR_PLAIN.invokeExact(
+                                        operation.ordinal(),
+                                        DType.F64.code(),
+                                        (long) rows,
+                                        (long) dim,
+                                        (long) p,
+                                        MemorySegment.ofArray(x),
+                                        operation.width(dim),
+                                        MemorySegment.ofArray(m),
+                                        operation.columns(dim),
+                                        0L,
+                                        map.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        operation.outWidth(p),
+                                        map.exec().handle().address());
+            } else {
+                status =
+                        (int)
+                                LINEAR.invokeExact(
+                                        operation.ordinal(),
+                                        DType.F64.code(),
+                                        (long) rows,
+                                        (long) dim,
+                                        (long) p,
+                                        MemorySegment.ofArray(x),
+                                        operation.width(dim),
+                                        MemorySegment.ofArray(m),
+                                        operation.columns(dim),
+                                        MemorySegment.ofArray(bias),
+                                        map.curvature(),
+                                        MemorySegment.ofArray(out),
+                                        operation.outWidth(p),
+                                        map.exec().handle().address());
+            }
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
+        Native.check(status);
+    }
+
+    private static int length(double[] array) {
+        return array == null ? -1 : array.length;
+    }
+
+    private static int width(HyperbolicSets.Model model, int dim) {
+        Checks.requireAtLeast("dim", dim, 1);
+        return model == HyperbolicSets.Model.LORENTZ ? Math.addExact(dim, 1) : dim;
+    }
+
+    /** The rows that an array holds. */
+    private static int count(String name, int length, long width) {
+        int rows = length < 0 || width > length ? 0 : length / (int) width;
+        if (length != rows * width) {
+            throw new IllegalArgumentException(
+                    name
+                            + (length < 0 ? ": null" : ": " + length + " elements")
+                            + ", expected a multiple of "
+                            + width);
+        }
+        return rows;
+    }
+
+    private static void require(String name, int length, long expected) {
+        if (length != expected) {
+            throw new IllegalArgumentException(
+                    name
+                            + (length < 0 ? ": null" : ": " + length + " elements")
+                            + ", expected "
+                            + expected);
+        }
+    }
+
+    private static void requireApart(String name, Object array, String otherName, Object other) {
+        if (array == other) {
+            throw new IllegalArgumentException(name + ": the same array as " + otherName);
+        }
+    }
+
+    private static void requireCpu(Exec exec) {
+        if (exec.isCuda()) {
+            throw new IllegalArgumentException("exec: a CUDA device, which arrays do not run on");
+        }
+    }
+}
