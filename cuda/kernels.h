@@ -10,4 +10,8 @@ const CudaLowRank& low_rank_f64();
 const CudaAttention& attention_f32();
 const CudaAttention& attention_f64();
 
+// Three bfloat16 matrices (rows, cols), one after the other, whose sum is the float32 matrix: eight bits of
+// each number to each.
+int32_t split_bf16(const float* x, int64_t ld, int64_t rows, int64_t cols, void* split, void* stream);
+
 }  // namespace horo::cuda
