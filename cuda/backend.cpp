@@ -182,8 +182,11 @@ int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const Ro
 
 extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_cuda_backend() {
     using namespace horo::cuda;
-    static const horo::CudaKernels kernels = {layers(), low_rank_f32(), low_rank_f64(), attention_f32(),
-                                              attention_f64()};
+    static const horo::CudaKernels kernels = {
+        layers(),       low_rank_f32(),
+        low_rank_f64(), {attention_f32(), attention_f64(), attention_bf16(), attention_f16()},
+        pairs(),        sets(),
+        linear(),       horo::cuda::random()};
     static const horo::CudaBackend backend = {horo::cuda_backend_version,
                                               sizeof(horo::CudaBackend),
                                               HORO_VERSION_STRING,

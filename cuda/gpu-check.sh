@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # horo gpu-check [--quick] [--json FILE]: builds the native libraries for CUDA, runs their tests on the device, runs
-# the kernels under compute-sanitizer and measures them: row operations and layers against a copy, HypLoRA against
-# LoRA, mixed attention against unmixed. FILE gets the row operations, FILE.kernels the rest. Needs nvcc,
+# the kernels under compute-sanitizer and measures them: row operations, layers, distances and random numbers against a
+# copy, HypLoRA against LoRA, mixed attention against unmixed. FILE gets the row operations, FILE.kernels the rest. Needs nvcc,
 # compute-sanitizer, CMake and a C++ compiler; no JDK, no Maven, no network. Matrix products need cuBLASLt 12 or 13,
 # found by the dynamic linker or by its file in HORO_CUBLASLT, and are left out without it. With
 # build/gpu-bundle.tar.gz (horo gpu-bundle) the Java tests run too.
@@ -72,7 +72,7 @@ echo "built in $SECONDS s, $(stat -Lc %s "$build/native/libhorosphere_cuda.so") 
 
 section tests
 "$build/native/test/test_cuda_rows" --quick || fail "the row operations differ from the CPU's, or no device opened"
-"$build/native/test/test_cuda_kernels" --quick || fail "layers, products, adapters or attention differ from the CPU's"
+"$build/native/test/test_cuda_kernels" --quick || fail "layers, products, adapters, attention or sets differ from the CPU's"
 if [ -n "$quick" ]; then
     ctest --test-dir "$build" --output-on-failure -R 'cuda|device'
 else

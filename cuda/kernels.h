@@ -9,6 +9,12 @@ const CudaLowRank& low_rank_f32();
 const CudaLowRank& low_rank_f64();
 const CudaAttention& attention_f32();
 const CudaAttention& attention_f64();
+const CudaPairs& pairs();
+const CudaSets& sets();
+const CudaLinear& linear();
+const CudaRandom& random();
+const CudaAttention& attention_bf16();
+const CudaAttention& attention_f16();
 
 // Three bfloat16 matrices (rows, cols), one after the other, whose sum is the float32 matrix: eight bits of
 // each number to each.

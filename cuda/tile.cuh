@@ -23,27 +23,28 @@ struct TileRange {
 //     bool whole(k)              whether all of the strip that begins at k counts for all m; if not:
 //     bool counts(m, k)
 //     void loaded(int row, Element)   called for what a thread reads of A, rows[] of a tile in turn
+//     Sum step(i, j, Element, Element, Sum)   the sum with the product of its i-th row and j-th column added
 //     void done(m, n, Sum)       once per element of C inside the matrix
 //     void finish(thread)        by all threads, at the end
 // MR x NR: elements of C per thread; a tile is 16 MR x 16 NR.
-template <class P, int MR, int NR>
-HORO_KERNEL(tile_threads)
-tile_kernel(HORO_CONSTANT P policy) {
-    using T = typename P::Element;
-    using Sum = typename P::Sum;
-    constexpr int M = tile_side * MR, N = tile_side * NR;
+
+// The strips of A and B that feed a tile, in shared memory.
+template <class T, int MR, int NR>
+struct TileStrips {
     // a row of padding keeps both ways of filling a strip off each other's banks
-    alignas(16) __shared__ T a[tile_depth][M + 4];
-    alignas(16) __shared__ T b[tile_depth][N + 4];
+    alignas(16) T a[tile_depth][tile_side * MR + 4];
+    alignas(16) T b[tile_depth][tile_side * NR + 4];
+};
+
+// Adds the k of work.range to the part of a tile that each thread has; all threads call.
+template <class P, int MR, int NR, class Work, class T, class Sum>
+HORO_DEVICE void tile_sums(Work& work, TileStrips<T, MR, NR>& strips, Sum (&sum)[MR][NR]) {
+    constexpr int M = tile_side * MR, N = tile_side * NR;
     const int thread = static_cast<int>(threadIdx.x);
     const int m_thread = thread / tile_side * MR, n_thread = thread % tile_side * NR;
-    auto work = policy.work(static_cast<int64_t>(blockIdx.x));
+    auto& a = strips.a;
+    auto& b = strips.b;
     const TileRange range = work.range;
-    Sum sum[MR][NR];
-#pragma unroll
-    for (int i = 0; i < MR; ++i)
-#pragma unroll
-        for (int j = 0; j < NR; ++j) sum[i][j] = 0;
     for (int64_t k0 = range.k; k0 < range.k_end; k0 += tile_depth) {
 #pragma unroll
         for (int i = 0; i < MR; ++i) {
@@ -71,7 +72,7 @@ tile_kernel(HORO_CONSTANT P policy) {
 #pragma unroll
                 for (int i = 0; i < MR; ++i)
 #pragma unroll
-                    for (int j = 0; j < NR; ++j) sum[i][j] += static_cast<Sum>(x[i]) * static_cast<Sum>(y[j]);
+                    for (int j = 0; j < NR; ++j) sum[i][j] = work.step(i, j, x[i], y[j], sum[i][j]);
             }
         } else {
 #pragma unroll 1
@@ -81,16 +82,32 @@ tile_kernel(HORO_CONSTANT P policy) {
                     if (work.counts(range.m + m_thread + i, k0 + k)) {
 #pragma unroll
                         for (int j = 0; j < NR; ++j)
-                            sum[i][j] +=
-                                static_cast<Sum>(a[k][m_thread + i]) * static_cast<Sum>(b[k][n_thread + j]);
+                            sum[i][j] = work.step(i, j, a[k][m_thread + i], b[k][n_thread + j], sum[i][j]);
                     }
         }
         __syncthreads();
     }
+}
+
+template <class P, int MR, int NR>
+HORO_KERNEL(tile_threads)
+tile_kernel(HORO_CONSTANT P policy) {
+    using Sum = typename P::Sum;
+    __shared__ TileStrips<typename P::Element, MR, NR> strips;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int m_thread = thread / tile_side * MR, n_thread = thread % tile_side * NR;
+    auto work = policy.work(static_cast<int64_t>(blockIdx.x));
+    Sum sum[MR][NR];
 #pragma unroll
     for (int i = 0; i < MR; ++i)
 #pragma unroll
-        for (int j = 0; j < NR; ++j) work.done(range.m + m_thread + i, range.n + n_thread + j, sum[i][j]);
+        for (int j = 0; j < NR; ++j) sum[i][j] = 0;
+    tile_sums<P>(work, strips, sum);
+#pragma unroll
+    for (int i = 0; i < MR; ++i)
+#pragma unroll
+        for (int j = 0; j < NR; ++j)
+            work.done(work.range.m + m_thread + i, work.range.n + n_thread + j, sum[i][j]);
     work.finish(thread);
 }
 
@@ -99,6 +116,10 @@ struct PlainWork {
     TileRange range;
     HORO_DEVICE bool whole(int64_t) const { return true; }
     HORO_DEVICE bool counts(int64_t, int64_t) const { return true; }
+    template <class T, class Sum>
+    HORO_DEVICE Sum step(int, int, T x, T y, Sum sum) const {
+        return sum + static_cast<Sum>(x) * static_cast<Sum>(y);
+    }
     template <class T>
     HORO_DEVICE void loaded(int, T) const {}
     HORO_DEVICE void finish(int) const {}

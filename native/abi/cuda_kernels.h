@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "abi/calls.h"
+#include "cpu/sets.h"
 
 namespace horo {
 
@@ -71,10 +72,46 @@ struct CudaAttention {
     int32_t (*backward)(const AttentionShape& shape, const AttentionBuffers& buffers, void* stream);
 };
 
+// Sets of points, float32 and float64; models and operations as horo.h numbers them. The workspace of a task
+// lies on the device, too; the dims of a ConcatTask stay on the host, cuda_concat_parts at most.
+constexpr int64_t cuda_concat_parts = 224;  // what fits into the parameters of a kernel
+
+struct CudaPairs {
+    int32_t (*cdist)(int32_t model, int32_t dtype, const PairsTask& task, void* stream);
+    int32_t (*cdist_vjp)(int32_t model, int32_t dtype, const PairsTask& task, void* stream);
+    int32_t (*pairwise_distance)(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t x_stride,
+                                 double* out, void* stream);
+    int32_t (*gromov_product)(int64_t n, const double* distances, int64_t base, double* out, double* base_row,
+                              void* stream);
+    // leaves the result in workspace[0]
+    int32_t (*delta)(int64_t n, const double* gromov, double at_least, double* workspace, void* stream);
+};
+
+struct CudaSets {
+    int32_t (*midpoint)(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, void* stream);
+    int32_t (*frechet)(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, void* stream);
+    int32_t (*concat)(int32_t model, int32_t dtype, const ConcatTask& task, bool split, bool vjp,
+                      void* stream);
+};
+
+struct CudaLinear {
+    int32_t (*forward)(int32_t op, int32_t dtype, const LinearTask& task, void* stream);
+    int32_t (*vjp)(int32_t op, int32_t dtype, const LinearTask& task, double* workspace, void* stream);
+};
+
+struct CudaRandom {
+    int32_t (*normal)(int32_t dtype, int64_t count, double std, int64_t seed, int64_t offset, void* out,
+                      void* stream);
+};
+
 struct CudaKernels {
     CudaLayers layers;
     CudaLowRank low_rank_f32, low_rank_f64;
-    CudaAttention attention_f32, attention_f64;
+    CudaAttention attention[4];  // by storage type code
+    CudaPairs pairs;
+    CudaSets sets;
+    CudaLinear linear;
+    CudaRandom random;
 };
 
 }  // namespace horo

@@ -13,10 +13,6 @@ const horo_exec& resolve(const horo_exec* exec) {
     return exec ? *exec : standard;
 }
 
-int32_t refuse_device() {
-    return fail(HORO_UNSUPPORTED, "exec: a CUDA device, expected the CPU: no CUDA kernel for this yet");
-}
-
 }  // namespace horo
 
 extern "C" {

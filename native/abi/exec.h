@@ -17,10 +17,4 @@ const horo_exec& resolve(const horo_exec* exec);
 
 inline bool on_cpu(const horo_exec* exec) { return !exec || exec->device < 0; }
 
-// The failure of a kernel that was given a CUDA exec and has no CUDA version.
-int32_t refuse_device();
-
 }  // namespace horo
-
-#define HORO_REQUIRE_CPU(exec) \
-    if (!::horo::on_cpu(exec)) return ::horo::refuse_device()

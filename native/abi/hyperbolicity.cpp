@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "abi/exec.h"
+#include "abi/device.h"
 #include "abi/status.h"
 
 namespace {
@@ -15,7 +15,6 @@ extern "C" {
 
 int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t x_stride,
                                double* out, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(dtype == HORO_F32 || dtype == HORO_F64, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
     HORO_REQUIRE(rows >= 0 && rows <= most_rows, "rows: %lld, expected 0 to %lld",
                  static_cast<long long>(rows), static_cast<long long>(most_rows));
@@ -25,6 +24,7 @@ int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const v
     if (rows == 0) return HORO_OK;
     HORO_REQUIRE(x, "x: null");
     HORO_REQUIRE(out, "out: null");
+    HORO_ON_CUDA(exec, pairs.pairwise_distance, dtype, rows, dim, x, x_stride, out);
     return horo::guarded([&] {
         const horo_exec& on = horo::resolve(exec);
         if (dtype == HORO_F32) {
@@ -38,7 +38,6 @@ int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const v
 
 int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, double* out, double* base_row,
                             const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_REQUIRE(n >= 1 && n <= most_rows, "n: %lld, expected 1 to %lld", static_cast<long long>(n),
                  static_cast<long long>(most_rows));
     HORO_REQUIRE(base >= 0 && base < n, "base: %lld, expected 0 to n - 1 = %lld",
@@ -46,6 +45,7 @@ int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, do
     HORO_REQUIRE(distances, "distances: null");
     HORO_REQUIRE(out, "out: null");
     HORO_REQUIRE(base_row, "base_row: null");
+    HORO_ON_CUDA(exec, pairs.gromov_product, n, distances, base, out, base_row);
     return horo::guarded([&] {
         horo::gromov_product(n, distances, base, out, base_row, horo::resolve(exec));
         return HORO_OK;
@@ -54,7 +54,6 @@ int32_t horo_gromov_product(int64_t n, const double* distances, int64_t base, do
 
 double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
                                 double* workspace, const horo_exec* exec) {
-    if (!horo::on_cpu(exec)) return horo::refuse_device(), std::nan("");
     double delta = NAN;
     horo::guarded([&] {
         HORO_REQUIRE(n >= 1 && n <= most_rows, "n: %lld, expected 1 to %lld", static_cast<long long>(n),
@@ -62,6 +61,17 @@ double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least
         HORO_REQUIRE(gromov, "gromov: null");
         HORO_REQUIRE(at_least == at_least, "at_least: NaN, expected a number");
         HORO_REQUIRE(workspace, "workspace: null");
+        if (!horo::on_cpu(exec)) {
+            const auto launch = [&] {
+                return horo::cuda().backend->kernels->pairs.delta(n, gromov, at_least, workspace,
+                                                                  exec->stream);
+            };
+            int32_t status = horo::enqueue(exec, launch);
+            if (status == HORO_OK)
+                status = horo_device_copy(exec->device, &delta, workspace, sizeof delta, exec->stream);
+            if (status != HORO_OK) delta = -1;
+            return status;
+        }
         delta =
             horo::delta_hyperbolicity(n, gromov, at_least, exhaustive != 0, workspace, horo::resolve(exec));
         return HORO_OK;

@@ -1,5 +1,6 @@
 #include "cpu/sets.h"
 
+#include "abi/device.h"
 #include "abi/operands.h"
 
 namespace horo {
@@ -8,9 +9,16 @@ namespace {
 int32_t check_common(int32_t model, int32_t dtype, double curvature) {
     HORO_REQUIRE(model >= 0 && model < models,
                  "model: %d, expected HORO_POINCARE, HORO_LORENTZ or HORO_KLEIN", model);
-    HORO_REQUIRE(dtype == HORO_F32 || dtype == HORO_F64, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
+    HORO_REQUIRE(dtype >= 0 && dtype < storage_types,
+                 "dtype: %d, expected HORO_F32, HORO_F64, HORO_BF16 or HORO_F16", dtype);
     HORO_REQUIRE(curvature > 0 && std::isfinite(curvature),
                  "curvature: %g, expected a positive finite number", curvature);
+    return HORO_OK;
+}
+
+int32_t check_device_type(int32_t dtype, const horo_exec* exec) {
+    HORO_REQUIRE(on_cpu(exec) || dtype == HORO_F32 || dtype == HORO_F64,
+                 "dtype: %d, expected HORO_F32 or HORO_F64 on a CUDA device", dtype);
     return HORO_OK;
 }
 
@@ -47,9 +55,11 @@ int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, b
 
 int32_t run_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp,
                      const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_midpoint(model, dtype, task, vjp, true));
-    if (task.rows > 0) midpoint(model, dtype, task, vjp, resolve(exec));
+    if (task.rows == 0) return HORO_OK;
+    HORO_CHECK(check_device_type(dtype, exec));
+    HORO_ON_CUDA(exec, sets.midpoint, model, dtype, task, vjp);
+    midpoint(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
 }
 
@@ -68,7 +78,6 @@ int64_t frechet_workspace(int64_t rows, int64_t k, int64_t dim, bool vjp) {
 
 int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, void* workspace,
                     int64_t workspace_bytes, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     const MidpointTask& set = task.set;
     HORO_CHECK(check_midpoint(model, dtype, set, vjp, !task.g_variance));
     HORO_CHECK(check_frechet_sizes(set.rows, set.k, set.dim));
@@ -91,12 +100,13 @@ int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, v
         for (const Operand& output : outputs) HORO_CHECK(check_output(output, bytes, true, &g, 1));
     }
     task.workspace = static_cast<double*>(workspace);
+    HORO_CHECK(check_device_type(dtype, exec));
+    HORO_ON_CUDA(exec, sets.frechet, model, dtype, task, vjp);
     frechet(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
 }
 
 int32_t run_cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_common(model, dtype, task.curvature));
     HORO_CHECK(check_count("n", task.x.count, 0));
     HORO_CHECK(check_count("m", task.y.count, 0));
@@ -108,13 +118,22 @@ int32_t run_cdist(int32_t model, int32_t dtype, const PairsTask& task, const hor
                               rows_of("y", task.y.points, width, m, task.y.row)};
     for (const Operand& input : inputs) HORO_CHECK(check_operand(input, bytes));
     HORO_CHECK(check_output(rows_of("out", task.out, m, n, task.out_row), bytes, false, inputs, 2));
+    HORO_CHECK(check_device_type(dtype, exec));
+    HORO_ON_CUDA(exec, pairs.cdist, model, dtype, task);
     cdist(model, dtype, task, resolve(exec));
+    return HORO_OK;
+}
+
+// The gradient of side x.
+int32_t cdist_side(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec* exec) {
+    HORO_CHECK(check_device_type(dtype, exec));
+    HORO_ON_CUDA(exec, pairs.cdist_vjp, model, dtype, task);
+    cdist_vjp(model, dtype, task, resolve(exec));
     return HORO_OK;
 }
 
 int32_t run_cdist_vjp(int32_t model, int32_t dtype, PairsTask task, void* g_x, int64_t g_x_stride, void* g_y,
                       int64_t g_y_stride, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_common(model, dtype, task.curvature));
     HORO_CHECK(check_count("n", task.x.count, 0));
     HORO_CHECK(check_count("m", task.y.count, 0));
@@ -134,7 +153,7 @@ int32_t run_cdist_vjp(int32_t model, int32_t dtype, PairsTask task, void* g_x, i
     if (all[3].data || all[5].data) {
         task.gradient = g_x;
         task.gradient_row = g_x_stride;
-        cdist_vjp(model, dtype, task, resolve(exec));
+        HORO_CHECK(cdist_side(model, dtype, task, exec));
     }
     if (all[4].data) {
         const PairsSide x = task.x;
@@ -146,7 +165,7 @@ int32_t run_cdist_vjp(int32_t model, int32_t dtype, PairsTask task, void* g_x, i
         task.gradient = g_y;
         task.gradient_row = g_y_stride;
         task.g_curvature = nullptr;
-        cdist_vjp(model, dtype, task, resolve(exec));
+        HORO_CHECK(cdist_side(model, dtype, task, exec));
     }
     return HORO_OK;
 }
@@ -165,7 +184,6 @@ int32_t check_linear(int32_t op, int32_t dtype, const LinearTask& task) {
 
 int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, double* workspace,
                    int64_t workspace_bytes, const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_linear(op, dtype, task));
     if (task.rows == 0 && !vjp) return HORO_OK;
     const LinearShape& shape = linear_shape(op);
@@ -182,12 +200,15 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
         const Operand inputs[] = {x, m, bias};
         HORO_CHECK(
             check_output(rows_of("out", task.out, out_width, rows, task.out_row), bytes, false, inputs, 3));
+        HORO_CHECK(check_device_type(dtype, exec));
+        HORO_ON_CUDA(exec, linear.forward, op, dtype, task);
         linear(op, dtype, task, resolve(exec));
         return HORO_OK;
     }
     const Operand g = rows_of("g", task.g, out_width, rows, task.g_row);
     if (task.rows > 0) HORO_CHECK(check_operand(g, bytes));
     HORO_REQUIRE(shape.bias || !task.g_bias, "g_bias: expected NULL, %s has no bias", shape.name);
+    const int64_t needed = linear_workspace(op, task.rows, task.p);
     const Operand all[] = {x,
                            m,
                            bias,
@@ -196,9 +217,8 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
                            rows_of("g_m", task.g_m, m_width, task.p, task.g_m_row),
                            rows_of("g_bias", task.g_bias, task.p, 1, 0),
                            rows_of("g_curvature", task.g_curvature, rows, 1, 0),
-                           rows_of("workspace", workspace, workspace_bytes / bytes, 1, 0)};
+                           rows_of("workspace", workspace, needed / bytes, 1, 0)};
     for (int i = 4; i < 8; ++i) HORO_CHECK(check_output(all[i], bytes, true, all, i));
-    const int64_t needed = linear_workspace(op, task.rows, task.p);
     HORO_REQUIRE(workspace_bytes >= needed, "workspace: %lld bytes, expected at least %lld",
                  static_cast<long long>(workspace_bytes), static_cast<long long>(needed));
     if (needed > 0) {
@@ -206,13 +226,14 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
                      "workspace: null, or not aligned to 8 bytes");
         HORO_CHECK(check_output(all[8], bytes, false, all, 8));
     }
+    HORO_CHECK(check_device_type(dtype, exec));
+    HORO_ON_CUDA(exec, linear.vjp, op, dtype, task, workspace);
     linear_vjp(op, dtype, task, workspace, resolve(exec));
     return HORO_OK;
 }
 
 int32_t run_concat(int32_t model, int32_t dtype, ConcatTask& task, bool split, bool vjp,
                    const horo_exec* exec) {
-    HORO_REQUIRE_CPU(exec);
     HORO_CHECK(check_common(model, dtype, task.curvature));
     HORO_CHECK(check_count("rows", task.rows, 0));
     HORO_CHECK(check_count("parts", task.parts, 1));
@@ -241,6 +262,11 @@ int32_t run_concat(int32_t model, int32_t dtype, ConcatTask& task, bool split, b
     } else {
         HORO_CHECK(check_output(rows_of("out", task.out, to, task.rows, task.out_row), bytes, false, all, 1));
     }
+    HORO_REQUIRE(on_cpu(exec) || task.parts <= cuda_concat_parts,
+                 "parts: %lld, expected %lld or less on a CUDA device", static_cast<long long>(task.parts),
+                 static_cast<long long>(cuda_concat_parts));
+    HORO_CHECK(check_device_type(dtype, exec));
+    HORO_ON_CUDA(exec, sets.concat, model, dtype, task, split, vjp);
     concat(model, dtype, task, split, vjp, resolve(exec));
     return HORO_OK;
 }

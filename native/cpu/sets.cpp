@@ -88,7 +88,7 @@ const LinearShape& linear_shape(int32_t op) { return linear_kernel().shape[op]; 
 int64_t linear_workspace(int32_t op, int64_t rows, int64_t p) {
     const LinearShape& shape = linear_shape(op);
     const int64_t partial = shape.bias || shape.normed ? 2 * p * chunks_of(rows) : 0;
-    return 8 * (rows * p + rows + partial);
+    return 8 * (rows * p + 2 * rows + partial);  // rows once more for CUDA
 }
 
 void linear(int32_t op, int32_t dtype, const LinearTask& task, const horo_exec& exec) {

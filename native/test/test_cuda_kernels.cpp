@@ -4,6 +4,7 @@
 #include "cuda_layer_cases.h"
 #include "cuda_low_rank_cases.h"
 #include "cuda_product_cases.h"
+#include "cuda_set_cases.h"
 
 namespace {
 
@@ -121,39 +122,118 @@ horo::CudaLowRank low_rank_of_the_abi() {
     };
 }
 
-template <class T>
+template <int32_t dtype>
 int64_t attention_bytes(const horo::AttentionShape& s, int32_t backward) {
     int64_t bytes = 0;
-    cases::ran(horo_attention_workspace(exec, sizeof(T) == 8 ? HORO_F64 : HORO_F32, s.batch, s.heads,
-                                        s.kv_heads, s.q_len, s.kv_len, s.dim, s.mixed, backward, &bytes),
+    cases::ran(horo_attention_workspace(exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim,
+                                        s.mixed, backward, &bytes),
                "workspace");
     return bytes;
 }
 
-template <class T>
+template <int32_t dtype>
 horo::CudaAttention attention_of_the_abi() {
     using Shape = horo::AttentionShape;
     using Buffers = horo::AttentionBuffers;
-    constexpr int32_t dtype = sizeof(T) == 8 ? HORO_F64 : HORO_F32;
     return {
         // a call without work takes no workspace
-        [](const Shape& s) { return attention_bytes<T>(s, 0) + 1; },
-        [](const Shape& s) { return attention_bytes<T>(s, 1) + 1; },
+        [](const Shape& s) { return attention_bytes<dtype>(s, 0) + 1; },
+        [](const Shape& s) { return attention_bytes<dtype>(s, 1) + 1; },
         [](const Shape& s, const Buffers& b, void*) {
             return horo_attention_forward(exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim,
                                           b.q, s.q.batch, s.q.token, s.q.head, b.k, s.k.batch, s.k.token,
                                           s.k.head, b.v, s.v.batch, s.v.token, s.v.head, b.alpha, s.scale,
                                           s.causal, s.lengths, b.out, s.out.batch, s.out.token, s.out.head,
-                                          b.lse, b.workspace, attention_bytes<T>(s, 0));
+                                          b.lse, b.workspace, attention_bytes<dtype>(s, 0));
         },
         [](const Shape& s, const Buffers& b, void*) {
             return horo_attention_backward(
                 exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim, b.q, s.q.batch,
                 s.q.token, s.q.head, b.k, s.k.batch, s.k.token, s.k.head, b.v, s.v.batch, s.v.token, s.v.head,
                 b.alpha, s.scale, s.causal, s.lengths, nullptr, b.dout, s.out.batch, s.out.token, s.out.head,
-                b.dq, b.dk, b.dv, b.dalpha, b.workspace, attention_bytes<T>(s, 1));
+                b.dq, b.dk, b.dv, b.dalpha, b.workspace, attention_bytes<dtype>(s, 1));
         },
     };
+}
+
+horo::CudaPairs pairs_of_the_abi() {
+    return {
+        [](int32_t model, int32_t dtype, const horo::PairsTask& t, void*) {
+            return horo_cdist(model, dtype, t.x.count, t.y.count, t.dim, t.x.points, t.x.row, t.y.points,
+                              t.y.row, t.curvature, t.squared, t.out, t.out_row, exec);
+        },
+        [](int32_t model, int32_t dtype, const horo::PairsTask& t, void*) {
+            const bool of_x = t.g_y == 1;  // else the sides are changed
+            const horo::PairsSide &x = of_x ? t.x : t.y, &y = of_x ? t.y : t.x;
+            return horo_cdist_vjp(model, dtype, x.count, y.count, t.dim, x.points, x.row, y.points, y.row,
+                                  t.curvature, t.squared, t.g, of_x ? t.g_x : t.g_y,
+                                  of_x ? t.gradient : nullptr, t.gradient_row, of_x ? nullptr : t.gradient,
+                                  t.gradient_row, t.g_curvature, exec);
+        },
+        [](int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t stride, double* out, void*) {
+            return horo_pairwise_distance(dtype, rows, dim, x, stride, out, exec);
+        },
+        [](int64_t n, const double* distances, int64_t base, double* out, double* base_row, void*) {
+            return horo_gromov_product(n, distances, base, out, base_row, exec);
+        },
+        [](int64_t n, const double* gromov, double at_least, double* workspace, void*) {
+            const double delta = horo_delta_hyperbolicity(n, gromov, at_least, 0, workspace, exec);
+            return horo_device_copy(0, workspace, &delta, sizeof delta, stream);
+        },
+    };
+}
+
+horo::CudaSets sets_of_the_abi() {
+    return {
+        [](int32_t model, int32_t dtype, const horo::MidpointTask& t, bool vjp, void*) {
+            return vjp ? horo_midpoint_vjp(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
+                                           t.w_row, t.curvature, t.g, t.g_row, t.g_x, t.g_x_row, t.g_x_point,
+                                           t.g_w, t.g_w_row, t.g_curvature, exec)
+                       : horo_midpoint(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
+                                       t.w_row, t.curvature, t.out, t.out_row, exec);
+        },
+        [](int32_t model, int32_t dtype, const horo::FrechetTask& f, bool vjp, void*) {
+            const horo::MidpointTask& t = f.set;
+            int64_t bytes = 0;
+            cases::ran(horo_frechet_workspace(t.rows, t.k, t.dim, vjp, &bytes), "workspace");
+            return vjp ? horo_frechet_mean_vjp(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
+                                               t.w_row, t.curvature, f.tolerance, f.most, t.g, t.g_row,
+                                               f.g_variance, t.g_x, t.g_x_row, t.g_x_point, t.g_w, t.g_w_row,
+                                               t.g_curvature, f.iterations, f.workspace, bytes, exec)
+                       : horo_frechet_mean(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
+                                           t.w_row, t.curvature, f.tolerance, f.most, t.out, t.out_row,
+                                           f.variance, f.iterations, f.workspace, bytes, exec);
+        },
+        [](int32_t model, int32_t dtype, const horo::ConcatTask& t, bool split, bool vjp, void*) {
+            return vjp ? (split ? horo_split_vjp : horo_concat_vjp)(model, dtype, t.rows, t.parts, t.dims,
+                                                                    t.x, t.x_row, t.curvature, t.g, t.g_row,
+                                                                    t.g_x, t.g_x_row, t.g_curvature, exec)
+                       : (split ? horo_split : horo_concat)(model, dtype, t.rows, t.parts, t.dims, t.x,
+                                                            t.x_row, t.curvature, t.out, t.out_row, exec);
+        },
+    };
+}
+
+horo::CudaLinear linear_of_the_abi() {
+    return {
+        [](int32_t op, int32_t dtype, const horo::LinearTask& t, void*) {
+            return horo_linear(op, dtype, t.rows, t.dim, t.p, t.x, t.x_row, t.m, t.m_row, t.bias, t.curvature,
+                               t.out, t.out_row, exec);
+        },
+        [](int32_t op, int32_t dtype, const horo::LinearTask& t, double* workspace, void*) {
+            int64_t bytes = 0;
+            cases::ran(horo_linear_workspace(op, t.rows, t.p, &bytes), "workspace");
+            return horo_linear_vjp(op, dtype, t.rows, t.dim, t.p, t.x, t.x_row, t.m, t.m_row, t.bias,
+                                   t.curvature, t.g, t.g_row, t.g_x, t.g_x_row, t.g_m, t.g_m_row, t.g_bias,
+                                   t.g_curvature, workspace, bytes, exec);
+        },
+    };
+}
+
+horo::CudaRandom random_of_the_abi() {
+    return {[](int32_t dtype, int64_t count, double std, int64_t seed, int64_t offset, void* out, void*) {
+        return horo_normal(dtype, count, std, seed, offset, out, exec);
+    }};
 }
 
 class OnDevice final : public cases::Side {
@@ -162,8 +242,14 @@ class OnDevice final : public cases::Side {
         kernels.layers = layers_of_the_abi();
         kernels.low_rank_f32 = low_rank_of_the_abi<float>();
         kernels.low_rank_f64 = low_rank_of_the_abi<double>();
-        kernels.attention_f32 = attention_of_the_abi<float>();
-        kernels.attention_f64 = attention_of_the_abi<double>();
+        kernels.attention[HORO_F32] = attention_of_the_abi<HORO_F32>();
+        kernels.attention[HORO_F64] = attention_of_the_abi<HORO_F64>();
+        kernels.attention[HORO_BF16] = attention_of_the_abi<HORO_BF16>();
+        kernels.attention[HORO_F16] = attention_of_the_abi<HORO_F16>();
+        kernels.pairs = pairs_of_the_abi();
+        kernels.sets = sets_of_the_abi();
+        kernels.linear = linear_of_the_abi();
+        kernels.random = random_of_the_abi();
     }
 
     char* up(const void* contents, size_t bytes, size_t, size_t) override {
@@ -197,6 +283,7 @@ int main(int count, char** words) {
         cases::layers(side);
         cases::low_rank(side);
         cases::attentions(side);
+        cases::sets(side);
         const bool products = cases::products(side, [](const horo::GemmCall& g) {
             return horo_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, g.alpha, g.wide_a ? HORO_F32 : g.type, g.a,
                              g.lda, g.type, g.b, g.ldb, g.beta, g.c, g.ldc, exec);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/philox.h"
+#include "geometry/philox.h"
 #include "horosphere/horo.h"
 
 namespace {

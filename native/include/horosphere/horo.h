@@ -177,9 +177,9 @@ HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t di
 /* Models of hyperbolic space. `curvature` is c of the ball and of the Klein model (curvature -c, points of
  * dim elements with sqrt(c)|x| < 1), K of the Lorentz model (curvature -1/K, points of dim + 1 elements, time
  * first; the time a point stores is not read, and its gradient is 0). Results are exact given the inputs as
- * stored, up to the rim; docs/geometry.md has formulas and error bounds. HORO_F32 or HORO_F64, arithmetic in
- * float64 or better. Gradients are those of sum(g * out); any of them may be NULL. Outputs must not overlap
- * inputs or each other. */
+ * stored, up to the rim; docs/geometry.md has formulas and error bounds. Any storage type, one for all
+ * operands; arithmetic in float64 or better, results rounded to nearest even. Gradients are those of sum(g *
+ * out); any of them may be NULL. Outputs must not overlap inputs or each other. */
 #define HORO_POINCARE 0
 #define HORO_LORENTZ 1
 #define HORO_KLEIN 2
@@ -248,7 +248,8 @@ HORO_API int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t row
 HORO_API int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes);
 
 /* Several points as one. x: rows of `parts` points side by side, the i-th of dims[i] dimensions, x_stride
- * elements from row to row; out: one point of dim = sum dims[i] dimensions per row.
+ * elements from row to row; out: one point of dim = sum dims[i] dimensions per row. dims are always on the
+ * host; a CUDA device takes at most 224 parts.
  *  - HORO_POINCARE, HORO_KLEIN: the beta-concatenation of HNN++ (arXiv 2006.08210): expmap0([v_1 ..
  * v_parts]), v_i = logmap0(x_i) B(dim/2, 1/2) / B(dims[i]/2, 1/2), B the beta function.
  *  - HORO_LORENTZ: the space parts side by side and their time, t^2 = sum t_i^2 - (parts - 1) K. */
@@ -502,11 +503,16 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  * Softmax attention, optionally with its maps mixed over the heads (Coeff-Tuning, arXiv 2503.18337):
  *   P_i = softmax(scale * q_i k_g(i)^T + mask),   out_h = (P_h + sum_i alpha[h][i] P_i) v_g(h),
  *   g(h) = h / (heads / kv_heads)   (grouped-query attention).
- *  - dtype: HORO_F32 or HORO_F64, of every floating-point buffer.
+ *  - dtype: HORO_F32, HORO_F64, HORO_BF16 or HORO_F16, of q, k, v, out and their gradients. alpha, dalpha and
+ *    lse have it too, except that they are float32 beside 16 bits. With 16 bits sums are float32. On the CPU
+ *    nothing else is rounded until a result is whole; on a CUDA device the maps and their gradients are
+ *    rounded to dtype where they enter a product (docs/gpu-status.md has the error; HORO_F16: their range is
+ *    float16's, too).
  *  - q and out: batch x q_len x heads x head_dim; k and v: batch x kv_len x kv_heads x head_dim; each with
  *    strides between batch items, tokens and heads, head_dim contiguous. kv_heads divides heads. scale > 0.
  *  - alpha: heads x heads, row-major, the first index the output head, without the identity. NULL: no mix.
- *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity.
+ *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity (not with 16 bits on a CUDA
+ *    device, where NULL has a kernel of its own).
  *  - causal: non-zero lets query row r see the keys j <= r + kv_len - q_len (aligned at the end, as a key
  *    cache needs it).
  *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys. On a CUDA
@@ -617,9 +623,9 @@ HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, i
 
 /* out[i, j] = |x_i - x_j|, Euclidean, as float64: rows of HORO_F32 or HORO_F64, x_stride elements apart, to a
  * contiguous (rows, rows) matrix, exactly symmetric with a zero diagonal. Sums of squared differences in
- * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, as
- * long as no square leaves the range of float64. NaN in a row reaches that row's and column's distances. out
- * must not overlap x. */
+ * float64 (no cancellation as in |x|^2 + |y|^2 - 2 xy); relative error at most (140 + dim / 1024) 2^-53, on a
+ * CUDA device (140 + dim / 512) 2^-53, as long as no square leaves the range of float64. NaN in a row reaches
+ * that row's and column's distances. out must not overlap x. */
 HORO_API int32_t horo_pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x,
                                         int64_t x_stride, double* out, const horo_exec* exec);
 
@@ -635,7 +641,9 @@ HORO_API int32_t horo_gromov_product(int64_t n, const double* distances, int64_t
  * symmetric. The result is that of the definition to the last bit, whichever pairs (i, j) are passed over
  * because an upper bound shows that they cannot reach it; exhaustive != 0 passes over none, for timing. Time
  * O(n^3) at worst, O(n^2) where the bound is sharp, as it is for points in many dimensions. workspace: 2 n
- * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. */
+ * doubles. NaN if there is a NaN in g; NaN with horo_last_error() set if an argument is invalid. A CUDA
+ * device passes over no pair, and the call waits for it; -1 with horo_last_error() set if the device failed.
+ */
 HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double at_least, int32_t exhaustive,
                                          double* workspace, const horo_exec* exec);
 
@@ -644,9 +652,9 @@ HORO_API double horo_delta_hyperbolicity(int64_t n, const double* gromov, double
 
 /* out[i] = std times a standard normal variate, element offset + i of the sequence of `seed`, for i < count,
  * as HORO_F32 or HORO_F64 (one sequence, rounded). A function of seed and position alone: the same bits on
- * every processor, for any number of threads, and for any cut of the sequence into calls. Philox4x32-10
- * (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6, error at most
- * 2e-15 (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
+ * every processor and CUDA device, for any number of threads, and for any cut of the sequence into calls.
+ * Philox4x32-10 (Salmon et al. 2011), two variates per block of bits by Box and Muller; |variate| <= 8.6,
+ * error at most 2e-15 (1 + radius of its pair) in float64. std >= 0; seed any; offset >= 0. */
 HORO_API int32_t horo_normal(int32_t dtype, int64_t count, double std, int64_t seed, int64_t offset,
                              void* out, const horo_exec* exec);
 

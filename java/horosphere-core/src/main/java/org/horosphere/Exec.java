@@ -107,16 +107,7 @@ public final class Exec implements AutoCloseable {
         return stream;
     }
 
-    /** The native handle, for kernels that run on the CPU only. */
-    MemorySegment handle() {
-        if (isCuda()) {
-            throw new IllegalArgumentException(
-                    "exec: " + stream.device() + ", expected the CPU: no CUDA kernel for this yet");
-        }
-        return anyHandle();
-    }
-
-    /** The native handle, for kernels that run everywhere. */
+    /** The native handle. */
     MemorySegment anyHandle() {
         if (closed) {
             throw new IllegalStateException("exec: already closed");

@@ -17,11 +17,11 @@ import java.util.Arrays;
  * direct concatenation; formulas in {@code docs/geometry.md}.
  *
  * <p>The parts of a row lie side by side, point after point. To bring together what several
- * operations computed, let each write with that row stride. Memory is native, the caller's and of
- * one type, F32 or F64; arithmetic is in double, exact up to the rim. NaN stays in its row. Outputs
- * must not overlap inputs. Bitwise the same for any number of threads; immutable and safe from any
- * thread; nothing is allocated per call. Everything that does not fit is an {@link
- * IllegalArgumentException} that names the argument.
+ * operations computed, let each write with that row stride. Memory is native or of the exec's
+ * device, the caller's and of one storage type; arithmetic is in double, exact up to the rim, and
+ * rounded once. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any
+ * number of threads; immutable and safe from any thread; nothing is allocated per call. Everything
+ * that does not fit is an {@link IllegalArgumentException} that names the argument.
  */
 public final class HyperbolicConcat {
     private static final FunctionDescriptor CALL =
@@ -74,7 +74,7 @@ public final class HyperbolicConcat {
      * @param model what the coordinates of a point are
      * @param curvature c of the ball and of the Klein model, K of the Lorentz model; positive and
      *     finite
-     * @param exec where to run; the CPU
+     * @param exec where to run; a CUDA device takes at most 224 parts
      * @param dims the dimensions of the parts, 1 or more each
      */
     public HyperbolicConcat(HyperbolicSets.Model model, double curvature, Exec exec, long... dims) {
@@ -188,9 +188,9 @@ public final class HyperbolicConcat {
             long from,
             MemorySegment out,
             long to) {
-        Checks.requireFloating(dtype);
-        Checks.require("x", x, Operands.product(rows, from, "rows"), dtype.bytes());
-        Checks.requireWritable("out", out, Operands.product(rows, to, "rows"), dtype.bytes());
+        Checks.requireStorage(dtype);
+        Checks.require(exec, "x", x, Operands.product(rows, from, "rows"), dtype.bytes());
+        Checks.requireWritable(exec, "out", out, Operands.product(rows, to, "rows"), dtype.bytes());
         int status;
         try {
             status =
@@ -206,7 +206,7 @@ public final class HyperbolicConcat {
                                     curvature,
                                     out,
                                     to,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -223,13 +223,13 @@ public final class HyperbolicConcat {
             long to,
             MemorySegment g_x,
             MemorySegment g_curvature) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         int bytes = dtype.bytes();
         long points = Operands.product(rows, from, "rows");
-        Checks.require("x", x, points, bytes);
-        Checks.require("g", g, Operands.product(rows, to, "rows"), bytes);
-        HyperbolicSets.optional("g_x", g_x, points, bytes);
-        HyperbolicSets.optional("g_curvature", g_curvature, rows, bytes);
+        Checks.require(exec, "x", x, points, bytes);
+        Checks.require(exec, "g", g, Operands.product(rows, to, "rows"), bytes);
+        HyperbolicSets.optional(exec, "g_x", g_x, points, bytes);
+        HyperbolicSets.optional(exec, "g_curvature", g_curvature, rows, bytes);
         int status;
         try {
             status =
@@ -248,7 +248,7 @@ public final class HyperbolicConcat {
                                     Checks.orNull(g_x),
                                     from,
                                     Checks.orNull(g_curvature),
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -14,16 +14,16 @@ import java.lang.invoke.MethodHandle;
  * Maps of points by a matrix, the layers of hyperbolic networks, with their gradients. Below, m has
  * p rows {@code m_k}, {@code P_k = <m_k, x>} and {@code r_k = bias_k}.
  *
- * <p>Memory is native, contiguous, the caller's and of one type, F32 or F64; arithmetic is in
- * double, inner products included, so a result is right to some units of its type given its
- * conditioning. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any
- * number of threads; immutable and safe from any thread; nothing is allocated per call. Everything
- * that does not fit is an {@link IllegalArgumentException} that names the argument.
+ * <p>Memory is native or of the exec's device, contiguous, the caller's and of one storage type;
+ * arithmetic is in double, inner products included, so a result is right to some units of its type
+ * given its conditioning. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same
+ * for any number of threads; immutable and safe from any thread; nothing is allocated per call.
+ * Everything that does not fit is an {@link IllegalArgumentException} that names the argument.
  *
  * @param operation which map
  * @param curvature c of the ball (curvature {@code -c}), K of the Lorentz model (curvature {@code
  *     -1/K}); positive and finite
- * @param exec where to run; the CPU
+ * @param exec where to run
  */
 public record HyperbolicLinear(Operation operation, double curvature, Exec exec) {
     /** The maps; formulas in {@code docs/geometry.md}. */
@@ -200,7 +200,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             MemorySegment bias,
             MemorySegment out) {
         operands(dtype, rows, dim, p, x, m, bias);
-        Checks.requireWritable("out", out, rows * operation.outWidth(p), dtype.bytes());
+        Checks.requireWritable(exec, "out", out, rows * operation.outWidth(p), dtype.bytes());
         int status;
         try {
             status =
@@ -219,7 +219,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                                     curvature,
                                     out,
                                     operation.outWidth(p),
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -252,12 +252,12 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             MemorySegment workspace) {
         operands(dtype, rows, dim, p, x, m, bias);
         int bytes = dtype.bytes();
-        Checks.require("g", g, rows * operation.outWidth(p), bytes);
-        HyperbolicSets.optional("g_x", g_x, rows * operation.width(dim), bytes);
-        HyperbolicSets.optional("g_m", g_m, p * operation.columns(dim), bytes);
-        HyperbolicSets.optional("g_bias", g_bias, p, bytes);
-        HyperbolicSets.optional("g_curvature", g_curvature, rows, bytes);
-        Checks.requireWritable("workspace", workspace, 0, Double.BYTES);
+        Checks.require(exec, "g", g, rows * operation.outWidth(p), bytes);
+        HyperbolicSets.optional(exec, "g_x", g_x, rows * operation.width(dim), bytes);
+        HyperbolicSets.optional(exec, "g_m", g_m, p * operation.columns(dim), bytes);
+        HyperbolicSets.optional(exec, "g_bias", g_bias, p, bytes);
+        HyperbolicSets.optional(exec, "g_curvature", g_curvature, rows, bytes);
+        Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         int status;
         try {
             status =
@@ -283,8 +283,8 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                                     Checks.orNull(g_bias),
                                     Checks.orNull(g_curvature),
                                     workspace,
-                                    workspace.byteSize(),
-                                    exec.handle());
+                                    Checks.workspaceBytes(exec, workspace),
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -314,20 +314,20 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             MemorySegment x,
             MemorySegment m,
             MemorySegment bias) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Operands.count(rows, "rows");
         Checks.requireAtLeast("dim", dim, 1);
         Checks.requireAtLeast("p", p, 1);
         Operands.product(rows, p + 1, "p");
         int bytes = dtype.bytes();
-        Checks.require("x", x, Operands.product(rows, operation.width(dim), "x"), bytes);
-        Checks.require("m", m, Operands.product(p, operation.columns(dim), "m"), bytes);
+        Checks.require(exec, "x", x, Operands.product(rows, operation.width(dim), "x"), bytes);
+        Checks.require(exec, "m", m, Operands.product(p, operation.columns(dim), "m"), bytes);
         if (bias != null) {
             if (!operation.hasBias()) {
                 throw new IllegalArgumentException(
                         "bias: expected null, " + operation + " has none");
             }
-            Checks.require("bias", bias, p, bytes);
+            Checks.require(exec, "bias", bias, p, bytes);
         }
     }
 }

@@ -15,16 +15,16 @@ import java.lang.invoke.MethodHandle;
  * points of two sets, each with its vector-Jacobian product {@code *_vjp} (gradients of {@code
  * sum(g * out)}; one that is not wanted is null).
  *
- * <p>Memory is native, the caller's and of one type, F32 or F64; arithmetic is in double or better,
- * and exact up to the rim given the points as stored. Nothing is clamped. NaN stays in its row.
- * Outputs must not overlap inputs. Bitwise the same for any number of threads; immutable and safe
- * from any thread; nothing is allocated per call. Everything that does not fit is an {@link
- * IllegalArgumentException} that names the argument.
+ * <p>Memory is native or of the exec's device, the caller's and of one storage type; arithmetic is
+ * in double or better, exact up to the rim given the points as stored, and rounded once. Nothing is
+ * clamped. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any number
+ * of threads; immutable and safe from any thread; nothing is allocated per call. Everything that
+ * does not fit is an {@link IllegalArgumentException} that names the argument.
  *
  * @param model what the coordinates of a point are
  * @param curvature c of the ball and of the Klein model (curvature {@code -c}), K of the Lorentz
  *     model (curvature {@code -1/K}); positive and finite
- * @param exec where to run; the CPU
+ * @param exec where to run
  */
 public record HyperbolicSets(Model model, double curvature, Exec exec) {
     /** Models of hyperbolic space. */
@@ -264,11 +264,11 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             long outStride) {
         shape(dtype, rows, k, dim);
         int bytes = dtype.bytes();
-        Checks.require("x", x, sets(rows, k, dim, xRowStride, xPointStride), bytes);
+        Checks.require(exec, "x", x, sets(rows, k, dim, xRowStride, xPointStride), bytes);
         if (w != null) {
-            Checks.require("w", w, extent("w", rows, wRowStride, k), bytes);
+            Checks.require(exec, "w", w, extent("w", rows, wRowStride, k), bytes);
         }
-        Checks.requireWritable("out", out, extent("out", rows, outStride, width(dim)), bytes);
+        Checks.requireWritable(exec, "out", out, extent("out", rows, outStride, width(dim)), bytes);
         int status;
         try {
             status =
@@ -287,7 +287,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     curvature,
                                     out,
                                     outStride,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -339,7 +339,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_w),
                                     k,
                                     Checks.orNull(g_curvature),
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -376,14 +376,14 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         shape(dtype, rows, k, dim);
         long width = width(dim);
         int bytes = dtype.bytes();
-        Checks.require("x", x, sets(rows, k, dim, k * width, width), bytes);
+        Checks.require(exec, "x", x, sets(rows, k, dim, k * width, width), bytes);
         if (w != null) {
-            Checks.require("w", w, extent("w", rows, k, k), bytes);
+            Checks.require(exec, "w", w, extent("w", rows, k, k), bytes);
         }
-        Checks.requireWritable("out", out, extent("out", rows, width, width), bytes);
-        optional("variance", variance, rows, bytes);
-        optional("iterations", iterations, rows, Integer.BYTES);
-        Checks.requireWritable("workspace", workspace, 0, Double.BYTES);
+        Checks.requireWritable(exec, "out", out, extent("out", rows, width, width), bytes);
+        optional(exec, "variance", variance, rows, bytes);
+        optional(exec, "iterations", iterations, rows, Integer.BYTES);
+        Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
         Checks.requireDisjoint("workspace", workspace, "w", w);
         Checks.requireDisjoint("workspace", workspace, "out", out);
@@ -414,8 +414,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(variance),
                                     Checks.orNull(iterations),
                                     workspace,
-                                    workspace.byteSize(),
-                                    exec.handle());
+                                    Checks.workspaceBytes(exec, workspace),
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -450,11 +450,11 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             MemorySegment workspace) {
         gradientOperands(dtype, rows, k, dim, x, w, g, g_variance == null, g_x, g_w, g_curvature);
         if (g_variance != null) {
-            Checks.require("g_variance", g_variance, rows, dtype.bytes());
+            Checks.require(exec, "g_variance", g_variance, rows, dtype.bytes());
             Checks.requireDisjoint("workspace", workspace, "g_variance", g_variance);
         }
-        optional("iterations", iterations, rows, Integer.BYTES);
-        Checks.requireWritable("workspace", workspace, 0, Double.BYTES);
+        optional(exec, "iterations", iterations, rows, Integer.BYTES);
+        Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
         Checks.requireDisjoint("workspace", workspace, "w", w);
         Checks.requireDisjoint("workspace", workspace, "g", g);
@@ -491,8 +491,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_curvature),
                                     Checks.orNull(iterations),
                                     workspace,
-                                    workspace.byteSize(),
-                                    exec.handle());
+                                    Checks.workspaceBytes(exec, workspace),
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -552,9 +552,10 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             long outStride) {
         pairs(dtype, n, m, dim);
         int bytes = dtype.bytes();
-        Checks.require("x", x, extent("x", n, xStride, width(dim)), bytes);
-        Checks.require("y", y, extent("y", m, yStride, width(dim)), bytes);
-        Checks.requireWritable("out", out, m == 0 ? 0 : extent("out", n, outStride, m), bytes);
+        Checks.require(exec, "x", x, extent("x", n, xStride, width(dim)), bytes);
+        Checks.require(exec, "y", y, extent("y", m, yStride, width(dim)), bytes);
+        Checks.requireWritable(
+                exec, "out", out, m == 0 ? 0 : extent("out", n, outStride, m), bytes);
         int status;
         try {
             status =
@@ -573,7 +574,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     squared ? 1 : 0,
                                     out,
                                     outStride,
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -603,12 +604,12 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         pairs(dtype, n, m, dim);
         int bytes = dtype.bytes();
         long width = width(dim);
-        Checks.require("x", x, extent("x", n, width, width), bytes);
-        Checks.require("y", y, extent("y", m, width, width), bytes);
-        Checks.require("g", g, m == 0 ? 0 : extent("g", n, m, m), bytes);
-        optional("g_x", g_x, extent("g_x", n, width, width), bytes);
-        optional("g_y", g_y, extent("g_y", m, width, width), bytes);
-        optional("g_curvature", g_curvature, n, bytes);
+        Checks.require(exec, "x", x, extent("x", n, width, width), bytes);
+        Checks.require(exec, "y", y, extent("y", m, width, width), bytes);
+        Checks.require(exec, "g", g, m == 0 ? 0 : extent("g", n, m, m), bytes);
+        optional(exec, "g_x", g_x, extent("g_x", n, width, width), bytes);
+        optional(exec, "g_y", g_y, extent("g_y", m, width, width), bytes);
+        optional(exec, "g_curvature", g_curvature, n, bytes);
         int status;
         try {
             status =
@@ -632,7 +633,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_y),
                                     width,
                                     Checks.orNull(g_curvature),
-                                    exec.handle());
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -640,7 +641,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     }
 
     private static void shape(DType dtype, long rows, long k, long dim) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Operands.count(rows, "rows");
         Checks.requireAtLeast("k", k, 1);
         Checks.requireAtLeast("dim", dim, 1);
@@ -648,7 +649,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     }
 
     private static void pairs(DType dtype, long n, long m, long dim) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Operands.count(n, "n");
         Operands.count(m, "m");
         Checks.requireAtLeast("dim", dim, 1);
@@ -671,16 +672,16 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         int bytes = dtype.bytes();
         long width = width(dim);
         long points = sets(rows, k, dim, k * width, width);
-        Checks.require("x", x, points, bytes);
+        Checks.require(exec, "x", x, points, bytes);
         if (w != null) {
-            Checks.require("w", w, rows * k, bytes);
+            Checks.require(exec, "w", w, rows * k, bytes);
         }
         if (needsG || g != null) {
-            Checks.require("g", g, extent("g", rows, width, width), bytes);
+            Checks.require(exec, "g", g, extent("g", rows, width, width), bytes);
         }
-        optional("g_x", g_x, points, bytes);
-        optional("g_w", g_w, rows * k, bytes);
-        optional("g_curvature", g_curvature, rows, bytes);
+        optional(exec, "g_x", g_x, points, bytes);
+        optional(exec, "g_w", g_w, rows * k, bytes);
+        optional(exec, "g_curvature", g_curvature, rows, bytes);
     }
 
     private long sets(long rows, long k, long dim, long rowStride, long pointStride) {
@@ -694,9 +695,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         return rows == 0 ? 0 : Operands.product(rows - 1, stride, name) + width;
     }
 
-    static void optional(String name, MemorySegment segment, long elements, int bytes) {
+    static void optional(Exec exec, String name, MemorySegment segment, long elements, int bytes) {
         if (segment != null) {
-            Checks.requireWritable(name, segment, elements, bytes);
+            Checks.requireWritable(exec, name, segment, elements, bytes);
         }
     }
 }

@@ -12,7 +12,7 @@ import java.lang.invoke.MethodHandle;
 /**
  * How close a finite metric space is to a tree: pairwise distances, Gromov products and Gromov's
  * four-point constant delta, in float64. Safe from any thread; bitwise the same for any number of
- * threads. Memory is native and the caller's; nothing is allocated.
+ * threads. Memory is native or of the exec's device and the caller's; nothing is allocated.
  */
 public final class Hyperbolicity {
     private static final MethodHandle DISTANCE =
@@ -72,15 +72,15 @@ public final class Hyperbolicity {
         Checks.requireAtLeast("xStride", xStride, dim);
         long elements = rows == 0 ? 0 : Operands.product(rows - 1, xStride, "xStride") + dim;
         int bytes = dtype == DType.F32 ? Float.BYTES : Double.BYTES;
-        Checks.require("x", x, elements, bytes);
-        Checks.requireWritable("out", out, rows * rows, Double.BYTES);
+        Checks.require(exec, "x", x, elements, bytes);
+        Checks.requireWritable(exec, "out", out, rows * rows, Double.BYTES);
         Operands.disjoint(out, rows * rows * Double.BYTES, "out", x, elements * bytes, "x");
         int status;
         try {
             status =
                     (int)
                             DISTANCE.invokeExact(
-                                    dtype.code(), rows, dim, x, xStride, out, exec.handle());
+                                    dtype.code(), rows, dim, x, xStride, out, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -111,9 +111,9 @@ public final class Hyperbolicity {
             throw new IllegalArgumentException("base: " + base + ", expected 0 to " + (n - 1));
         }
         long bytes = n * n * Double.BYTES;
-        Checks.require("distances", distances, n * n, Double.BYTES);
-        Checks.requireWritable("out", out, n * n, Double.BYTES);
-        Checks.requireWritable("baseRow", baseRow, n, Double.BYTES);
+        Checks.require(exec, "distances", distances, n * n, Double.BYTES);
+        Checks.requireWritable(exec, "out", out, n * n, Double.BYTES);
+        Checks.requireWritable(exec, "baseRow", baseRow, n, Double.BYTES);
         if (out.address() != distances.address()) {
             Operands.disjoint(out, bytes, "out", distances, bytes, "distances");
         }
@@ -121,7 +121,7 @@ public final class Hyperbolicity {
         Operands.disjoint(baseRow, n * Double.BYTES, "baseRow", out, bytes, "out");
         int status;
         try {
-            status = (int) GROMOV.invokeExact(n, distances, base, out, baseRow, exec.handle());
+            status = (int) GROMOV.invokeExact(n, distances, base, out, baseRow, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -134,7 +134,8 @@ public final class Hyperbolicity {
      * Vigneron, arXiv 1210.3323). It is at least half the constant over all base points.
      *
      * <p>The value is that of the definition to the last bit. Pairs that an upper bound shows to be
-     * too small are passed over: O(n^2) time for points in many dimensions, O(n^3) at worst.
+     * too small are passed over: O(n^2) time for points in many dimensions, O(n^3) at worst. A CUDA
+     * device passes over none, and the call waits for it.
      *
      * @param exec where to run
      * @param n points, 1 to {@link #MOST_POINTS}
@@ -144,6 +145,7 @@ public final class Hyperbolicity {
      * @param workspace 2 n float64 of scratch
      * @return the constant; NaN if a product is NaN
      * @throws IllegalArgumentException naming the argument that does not fit
+     * @throws HorosphereException if the device failed
      */
     public static double delta(
             Exec exec,
@@ -157,16 +159,27 @@ public final class Hyperbolicity {
             throw new IllegalArgumentException("atLeast: NaN, expected a number");
         }
         long bytes = n * n * Double.BYTES;
-        Checks.require("gromov", gromov, n * n, Double.BYTES);
-        Checks.requireWritable("workspace", workspace, 2 * n, Double.BYTES);
+        Checks.require(exec, "gromov", gromov, n * n, Double.BYTES);
+        Checks.requireWritable(exec, "workspace", workspace, 2 * n, Double.BYTES);
         Operands.disjoint(workspace, 2 * n * Double.BYTES, "workspace", gromov, bytes, "gromov");
+        double delta;
         try {
-            return (double)
-                    DELTA.invokeExact(
-                            n, gromov, atLeast, exhaustive ? 1 : 0, workspace, exec.handle());
+            delta =
+                    (double)
+                            DELTA.invokeExact(
+                                    n,
+                                    gromov,
+                                    atLeast,
+                                    exhaustive ? 1 : 0,
+                                    workspace,
+                                    exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
+        if (delta < 0) {
+            throw Native.failure(Native.INTERNAL);
+        }
+        return delta;
     }
 
     private static void requirePoints(String name, long n, long least) {

@@ -1105,7 +1105,7 @@ public final class Layers {
         Operands.count(n, "n");
         Operands.input(x, "x", n, Operands.FLOAT, exec);
         try {
-            return (double) SUM_SQUARES.invokeExact(x, n, exec.handle());
+            return (double) SUM_SQUARES.invokeExact(x, n, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -32,6 +32,7 @@ final class Native {
                     MemoryLayout.sequenceLayout(4096, java.lang.foreign.ValueLayout.JAVA_BYTE));
 
     private static final int INVALID_ARGUMENT = -1;
+    static final int INTERNAL = -5;
 
     /** Every descriptor bound so far; the drift test compares it with the header. */
     static final Map<String, FunctionDescriptor> BOUND = new TreeMap<>();

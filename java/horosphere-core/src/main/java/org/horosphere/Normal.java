@@ -12,9 +12,9 @@ import java.lang.invoke.MethodHandle;
 /**
  * Normal variates, and points of hyperbolic space distributed by a wrapped normal (Nagano et al., A
  * Wrapped Normal Distribution on Hyperbolic Space, 2019). A variate is a function of a seed and a
- * position (Philox4x32-10, Box and Muller): the same bits on every processor, for any number of
- * threads and any cut into calls. Safe from any thread; memory is native and the caller's; nothing
- * is allocated.
+ * position (Philox4x32-10, Box and Muller): the same bits on every processor and CUDA device, for
+ * any number of threads and any cut into calls. Safe from any thread; memory is native or of the
+ * exec's device and the caller's; nothing is allocated.
  */
 public final class Normal {
     private static final MethodHandle NORMAL =
@@ -36,7 +36,7 @@ public final class Normal {
      * {@code out[i] = std z[offset + i]}, z the standard normal variates of the seed; both storage
      * types round one sequence. {@code |z| <= 8.6}.
      *
-     * @param exec where to run, the CPU
+     * @param exec where to run
      * @param dtype F32 or F64
      * @param count 0 or more
      * @param std standard deviation, 0 or more
@@ -63,13 +63,14 @@ public final class Normal {
             throw new IllegalArgumentException(
                     "offset: " + offset + ", expected 0 to 2^63 - 1 - count");
         }
-        Checks.requireWritable("out", out, count, dtype == DType.F32 ? Float.BYTES : Double.BYTES);
+        Checks.requireWritable(
+                exec, "out", out, count, dtype == DType.F32 ? Float.BYTES : Double.BYTES);
         int status;
         try {
             status =
                     (int)
                             NORMAL.invokeExact(
-                                    dtype.code(), count, std, seed, offset, out, exec.handle());
+                                    dtype.code(), count, std, seed, offset, out, exec.anyHandle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -81,7 +82,7 @@ public final class Normal {
      * in the metric is std |z|, z taken from the sequence at {@code offset} on, carried from the
      * origin to the mean. Position of the next variate: {@code offset + rows * dim}.
      *
-     * @param ball on the CPU
+     * @param ball where to run, too
      * @param dtype F32 or F64
      * @param rows number of points
      * @param dim coordinates of a point
@@ -112,7 +113,7 @@ public final class Normal {
     /**
      * Points of the Lorentz model: {@code mean (+) expmap0(std z)}, as in the ball.
      *
-     * @param model on the CPU
+     * @param model where to run, too
      * @param dtype F32 or F64
      * @param rows number of points
      * @param dim space coordinates of a point

@@ -16,8 +16,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * Layers, products, adapters and attention on a CUDA device from Java, against the CPU; skipped
- * with the reason where there is none.
+ * Layers, products, adapters, attention, sets of points and random numbers on a CUDA device from
+ * Java, against the CPU; skipped with the reason where there is none.
  */
 class KernelsGpuTest {
     private Arena arena;
@@ -171,6 +171,138 @@ class KernelsGpuTest {
     }
 
     @Test
+    void distancesEqualTheCpu() {
+        int n = 70;
+        int m = 37;
+        int dim = 20;
+        HyperbolicSets cpu = new HyperbolicSets(HyperbolicSets.Model.POINCARE, 0.01, Exec.CPU);
+        HyperbolicSets gpu = new HyperbolicSets(HyperbolicSets.Model.POINCARE, 0.01, exec);
+        MemorySegment x = random(n * dim, 14);
+        MemorySegment y = random(m * dim, 15);
+        MemorySegment g = random(n * m, 16);
+        MemorySegment want = floats(n * m);
+        cpu.cdist(DType.F32, n, m, dim, x, y, false, want);
+        MemorySegment out = room(want.byteSize());
+        gpu.cdist(DType.F32, n, m, dim, up(x), up(y), false, out);
+        assertNear(want, out, 1e-6);
+
+        MemorySegment wantX = floats(n * dim);
+        MemorySegment wantY = floats(m * dim);
+        cpu.cdist_vjp(DType.F32, n, m, dim, x, y, false, g, wantX, wantY, null);
+        MemorySegment gX = room(wantX.byteSize());
+        MemorySegment gY = room(wantY.byteSize());
+        gpu.cdist_vjp(DType.F32, n, m, dim, up(x), up(y), false, up(g), gX, gY, null);
+        assertNear(wantX, gX, 1e-6);
+        assertNear(wantY, gY, 1e-6);
+    }
+
+    @Test
+    void meansEqualTheCpu() {
+        int rows = 5;
+        int k = 6;
+        int dim = 10;
+        HyperbolicSets cpu = new HyperbolicSets(HyperbolicSets.Model.LORENTZ, 1.5, Exec.CPU);
+        HyperbolicSets gpu = new HyperbolicSets(HyperbolicSets.Model.LORENTZ, 1.5, exec);
+        MemorySegment x = random(rows * k * (dim + 1), 17);
+        MemorySegment want = floats(rows * (dim + 1));
+        cpu.midpoint(DType.F32, rows, k, dim, x, null, want);
+        MemorySegment out = room(want.byteSize());
+        gpu.midpoint(DType.F32, rows, k, dim, up(x), null, out);
+        assertNear(want, out, 1e-6);
+
+        long bytes = HyperbolicSets.frechetWorkspaceBytes(rows, k, dim, false);
+        MemorySegment workspace = arena.allocate(bytes, 8);
+        cpu.frechet_mean(DType.F32, rows, k, dim, x, null, 1e-10, 100, want, null, null, workspace);
+        gpu.frechet_mean(
+                DType.F32, rows, k, dim, up(x), null, 1e-10, 100, out, null, null, room(bytes));
+        assertNear(want, out, 1e-6);
+    }
+
+    @Test
+    void hyperbolicLayersEqualTheCpu() {
+        int rows = 40;
+        int dim = 12;
+        int p = 30;
+        HyperbolicLinear cpu = HyperbolicLinear.mlr(new PoincareBall(0.01));
+        HyperbolicLinear gpu = HyperbolicLinear.mlr(new PoincareBall(0.01, exec));
+        MemorySegment x = random(rows * dim, 18);
+        MemorySegment weight = random(p * dim, 19);
+        MemorySegment bias = random(p, 20);
+        MemorySegment want = floats(rows * p);
+        cpu.forward(DType.F32, rows, dim, p, x, weight, bias, want);
+        MemorySegment out = room(want.byteSize());
+        gpu.forward(DType.F32, rows, dim, p, up(x), up(weight), up(bias), out);
+        assertNear(want, out, 1e-6);
+
+        long bytes = gpu.workspaceBytes(rows, p);
+        MemorySegment wantM = floats(p * dim);
+        cpu.vjp(
+                DType.F32,
+                rows,
+                dim,
+                p,
+                x,
+                weight,
+                bias,
+                want,
+                null,
+                wantM,
+                null,
+                null,
+                arena.allocate(bytes, 8));
+        MemorySegment gM = room(wantM.byteSize());
+        gpu.vjp(
+                DType.F32,
+                rows,
+                dim,
+                p,
+                up(x),
+                up(weight),
+                up(bias),
+                up(want),
+                null,
+                gM,
+                null,
+                null,
+                room(bytes));
+        assertNear(wantM, gM, 1e-5);
+
+        HyperbolicConcat parts = HyperbolicConcat.of(new PoincareBall(0.01), 3, 4, 5);
+        want = floats(rows * dim);
+        parts.concat(DType.F32, rows, x, want);
+        out = room(want.byteSize());
+        HyperbolicConcat.of(new PoincareBall(0.01, exec), 3, 4, 5)
+                .concat(DType.F32, rows, up(x), out);
+        assertNear(want, out, 1e-6);
+    }
+
+    @Test
+    void randomNumbersAreThoseOfTheCpu() {
+        int n = 1001;
+        MemorySegment want = floats(n);
+        Normal.normal(Exec.CPU, DType.F32, n, 0.5, 21, 3, want);
+        MemorySegment out = room(want.byteSize());
+        Normal.normal(exec, DType.F32, n, 0.5, 21, 3, out);
+        assertEquals(-1, want.mismatch(down(out, n)));
+    }
+
+    @Test
+    void deltaEqualsTheCpu() {
+        int n = 50;
+        MemorySegment x = random(n * 3, 22);
+        MemorySegment distances = arena.allocate(JAVA_DOUBLE, n * n);
+        MemorySegment there = room(distances.byteSize());
+        Hyperbolicity.pairwise_distance(exec, DType.F32, n, 3, up(x), 3, there);
+        memory.copyTo(distances, there.address() - memory.address().address(), stream);
+        MemorySegment scratch = arena.allocate(JAVA_DOUBLE, 2 * n);
+        Hyperbolicity.gromov_product(Exec.CPU, n, distances, 7, distances, scratch);
+        Hyperbolicity.gromov_product(exec, n, there, 7, there, room(n * Double.BYTES));
+        assertEquals(
+                Hyperbolicity.delta(Exec.CPU, n, distances, 0, false, scratch),
+                Hyperbolicity.delta(exec, n, there, 0, false, room(2L * n * Double.BYTES)));
+    }
+
+    @Test
     void pinnedMemoryIsCopiedInTheOrderOfTheStream() {
         long bytes = 8 * Float.BYTES;
         Device device = stream.device();
@@ -215,6 +347,17 @@ class KernelsGpuTest {
                         () -> Layers.add(room(32), MemorySegment.NULL, room(32), 8, exec));
         assertTrue(e.getMessage().startsWith("y: null"), e.getMessage());
         assertThrows(IllegalArgumentException.class, () -> Layers.sum_squares(room(32), 8, exec));
+        HyperbolicSets sets = new HyperbolicSets(HyperbolicSets.Model.KLEIN, 1, exec);
+        e =
+                assertThrows(
+                        IllegalArgumentException.class,
+                        () -> sets.cdist(DType.F32, 1, 1, 8, room(32), host, false, room(4)));
+        assertTrue(e.getMessage().startsWith("y: host memory"), e.getMessage());
+        e =
+                assertThrows(
+                        IllegalArgumentException.class,
+                        () -> Normal.normal(exec, DType.F32, 8, 1, 0, 0, host));
+        assertTrue(e.getMessage().startsWith("out: host memory"), e.getMessage());
     }
 
     private MemorySegment floats(int n) {

@@ -77,7 +77,6 @@ class RowOpGpuTest {
             assertThrows(
                     IllegalArgumentException.class,
                     () -> ball.expmap0(2, new float[] {0, 0}, new float[2]));
-            assertThrows(IllegalArgumentException.class, exec::handle);
             assertThrows(IllegalArgumentException.class, () -> memory.at(BYTES + 1));
             assertThrows(IllegalArgumentException.class, () -> memory.copyFrom(host, 4, stream));
             assertThrows(

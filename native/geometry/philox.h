@@ -1,7 +1,7 @@
 // Philox4x32-10: random bits as a function of a counter and a key, so that any part of a sequence can be made
 // by itself. J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 #pragma once
-#include <cstdint>
+#include "geometry/lanes.h"
 
 namespace horo {
 
@@ -9,7 +9,7 @@ struct PhiloxBlock {
     uint32_t word[4];
 };
 
-inline PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
+HORO_HD PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
     uint32_t* c = counter.word;
     for (int round = 0; round < 10; ++round) {
         const uint64_t p = uint64_t{0xd2511f53} * c[0], q = uint64_t{0xcd9e8d57} * c[2];
