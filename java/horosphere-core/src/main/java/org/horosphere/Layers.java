@@ -820,9 +820,9 @@ public final class Layers {
     }
 
     /**
-     * The lengths n_j = |w_j + scaling b_j A| of the rows of a weight with a low-rank addition, from
-     * |w_j|² + 2 scaling b_j·(A w_j) + scaling² b_j (A Aᵀ) b_jᵀ in float64, and DoRA's factors (Liu
-     * et al., arXiv 2402.09353); in the factors a length of 0 counts as 1. {@link
+     * The lengths n_j = |w_j + scaling b_j A| of the rows of a weight with a low-rank addition,
+     * from |w_j|² + 2 scaling b_j·(A w_j) + scaling² b_j (A Aᵀ) b_jᵀ in float64, and DoRA's factors
+     * (Liu et al., arXiv 2402.09353); in the factors a length of 0 counts as 1. {@link
      * MemorySegment#NULL} for what is not wanted, and for lengths without ratio.
      *
      * @param out number of rows, 0 or more
@@ -1202,7 +1202,8 @@ public final class Layers {
     /**
      * As {@link #adamw}, with the gradient clipped to a norm: with {@code norm = |gradScale|
      * sqrt(sumSquares)}, gradScale is multiplied by {@code maxNorm / norm} where norm is larger;
-     * where sumSquares is not finite nothing is changed. On a device the host sees neither, so a whole training step runs without waiting.
+     * where sumSquares is not finite nothing is changed. On a device the host sees neither, so a
+     * whole training step runs without waiting.
      *
      * @param param n values, updated
      * @param grad n values

@@ -141,7 +141,9 @@ final class Buffers {
                 : () -> memory.asSlice(0, bytes);
     }
 
-    /** The sum in float64 of what there is now, or on a device when all that is enqueued has run. */
+    /**
+     * The sum in float64 of what there is now, or on a device when all that is enqueued has run.
+     */
     static DoubleSupplier sumLater(MemorySegment floats, int count) {
         Supplier<MemorySegment> later = later(floats, (long) count * Float.BYTES);
         DoubleSupplier sum =

@@ -884,7 +884,8 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
 
     private MemorySegment workspace(Attention shape, boolean mixed, boolean backward) {
         temporaries.attention =
-                Buffers.atLeast(temporaries.attention, shape.workspaceBytes(exec, mixed, backward), exec);
+                Buffers.atLeast(
+                        temporaries.attention, shape.workspaceBytes(exec, mixed, backward), exec);
         return temporaries.attention;
     }
 

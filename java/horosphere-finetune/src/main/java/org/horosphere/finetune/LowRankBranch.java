@@ -91,9 +91,7 @@ final class LowRankBranch {
 
     /** The curvature is -1/K; infinite for LoRA. */
     double curvatureRadius() {
-        return isHyperbolic()
-                ? Math.exp(parameters.scalar(logK))
-                : Double.POSITIVE_INFINITY;
+        return isHyperbolic() ? Math.exp(parameters.scalar(logK)) : Double.POSITIVE_INFINITY;
     }
 
     double inputScale() {

@@ -55,7 +55,8 @@ final class Magnitude {
 
     /** m_j = |w_j + scaling b_j A|: the model stays as it is. */
     void initialise(Exec exec) {
-        rowLengths(MemorySegment.NULL, lengths.value(), MemorySegment.NULL, MemorySegment.NULL, exec);
+        rowLengths(
+                MemorySegment.NULL, lengths.value(), MemorySegment.NULL, MemorySegment.NULL, exec);
         seen = -1;
     }
 
@@ -142,7 +143,8 @@ final class Magnitude {
                 exec);
         Gemm.sgemm(false, true, r, r, in, 1, a.value(), in, a.value(), in, 0, gram, r, exec);
         Layers.row_lengths(
-                out, r, scaling, squares, cross, gram, b.value(), want, norms, inverses, ratios, exec);
+                out, r, scaling, squares, cross, gram, b.value(), want, norms, inverses, ratios,
+                exec);
     }
 
     private double[] rowSquares(Exec exec) {

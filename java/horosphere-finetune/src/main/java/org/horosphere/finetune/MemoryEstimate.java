@@ -14,7 +14,8 @@ import org.horosphere.Exec;
  *     state and write checkpoints
  * @param activations of the model for the largest batch
  * @param adapter activations of the adapter
- * @param available memory, of the device where the model is on one, when the estimate was made, the weights being loaded already
+ * @param available memory, of the device where the model is on one, when the estimate was made, the
+ *     weights being loaded already
  */
 public record MemoryEstimate(
         long weights, long mapped, long trained, long activations, long adapter, long available) {

@@ -1,7 +1,5 @@
 package org.horosphere.finetune;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;

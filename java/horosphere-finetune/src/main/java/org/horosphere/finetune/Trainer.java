@@ -232,7 +232,7 @@ public final class Trainer<B> {
             DoubleSupplier later =
                     parameters.adamwClipped(
                             rate, options.weightDecay(), step + 1L, options.clipNorm());
-            loss = sum(losses) / targets;  // the one wait of the step
+            loss = sum(losses) / targets; // the one wait of the step
             norm = later.getAsDouble();
             requireFinite(step, loss, norm);
         } else {

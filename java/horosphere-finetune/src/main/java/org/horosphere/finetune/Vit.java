@@ -766,7 +766,8 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
 
     private MemorySegment workspace(Attention shape, boolean mixed, boolean backward) {
         temporaries.attention =
-                Buffers.atLeast(temporaries.attention, shape.workspaceBytes(exec, mixed, backward), exec);
+                Buffers.atLeast(
+                        temporaries.attention, shape.workspaceBytes(exec, mixed, backward), exec);
         return temporaries.attention;
     }
 
@@ -819,7 +820,8 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         finalOutput = Buffers.floats(count * d, exec);
         finalOutputGrad = Buffers.floats(count * d, exec);
         residualGrad = Buffers.floats(count * d, exec);
-        temporaries.patches = Buffers.floats((long) batch * config.patches() * config.patchSize(), exec);
+        temporaries.patches =
+                Buffers.floats((long) batch * config.patches() * config.patchSize(), exec);
         temporaries.hidden = Buffers.floats(count * d, exec);
         temporaries.query = Buffers.floats(count * width, exec);
         temporaries.key = Buffers.floats(count * width, exec);

@@ -113,8 +113,7 @@ class TrainerGpuTest {
                         List.of(2),
                         OptionalInt.empty());
         Random random = new Random(7);
-        return new Llama(
-                config, (name, shape) -> weight(name, type, random, shape), exec);
+        return new Llama(config, (name, shape) -> weight(name, type, random, shape), exec);
     }
 
     private static Tensor weight(String name, DType type, Random random, long... shape) {
@@ -146,7 +145,12 @@ class TrainerGpuTest {
 
     /** What a run gave, and per step what the host waited for and allocated. */
     private record Outcome(
-            double[] losses, double[] norms, double validation, float[] start, float[] end, List<long[]> counts) {}
+            double[] losses,
+            double[] norms,
+            double validation,
+            float[] start,
+            float[] end,
+            List<long[]> counts) {}
 
     private static Outcome train(Llama model, AdapterOptions options, int accumulation) {
         return train(model, Adapter.create(model, options, 3), accumulation, i -> batch(i));
@@ -190,7 +194,12 @@ class TrainerGpuTest {
 
     private static AdapterOptions options(AdapterKind kind) {
         return new AdapterOptions(
-                kind, 2, 4, Set.of("q_proj", "v_proj", "o_proj", "up_proj", "down_proj"), 0.7, 0.25);
+                kind,
+                2,
+                4,
+                Set.of("q_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+                0.7,
+                0.25);
     }
 
     private static double rms(float[] a, float[] b) {
