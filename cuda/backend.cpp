@@ -97,6 +97,14 @@ int32_t name(int32_t device, char* text, int32_t size, CudaError* error) {
     return HORO_OK;
 }
 
+int32_t memory(int32_t device, int64_t* free_bytes, int64_t* total_bytes, CudaError* error) {
+    size_t free = 0, total = 0;
+    const int32_t status = on(device, error, "memory", [&] { return cudaMemGetInfo(&free, &total); });
+    *free_bytes = static_cast<int64_t>(free);
+    *total_bytes = static_cast<int64_t>(total);
+    return status;
+}
+
 int32_t allocate(int32_t device, int64_t bytes, void** address, CudaError* error) {
     return on(device, error, "allocate", [&] { return cudaMalloc(address, static_cast<size_t>(bytes)); });
 }
@@ -185,6 +193,7 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               horo::row_operations,
                                               probe,
                                               name,
+                                              memory,
                                               allocate,
                                               release,
                                               copy,

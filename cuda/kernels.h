@@ -16,4 +16,8 @@ const CudaRandom& random();
 const CudaAttention& attention_bf16();
 const CudaAttention& attention_f16();
 
+// Three bfloat16 matrices (rows, cols), one after the other, whose sum is the float32 matrix: eight bits of
+// each number to each.
+int32_t split_bf16(const float* x, int64_t ld, int64_t rows, int64_t cols, void* split, void* stream);
+
 }  // namespace horo::cuda

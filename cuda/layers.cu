@@ -184,9 +184,15 @@ struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
     const double* sum_squares;
     double max_norm;
 
+    bool finite = true;  // else nothing is changed
+
     HORO_DEVICE Adamw prepared() const {
         Adamw f = *this;
-        if (sum_squares) f.step.grad_scale = clipped(step.grad_scale, get(sum_squares), max_norm);
+        if (sum_squares) {
+            const double squares = get(sum_squares);
+            f.step.grad_scale = clipped(step.grad_scale, squares, max_norm);
+            f.finite = squares <= std::numeric_limits<double>::max();
+        }
         return f;
     }
     HORO_DEVICE void operator()(const float (&x)[4], float (&y)[3]) const {
@@ -194,9 +200,9 @@ struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
         const float first = x[2] + (g - x[2]) * step.one_minus_beta1;
         const float second = x[3] * step.beta2 + g * g * step.one_minus_beta2;
         const float denominator = sqrtf(second) / step.sqrt_correction2 + step.eps;
-        y[0] = x[0] * step.decay - step.step_size * first / denominator;
-        y[1] = first;
-        y[2] = second;
+        y[0] = finite ? x[0] * step.decay - step.step_size * first / denominator : x[0];
+        y[1] = finite ? first : x[2];
+        y[2] = finite ? second : x[3];
     }
 };
 
@@ -247,6 +253,40 @@ int32_t convert_from_f32(const float* src, int32_t to, void* dst, int64_t n, voi
            : to == HORO_F64 ? convert<float, double>(src, dst, n, stream)
            : to == HORO_F16 ? convert<float, F16>(src, dst, n, stream)
                             : convert<float, Bf16>(src, dst, n, stream);
+}
+
+HORO_KERNEL(threads)
+split_kernel(const float* x, int64_t ld, int64_t rows, int64_t cols, Bf16* parts_of_x, int64_t blocks) {
+    const int64_t row = blockIdx.x / blocks;
+    const int64_t col = blockIdx.x % blocks * threads + threadIdx.x;
+    if (col >= cols) return;
+    float rest = get(x + row * ld + col);
+#pragma unroll
+    for (int part = 0; part < 3; ++part) {
+        Bf16 bits;
+        narrow(rest, bits);
+        HORO_ON_ACCESS(parts_of_x + (part * rows + row) * cols + col, 2, 2);
+        parts_of_x[(part * rows + row) * cols + col] = bits;
+        const float high = widened(bits);
+        rest = high - high == 0 ? rest - high : 0.0f;  // infinities and NaN are all in the first part
+    }
+}
+
+// A row of the weight on a warp.
+HORO_KERNEL(threads)
+row_lengths_kernel(HORO_CONSTANT RowLengths call) {
+    const int lane = static_cast<int>(threadIdx.x) % warp;
+    const int64_t j = int64_t{blockIdx.x} * (threads / warp) + threadIdx.x / warp;
+    double square = 0;
+    if (j < call.out) {
+        HORO_ON_ACCESS(call.b + j * call.r, 4, static_cast<size_t>(call.r) * 4);
+        HORO_ON_ACCESS(call.cross, 4, static_cast<size_t>(call.r * call.out) * 4);
+        HORO_ON_ACCESS(call.gram, 4, static_cast<size_t>(call.r * call.r) * 4);
+    }
+    if (j < call.out)
+        for (int64_t i = lane; i < call.r; i += warp) square += call.addend(j, i);
+    square = warp_sum(square);
+    if (j < call.out && lane == 0) call.store(j, get(call.squares + j) + square);
 }
 
 // ---- Norms: a row on a warp or on a block, as much of it as the registers hold read once
@@ -1018,8 +1058,17 @@ const CudaLayers& layers() {
         },
         convert_to_f32,
         convert_from_f32,
+        [](const RowLengths& call, void* stream) {
+            return launch(stream, parts(call.out, threads / warp), threads, row_lengths_kernel, call);
+        },
     };
     return table;
+}
+
+int32_t split_bf16(const float* x, int64_t ld, int64_t rows, int64_t cols, void* split, void* stream) {
+    const int64_t blocks = parts(cols, threads);
+    return launch(stream, rows * blocks, threads, split_kernel, x, ld, rows, cols, static_cast<Bf16*>(split),
+                  blocks);
 }
 
 }  // namespace horo::cuda

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "horosphere/horo.h"
+#include "kernels.h"
 
 namespace horo::cuda {
 namespace {
@@ -100,12 +101,17 @@ const Library& library() {
 
 constexpr int64_t workspace_bytes = int64_t{32} << 20;
 
+struct Memory {
+    void* address = nullptr;
+    int64_t bytes = 0;
+};
+
 // What lives as long as the process: a handle per device, a workspace per stream, the choice of algorithm per
 // shape, so that the same call gives the same bits.
 struct State {
     std::mutex lock;
     std::map<int32_t, Handle> handles;
-    std::map<std::pair<int32_t, void*>, void*> workspaces;
+    std::map<std::pair<int32_t, void*>, Memory> workspaces, splits;
     std::map<std::tuple<int32_t, int32_t, int32_t, int32_t, int64_t, int64_t, int64_t, int64_t, int64_t,
                         int64_t, uint32_t, uint32_t, uint32_t>,
              Algorithm>
@@ -133,24 +139,25 @@ int32_t fail(CudaError* error, const char* what, cudaError_t code) {
     return code == cudaErrorMemoryAllocation ? HORO_OUT_OF_MEMORY : HORO_INTERNAL;
 }
 
-// The workspace of a stream, made on its first product; a capture cannot hold an allocation.
-int32_t workspace_of(int32_t device, void* stream, void** workspace, CudaError* error) {
-    void*& held = state().workspaces[{device, stream}];
-    if (!held) {
-        cudaStreamCaptureStatus capture{};
-        cudaError_t code = cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &capture);
-        if (code != cudaSuccess) return fail(error, "matrix product", code);
-        if (capture != cudaStreamCaptureStatusNone)
-            return fail(error, HORO_INVALID_ARGUMENT, "exec",
-                        "its stream is being captured, expected one matrix product before that, for the "
-                        "workspace");
-        code = cudaMalloc(&held, static_cast<size_t>(workspace_bytes));
-        if (code != cudaSuccess) {
-            held = nullptr;
-            return fail(error, "workspace of matrix products", code);
-        }
+// Memory of a stream of at least so many bytes, made when they are first asked for; a capture cannot hold an
+// allocation.
+int32_t reserve(Memory& held, int64_t bytes, void* stream, CudaError* error) {
+    if (held.bytes >= bytes) return HORO_OK;
+    cudaStreamCaptureStatus capture{};
+    cudaError_t code = cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &capture);
+    if (code != cudaSuccess) return fail(error, "matrix product", code);
+    if (capture != cudaStreamCaptureStatusNone)
+        return fail(error, HORO_INVALID_ARGUMENT, "exec",
+                    "its stream is being captured, expected one such matrix product before that, for the "
+                    "workspace");
+    if (held.address) cudaFree(held.address);  // waits for the device's work
+    held = {};
+    code = cudaMalloc(&held.address, static_cast<size_t>(bytes));
+    if (code != cudaSuccess) {
+        held.address = nullptr;
+        return fail(error, "workspace of matrix products", code);
     }
-    *workspace = held;
+    held.bytes = bytes;
     return HORO_OK;
 }
 
@@ -169,14 +176,41 @@ struct Owned {
     }
 };
 
+// Of the float32 A three bfloat16 matrices, and of the product three that add up: exact products and float32
+// sums, as on the CPU.
+int32_t gemm_of_parts(int32_t device, void* stream, const GemmCall& call, CudaError* error) {
+    const int64_t rows = call.trans_a ? call.k : call.m, cols = call.trans_a ? call.m : call.k;
+    Memory split;
+    {
+        const std::lock_guard<std::mutex> guard(state().lock);
+        Memory& held = state().splits[{device, stream}];
+        if (const int32_t status = reserve(held, 6 * rows * cols, stream, error)) return status;
+        split = held;
+    }
+    const int32_t code =
+        split_bf16(static_cast<const float*>(call.a), call.lda, rows, cols, split.address, stream);
+    if (code) return fail(error, "matrix product", static_cast<cudaError_t>(code));
+    for (int part = 2; part >= 0; --part) {  // the smallest first
+        GemmCall of = call;
+        of.wide_a = false;
+        of.a = static_cast<const uint16_t*>(split.address) + part * rows * cols;
+        of.lda = cols;
+        if (part < 2) of.beta = 1;
+        if (const int32_t status = gemm(device, stream, of, error)) return status;
+    }
+    return HORO_OK;
+}
+
 }  // namespace
 
 void forget_stream(int32_t device, void* stream) {
     const std::lock_guard<std::mutex> guard(state().lock);
-    const auto found = state().workspaces.find({device, stream});
-    if (found == state().workspaces.end()) return;
-    cudaFree(found->second);  // waits for the device's work
-    state().workspaces.erase(found);
+    for (auto* memory : {&state().workspaces, &state().splits}) {
+        const auto found = memory->find({device, stream});
+        if (found == memory->end()) continue;
+        cudaFree(found->second.address);  // waits for the device's work
+        memory->erase(found);
+    }
 }
 
 int32_t gemm(int32_t device, void* stream, const GemmCall& call, CudaError* error) {
@@ -190,6 +224,7 @@ int32_t gemm(int32_t device, void* stream, const GemmCall& call, CudaError* erro
                               static_cast<size_t>(call.m), on);
         return code == cudaSuccess ? HORO_OK : fail(error, "matrix product", code);
     }
+    if (call.wide_a) return gemm_of_parts(device, stream, call, error);
     const Library& lt = library();
     if (lt.reason[0]) return fail(error, HORO_UNSUPPORTED, "matrix product on a CUDA device", lt.reason);
 
@@ -200,8 +235,8 @@ int32_t gemm(int32_t device, void* stream, const GemmCall& call, CudaError* erro
         handle = nullptr;
         return fail(error, "cublasLtCreate", code);
     }
-    void* workspace = nullptr;
-    if (const int32_t status = workspace_of(device, stream, &workspace, error)) return status;
+    Memory& workspace = state().workspaces[{device, stream}];
+    if (const int32_t status = reserve(workspace, workspace_bytes, stream, error)) return status;
 
     // cuBLASLt counts by columns: the row-major C is its C^T = op(B)^T op(A)^T, so that B comes first.
     const int type = call.type == HORO_BF16 ? type_bf16 : type_f32;
@@ -248,7 +283,7 @@ int32_t gemm(int32_t device, void* stream, const GemmCall& call, CudaError* erro
         chosen = state().algorithms.emplace(key, found.algorithm).first;
     }
     code = lt.matmul(handle, description.object, &alpha, call.b, a.object, call.a, b.object, &beta, call.c,
-                     c.object, call.c, c.object, &chosen->second, workspace,
+                     c.object, call.c, c.object, &chosen->second, workspace.address,
                      static_cast<size_t>(workspace_bytes), on);
     return code ? fail(error, "cublasLtMatmul", code) : HORO_OK;
 }

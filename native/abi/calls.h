@@ -41,6 +41,30 @@ struct GemmCall {
     double beta;
     float* c;
     int64_t ldc;
+    bool wide_a = false;  // A is float32 although B is bfloat16
+};
+
+struct RowLengths {
+    int64_t out, r;
+    double scaling;
+    const double* squares;
+    const float *cross, *gram, *b, *lengths;
+    float *norms, *inverse, *ratio;
+
+    // What row i of A adds to |w_j + scaling b_j A|^2.
+    HORO_HD double addend(int64_t j, int64_t i) const {
+        double inner = 2.0 * static_cast<double>(cross[i * out + j]);
+        for (int64_t k = 0; k < r; ++k)
+            inner += scaling * static_cast<double>(gram[i * r + k]) * static_cast<double>(b[j * r + k]);
+        return scaling * static_cast<double>(b[j * r + i]) * inner;
+    }
+    HORO_HD void store(int64_t j, double square) const {
+        const float norm = static_cast<float>(square_root(square < 0 ? 0.0 : square));
+        const float divisor = norm == 0 ? 1.0f : norm;
+        if (norms) norms[j] = norm;
+        if (inverse) inverse[j] = 1 / divisor;
+        if (ratio) ratio[j] = lengths[j] / divisor;
+    }
 };
 
 struct LowRank {

@@ -28,6 +28,7 @@ struct CudaBackend {
     int32_t (*probe)(int32_t* count, CudaError* error);
     int32_t (*name)(int32_t device, char* text, int32_t size, CudaError* error);
 
+    int32_t (*memory)(int32_t device, int64_t* free_bytes, int64_t* total_bytes, CudaError* error);
     int32_t (*allocate)(int32_t device, int64_t bytes, void** address, CudaError* error);
     int32_t (*free)(int32_t device, void* address, CudaError* error);
     // Copies in the order of the stream and waits for it.
@@ -53,7 +54,8 @@ struct CudaBackend {
     int32_t (*enqueue)(int32_t device, int32_t (*launch)(const void* call), const void* call,
                        CudaError* error);
 
-    // Enqueues; the first product of a stream allocates what its products work in.
+    // Enqueues; the first product of a stream allocates what its products work in, the first as large with
+    // wide_a what A is split into.
     int32_t (*gemm)(int32_t device, void* stream, const GemmCall* call, CudaError* error);
 
     // Enqueues; neither waits nor allocates.

@@ -53,6 +53,7 @@ struct CudaLayers {
                      const double* sum_squares, double max_norm, void* stream);
     int32_t (*convert_to_f32)(int32_t from, const void* src, float* dst, int64_t n, void* stream);
     int32_t (*convert_from_f32)(const float* src, int32_t to, void* dst, int64_t n, void* stream);
+    int32_t (*row_lengths)(const RowLengths& call, void* stream);
 };
 
 // For one storage type.

@@ -142,6 +142,12 @@ int32_t horo_device_name(int32_t device, void* text, int32_t size) {
     HORO_ON_DEVICE(device, name, static_cast<char*>(text), size);
 }
 
+int32_t horo_device_memory(int32_t device, int64_t* free_bytes, int64_t* total_bytes) {
+    HORO_REQUIRE(free_bytes, "free_bytes: null result pointer");
+    HORO_REQUIRE(total_bytes, "total_bytes: null result pointer");
+    HORO_ON_DEVICE(device, memory, free_bytes, total_bytes);
+}
+
 int32_t horo_device_allocate(int32_t device, int64_t bytes, void** address) {
     HORO_REQUIRE(address, "address: null result pointer");
     *address = nullptr;

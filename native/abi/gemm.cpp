@@ -41,24 +41,23 @@ int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_
                  static_cast<long long>(trans_b ? k : n));
     HORO_REQUIRE(fits(m, n, ldc), "ldc: %lld, expected at least the row length %lld",
                  static_cast<long long>(ldc), static_cast<long long>(n));
-    if (!horo::on_cpu(exec) && a_type != b_type)
-        return horo::fail(HORO_UNSUPPORTED,
-                          "b_type: %d, expected that of a_type, %d, on a CUDA device (horo_convert_from_f32)",
-                          b_type, a_type);
+    if (!horo::on_cpu(exec) && b_type == HORO_F16)
+        return horo::fail(HORO_UNSUPPORTED, "b_type: float16, expected float32 or bfloat16 on a CUDA device");
     if (m == 0 || n == 0) return HORO_OK;
     HORO_REQUIRE(c, "c: null");
     HORO_REQUIRE(k == 0 || a, "a: null");
     HORO_REQUIRE(k == 0 || b, "b: null");
     return horo::guarded([&] {
         if (!horo::on_cpu(exec)) {
-            const uintptr_t bytes = a_type == HORO_F32 ? 4 : 2;
-            HORO_REQUIRE(reinterpret_cast<uintptr_t>(a) % bytes == 0, "a: address not a multiple of %d",
-                         static_cast<int>(bytes));
-            HORO_REQUIRE(reinterpret_cast<uintptr_t>(b) % bytes == 0, "b: address not a multiple of %d",
-                         static_cast<int>(bytes));
+            const auto aligned = [](const void* p, int32_t type) {
+                return reinterpret_cast<uintptr_t>(p) % (type == HORO_F32 ? 4 : 2) == 0;
+            };
+            HORO_REQUIRE(aligned(a, a_type), "a: address not a multiple of its elements' size");
+            HORO_REQUIRE(aligned(b, b_type), "b: address not a multiple of its elements' size");
             HORO_REQUIRE(reinterpret_cast<uintptr_t>(c) % 4 == 0, "c: address not a multiple of 4");
-            return horo::gemm_cuda({trans_a, trans_b, m, n, k, alpha, a_type, a, lda, b, ldb, beta, c, ldc},
-                                   *exec);
+            return horo::gemm_cuda(
+                {trans_a, trans_b, m, n, k, alpha, b_type, a, lda, b, ldb, beta, c, ldc, a_type != b_type},
+                *exec);
         }
         const char* failure = horo::gemm({trans_a != 0, trans_b != 0, m, n, k, static_cast<float>(alpha),
                                           a_type, a, lda, b_type, b, ldb, static_cast<float>(beta), c, ldc},

@@ -96,6 +96,7 @@ int32_t adamw(float* param, const float* grad, float* m, float* v, int64_t n, do
                             static_cast<float>(lr / (1 - std::pow(beta1, count))),
                             static_cast<float>(grad_scale)};
     HORO_ON_CUDA(exec, layers.adamw, param, grad, m, v, n, scalars, sum_squares, max_norm);
+    if (sum_squares && !std::isfinite(*sum_squares)) return HORO_OK;
     if (sum_squares) scalars.grad_scale = horo::clipped(scalars.grad_scale, *sum_squares, max_norm);
     return over(exec, n, chunk_elements, [&](int64_t i, int64_t size) {
         kernels().adamw(param + i, grad + i, m + i, v + i, size, scalars);
@@ -333,6 +334,31 @@ int32_t horo_column_scale_grad(const float* dy, const float* x, int64_t rows, in
     HORO_ON_CUDA(exec, layers.column_scale_grad, dy, x, rows, dim, dscale);
     return over(exec, dim, chunk_columns, [&](int64_t first, int64_t count) {
         kernels().column_scale_grad(dy, x, rows, dim, first, first + count, dscale);
+    });
+}
+
+int32_t horo_row_lengths(int64_t out, int64_t r, double scaling, const double* squares, const float* cross,
+                         const float* gram, const float* b, const float* lengths, float* norms,
+                         float* inverse, float* ratio, const horo_exec* exec) {
+    REQUIRE_SHAPE(out, r);
+    if (out == 0) return HORO_OK;
+    REQUIRE_POINTER(squares);
+    REQUIRE_POINTER(cross);
+    REQUIRE_POINTER(gram);
+    REQUIRE_POINTER(b);
+    REQUIRE_ALIGNED(lengths, sizeof *lengths);
+    REQUIRE_ALIGNED(norms, sizeof *norms);
+    REQUIRE_ALIGNED(inverse, sizeof *inverse);
+    REQUIRE_ALIGNED(ratio, sizeof *ratio);
+    HORO_REQUIRE(lengths || !ratio, "lengths: null, expected them for ratio");
+    const horo::RowLengths call{out, r, scaling, squares, cross, gram, b, lengths, norms, inverse, ratio};
+    HORO_ON_CUDA(exec, layers.row_lengths, call);
+    return over(exec, out, rows_per_chunk(r * r), [&](int64_t first, int64_t count) {
+        for (int64_t j = first; j < first + count; ++j) {
+            double square = squares[j];
+            for (int64_t i = 0; i < r; ++i) square += call.addend(j, i);
+            call.store(j, square);
+        }
     });
 }
 

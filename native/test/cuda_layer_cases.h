@@ -251,10 +251,10 @@ inline void elementwise(Side& side, int64_t n, int64_t offset) {
         CHECK(std::fabs(total.values()[0] - exact) <= 1e-14 * exact, "%s: %.17g, expected %.17g",
               name("sum_squares_add").c_str(), total.values()[0], exact);
     }
-    for (int clip = 0; clip < 3; ++clip) {
+    for (int clip = 0; clip < 4; ++clip) {  // none, one that cuts, one that does not, a broken gradient
         std::vector<float> param = normal(n), m = normal(n, 0.1), v = normal(n, 0.1);
         for (float& f : v) f *= f;
-        const std::vector<double> squares = {40.0};
+        const std::vector<double> squares = {clip == 3 ? std::nan("") : 40.0};
         const Array<double> s(side, squares);
         const Array<float> p(side, param, offset), first(side, m, offset), second(side, v, offset);
         const double most = clip == 1 ? 1.5 : 100;
@@ -310,6 +310,33 @@ inline void conversions(Side& side, int64_t n, int64_t offset) {
     both(HORO_F16, uint16_t{});
 }
 
+inline void row_lengths(Side& side, int64_t out, int64_t r) {
+    std::vector<float> cross = normal(r * out), gram = normal(r * r), b = normal(out * r, 0.1),
+                       lengths = normal(out);
+    std::vector<double> squares(static_cast<size_t>(out), 40.0);
+    if (out > 1) {  // a row of zeros
+        squares[1] = 0;
+        for (int64_t i = 0; i < r; ++i)
+            cross[static_cast<size_t>(i * out + 1)] = b[static_cast<size_t>(r + i)] = 0;
+    }
+    const std::vector<float> empty(static_cast<size_t>(out));
+    std::vector<float> want[3] = {empty, empty, empty};
+    const Array<double> s(side, squares);
+    const Array<float> c(side, cross), g(side, gram), y(side, b), l(side, lengths);
+    const Array<float> norms(side, empty), inverse(side, empty), ratio(side, empty), only(side, empty);
+    ran(horo_row_lengths(out, r, 0.7, squares.data(), cross.data(), gram.data(), b.data(), lengths.data(),
+                         want[0].data(), want[1].data(), want[2].data(), nullptr),
+        "row_lengths");
+    const auto& cuda = side.kernels.layers;
+    ran(cuda.row_lengths({out, r, 0.7, s, c, g, y, l, norms, inverse, ratio}, nullptr), "row_lengths");
+    ran(cuda.row_lengths({out, r, 0.7, s, c, g, y, nullptr, only, nullptr, nullptr}, nullptr), "row_lengths");
+    const std::string name = "row_lengths " + std::to_string(out) + " " + std::to_string(r);
+    same(norms.values(), want[0], 1, 2e-7, name);
+    same(inverse.values(), want[1], 1, 2e-7, name + " inverse");
+    same(ratio.values(), want[2], 1, 2e-7, name + " ratio");
+    bitwise(only.values(), norms.values(), name + " alone");
+}
+
 inline void layers(Side& side) {
     const std::vector<int64_t> dims =
         side.quick ? std::vector<int64_t>{1, 3, 4, 7, 32, 100, 260, 1028, 3001, 8200}
@@ -331,6 +358,8 @@ inline void layers(Side& side) {
     }
     for (int64_t n : {1, 2, 5, 1000, 4099, 20000})
         for (int64_t offset : {0, 1}) elementwise(side, n, offset);
+    for (int64_t r : {1, 8, 33})
+        for (int64_t out : {1, 7, 100}) row_lengths(side, out, r);
     for (int64_t n : {1, 9, 14, 777, 4096})
         for (int64_t offset : {0, 1}) conversions(side, n, offset);
 }

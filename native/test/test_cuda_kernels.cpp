@@ -86,6 +86,10 @@ horo::CudaLayers layers_of_the_abi() {
         [](const F* src, int32_t to, void* dst, int64_t n, void*) {
             return horo_convert_from_f32(src, to, dst, n, exec);
         },
+        [](const horo::RowLengths& c, void*) {
+            return horo_row_lengths(c.out, c.r, c.scaling, c.squares, c.cross, c.gram, c.b, c.lengths,
+                                    c.norms, c.inverse, c.ratio, exec);
+        },
     };
 }
 
@@ -281,8 +285,8 @@ int main(int count, char** words) {
         cases::attentions(side);
         cases::sets(side);
         const bool products = cases::products(side, [](const horo::GemmCall& g) {
-            return horo_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, g.alpha, g.type, g.a, g.lda, g.type, g.b,
-                             g.ldb, g.beta, g.c, g.ldc, exec);
+            return horo_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, g.alpha, g.wide_a ? HORO_F32 : g.type, g.a,
+                             g.lda, g.type, g.b, g.ldb, g.beta, g.c, g.ldc, exec);
         });
         if (!products) std::printf("matrix products skipped: %s\n", horo_last_error());
     }

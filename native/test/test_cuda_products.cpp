@@ -33,11 +33,21 @@ int main(int, char** words) {
     });
     CHECK(ran, "no fake cuBLASLt");
     cudaStreamEndCapture(recording, &graph);
+    cudaGraphDestroy(graph);
     CHECK(horo::cuda::gemm(0, recording, call, &error) == HORO_OK, "%s", error.text);
+    cudaStreamSynchronize(recording);
     cudaStreamBeginCapture(recording, cudaStreamCaptureModeThreadLocal);
     // with its workspace made, a capture may hold products
-    CHECK(horo::cuda::gemm(0, recording, call, &error) == HORO_OK && c[63] == 8, "%s", error.text);
+    CHECK(horo::cuda::gemm(0, recording, call, &error) == HORO_OK, "%s", error.text);
+    cudaStreamEndCapture(recording, &graph);
+    c[63] = 0;
+    cudaStreamSynchronize(recording);
+    CHECK(c[63] == 0, "a captured product ran");
+    cudaGraphLaunch(graph, recording);
+    cudaStreamSynchronize(recording);
+    CHECK(c[63] == 8, "%g", static_cast<double>(c[63]));
     horo::cuda::forget_stream(0, recording);
+    cudaStreamBeginCapture(recording, cudaStreamCaptureModeThreadLocal);
     CHECK(horo::cuda::gemm(0, recording, call, &error) == HORO_INVALID_ARGUMENT, "%s", error.text);
     horo::cuda::forget_stream(0, ordinary);
     return check_result();

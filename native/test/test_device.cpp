@@ -33,13 +33,20 @@ int main() {
     none(horo_device_name(missing, text, sizeof text));
     none(horo_device_allocate(missing, 4, &address));
     CHECK(!address);
+    int64_t bytes = 0;
+    none(horo_device_memory(missing, &bytes, &bytes));
     none(horo_device_free(missing, &number));
+    none(horo_device_copy_async(missing, &number, &number, 4, nullptr));
+    none(horo_pinned_allocate(missing, 4, &address));
+    CHECK(!address);
+    none(horo_pinned_free(missing, &number));
     none(horo_device_copy(missing, &number, &number, 4, nullptr));
     none(horo_stream_create(missing, &address));
     none(horo_stream_destroy(missing, &number));
     none(horo_stream_synchronize(missing, nullptr));
 
     CHECK(horo_device_free(missing, nullptr) == HORO_OK);
+    CHECK(horo_pinned_free(missing, nullptr) == HORO_OK);
     CHECK(horo_stream_destroy(missing, nullptr) == HORO_OK);
     CHECK(horo_device_copy(missing, nullptr, nullptr, 0, nullptr) == HORO_OK);
     for (int32_t status :
@@ -48,7 +55,9 @@ int main() {
           horo_device_copy(missing, nullptr, &number, 4, nullptr),
           horo_device_copy(missing, &number, nullptr, 4, nullptr),
           horo_device_copy(missing, &number, &number, -1, nullptr), horo_stream_create(missing, nullptr),
-          horo_device_name(-1, text, 64)})
+          horo_device_name(-1, text, 64), horo_device_memory(missing, nullptr, &bytes),
+          horo_device_copy_async(missing, nullptr, &number, 4, nullptr),
+          horo_pinned_allocate(missing, 0, &address), horo_pinned_allocate(missing, 4, nullptr)})
         CHECK(status == HORO_INVALID_ARGUMENT, "status %d", status);
     return check_result();
 }

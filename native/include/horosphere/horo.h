@@ -93,6 +93,9 @@ HORO_API const char* horo_device_reason(void);
 /* Stores the device's name, cut to size - 1 bytes, and a terminating zero. */
 HORO_API int32_t horo_device_name(int32_t device, void* text, int32_t size);
 
+/* Stores how many bytes of the device's memory are free and how many there are. */
+HORO_API int32_t horo_device_memory(int32_t device, int64_t* free_bytes, int64_t* total_bytes);
+
 /* Allocates memory of a device, aligned to 256 bytes or more; HORO_OUT_OF_MEMORY if there is not enough. */
 HORO_API int32_t horo_device_allocate(int32_t device, int64_t bytes, void** address);
 
@@ -394,6 +397,15 @@ HORO_API int32_t horo_column_scale(const float* scale, int64_t rows, int64_t dim
 HORO_API int32_t horo_column_scale_grad(const float* dy, const float* x, int64_t rows, int64_t dim,
                                         float* dscale, const horo_exec* exec);
 
+/* The lengths of the rows of W + scaling B A and DoRA's factors (Liu et al., arXiv 2402.09353):
+ * norms[j] = |w_j + scaling b_j A|, of squares[j] = |w_j|^2, cross = A W^T and gram = A A^T, in double;
+ * inverse[j] = 1 / norms[j] and ratio[j] = lengths[j] / norms[j], where a length of 0 counts as 1. Outputs
+ * that are not wanted are null, and lengths without ratio. squares, lengths, outputs: (out), cross: (r, out),
+ * gram: (r, r), b: (out, r). */
+HORO_API int32_t horo_row_lengths(int64_t out, int64_t r, double scaling, const double* squares,
+                                  const float* cross, const float* gram, const float* b, const float* lengths,
+                                  float* norms, float* inverse, float* ratio, const horo_exec* exec);
+
 /* out[t] = table[ids[t]] as float32. table: (vocab, dim), stored as table_type; out: (tokens, dim). */
 HORO_API int32_t horo_embedding_forward(const int32_t* ids, int32_t table_type, const void* table,
                                         int64_t tokens, int64_t vocab, int64_t dim, float* out,
@@ -441,7 +453,8 @@ HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v,
 
 /* As horo_adamw, with the gradient clipped to a norm: with norm = |grad_scale| sqrt(*sum_squares), grad_scale
  * is multiplied by max_norm / norm where norm is larger. sum_squares: of the whole gradient before
- * grad_scale, memory of the exec's device; max_norm > 0. */
+ * grad_scale, memory of the exec's device; max_norm > 0. Where *sum_squares is not finite nothing is changed.
+ */
 HORO_API int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
                                     double beta1, double beta2, double eps, double weight_decay, int64_t step,
                                     double grad_scale, const double* sum_squares, double max_norm,
@@ -474,10 +487,11 @@ HORO_API const char* horo_gemm_provider(void);
  * the processor has for it, where the provider knows any; alpha must be 1. The provider is asked for equal
  * types; others go to the built-in kernel. Cut into tiles that depend on the shape only, on our own threads:
  * the provider starts none. On a CUDA device cuBLASLt 13 or 12 computes it, found by the dynamic linker or by
- * its file in HORO_CUBLASLT (HORO_UNSUPPORTED with the linker's reason if it is not): both operands of one
- * type, HORO_F32 without TF32 or HORO_BF16, sums in float32 and in one order, so that the same call on the
- * same kind of device gives the same bits. The first product of a stream allocates 32 MiB that its later ones
- * share (freed by horo_stream_destroy), so it must come before a capture into a CUDA graph. */
+ * its file in HORO_CUBLASLT (HORO_UNSUPPORTED with the linker's reason if it is not): HORO_F32 without TF32,
+ * HORO_BF16, or a float32 A, split into three bfloat16 matrices, by a bfloat16 B; sums in float32 and in one
+ * order, so that the same call on the same kind of device gives the same bits. The first product of a stream
+ * allocates 32 MiB that its later ones share, the largest split A as much again as 1.5 times A (freed by
+ * horo_stream_destroy), so they must come before a capture into a CUDA graph. */
 HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
                            int32_t a_type, const void* a, int64_t lda, int32_t b_type, const void* b,
                            int64_t ldb, double beta, float* c, int64_t ldc, const horo_exec* exec);

@@ -9,7 +9,7 @@
 #include "emulate.h"
 
 // Of the fake runtime, where this is linked with it; else products are computed at once.
-__attribute__((weak)) void fake_submit(void* stream, std::function<void()> work);
+__attribute__((weak, visibility("default"))) void fake_submit(void* stream, std::function<void()> work);
 
 namespace {
 

@@ -36,6 +36,7 @@ cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp*, int device);
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
@@ -55,7 +56,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t);
 
 // Enqueues work as a kernel would be.
-void fake_submit(void* stream, std::function<void()> work);
+__attribute__((visibility("default"))) void fake_submit(void* stream, std::function<void()> work);
 
 // How often since the library was opened: waits of the host (synchronize, free), allocations, enqueued
 // kernels and products, enqueued copies.

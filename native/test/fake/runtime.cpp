@@ -44,20 +44,37 @@ Device& device() {
 }
 using Guard = std::lock_guard<std::recursive_mutex>;
 
-// Device memory is within reach in the scope of one.
+// Device memory, all of it or what an allocation takes, is within reach in the scope of one.
 class Reach {
   public:
-    Reach() { protect(PROT_READ | PROT_WRITE); }
+    Reach() : Reach(device().memory, device().used) {}
+    Reach(char* from, size_t bytes) {
+        const uintptr_t begin = reinterpret_cast<uintptr_t>(from), page = 4096;
+        begin_ = begin / page * page;
+        bytes_ = (begin + bytes + page - 1) / page * page - begin_;
+        protect(PROT_READ | PROT_WRITE);
+    }
     ~Reach() { protect(PROT_NONE); }
+    Reach(const Reach&) = delete;
+    Reach& operator=(const Reach&) = delete;
 
   private:
-    static void protect(int how) {
-        if (device().used && mprotect(device().memory, (device().used + 4095) / 4096 * 4096, how)) {
+    void protect(int how) {
+        if (begin_ && bytes_ && mprotect(reinterpret_cast<void*>(begin_), bytes_, how)) {
             std::perror("mprotect");
             std::abort();
         }
     }
+    uintptr_t begin_;
+    size_t bytes_;
 };
+
+// NaN for whoever reads it; of large allocations the beginning.
+void spoil(void* memory, size_t bytes) {
+    const size_t some = bytes < size_t{1} << 20 ? bytes : size_t{1} << 20;
+    const Reach reach(static_cast<char*>(memory), some);
+    std::memset(memory, 0xff, some);
+}
 
 FakeStream& of(cudaStream_t stream) { return stream ? *stream : device().standard; }
 
@@ -134,6 +151,15 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     return cudaSuccess;
 }
 
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+    const Guard guard(device().lock);
+    size_t taken = 0;
+    for (const auto& [offset, bytes] : device().blocks) taken += bytes;
+    *total = most;
+    *free = most - taken;
+    return cudaSuccess;
+}
+
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
     Device& d = device();
     const Guard guard(d.lock);
@@ -155,8 +181,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
     *memory = d.memory + at;
     const uintptr_t begin = reinterpret_cast<uintptr_t>(*memory);
     horo::emulate::memory()[begin] = begin + bytes;
-    const Reach reach;
-    std::memset(*memory, 0xff, bytes);
+    spoil(*memory, bytes);
     return cudaSuccess;
 }
 
@@ -167,8 +192,7 @@ cudaError_t cudaFree(void* memory) {
     run_all();
     const auto block = d.blocks.find(static_cast<size_t>(static_cast<char*>(memory) - d.memory));
     if (block == d.blocks.end()) return cudaErrorInvalidValue;
-    const Reach reach;
-    std::memset(memory, 0xff, block->second);
+    spoil(memory, block->second);
     horo::emulate::memory().erase(reinterpret_cast<uintptr_t>(memory));
     d.blocks.erase(block);
     return cudaSuccess;

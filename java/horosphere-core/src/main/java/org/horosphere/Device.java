@@ -2,6 +2,7 @@ package org.horosphere;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -28,6 +29,11 @@ public record Device(int number) {
                     "horo_device_name",
                     FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT));
 
+    private static final MethodHandle MEMORY =
+            Native.bind(
+                    "horo_device_memory",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
+
     /** Checks the number, not whether there is such a device. */
     public Device {
         if (number < 0) {
@@ -53,6 +59,28 @@ public record Device(int number) {
     /** Why {@link #list} is empty; empty if it is not. */
     public static String reason() {
         return Native.text(REASON);
+    }
+
+    /**
+     * Bytes of its memory that nothing uses.
+     *
+     * @throws HorosphereException if there is no such device, with the reason
+     */
+    public long freeBytes() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(JAVA_LONG, 2);
+            int status;
+            try {
+                status =
+                        (int)
+                                MEMORY.invokeExact(
+                                        number, result, result.asSlice(JAVA_LONG.byteSize()));
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return result.get(JAVA_LONG, 0);
+        }
     }
 
     /**

@@ -102,6 +102,11 @@ public final class Exec implements AutoCloseable {
         return stream != null;
     }
 
+    /** The stream calls are enqueued on, null on the CPU. */
+    public Stream stream() {
+        return stream;
+    }
+
     /** The native handle. */
     MemorySegment anyHandle() {
         if (closed) {

@@ -14,11 +14,11 @@ import java.nio.file.Path;
 /**
  * Dense matrix products. On the CPU: oneDNN once it has been loaded, a slower built-in kernel until
  * then. With an {@link Exec#cuda}: cuBLASLt 13 or 12, found by the dynamic linker or named by the
- * environment variable HORO_CUBLASLT; operands are device addresses ({@link DeviceMemory#at}), both
- * of one type, and a stream's first product, which allocates what its products work in, must come
- * before a capture into a CUDA graph. Safe from any thread; results are bitwise the same for any
- * number of threads and from run to run, but differ in the last bits between providers, instruction
- * sets and kinds of device.
+ * environment variable HORO_CUBLASLT; operands are device addresses ({@link DeviceMemory#at}), of
+ * float32, of bfloat16, or a float32 A by a bfloat16 B, and a stream's first product, which
+ * allocates what its products work in, must come before a capture into a CUDA graph. Safe from any
+ * thread; results are bitwise the same for any number of threads and from run to run, but differ in
+ * the last bits between providers, instruction sets and kinds of device.
  */
 public final class Gemm {
     private static final MethodHandle LOAD =

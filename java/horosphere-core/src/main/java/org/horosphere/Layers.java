@@ -115,6 +115,23 @@ public final class Layers {
                     "horo_column_scale_grad",
                     FunctionDescriptor.of(
                             JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS));
+    private static final MethodHandle ROW_LENGTHS =
+            Native.bind(
+                    "horo_row_lengths",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_LONG,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS,
+                            ADDRESS));
     private static final MethodHandle EMBEDDING_FORWARD =
             Native.bind(
                     "horo_embedding_forward",
@@ -803,6 +820,71 @@ public final class Layers {
     }
 
     /**
+     * The lengths n_j = |w_j + scaling b_j A| of the rows of a weight with a low-rank addition,
+     * from |w_j|² + 2 scaling b_j·(A w_j) + scaling² b_j (A Aᵀ) b_jᵀ in float64, and DoRA's factors
+     * (Liu et al., arXiv 2402.09353); in the factors a length of 0 counts as 1. {@link
+     * MemorySegment#NULL} for what is not wanted, and for lengths without ratio.
+     *
+     * @param out number of rows, 0 or more
+     * @param r rank, 1 or more
+     * @param squares (out) float64, |w_j|²
+     * @param cross (r, out), A Wᵀ
+     * @param gram (r, r), A Aᵀ
+     * @param b (out, r)
+     * @param lengths (out), what the rows are to be rescaled to
+     * @param norms (out), n_j
+     * @param inverse (out), 1 / n_j
+     * @param ratio (out), lengths_j / n_j
+     * @param exec where to run
+     */
+    public static void row_lengths(
+            long out,
+            long r,
+            double scaling,
+            MemorySegment squares,
+            MemorySegment cross,
+            MemorySegment gram,
+            MemorySegment b,
+            MemorySegment lengths,
+            MemorySegment norms,
+            MemorySegment inverse,
+            MemorySegment ratio,
+            Exec exec) {
+        long n = Operands.product(out, r, "out * r");
+        Operands.input(squares, "squares", out, Double.BYTES, exec);
+        Operands.input(cross, "cross", n, Operands.FLOAT, exec);
+        Operands.input(gram, "gram", Operands.product(r, r, "r * r"), Operands.FLOAT, exec);
+        Operands.input(b, "b", n, Operands.FLOAT, exec);
+        if (lengths.address() != 0) {
+            Operands.input(lengths, "lengths", out, Operands.FLOAT, exec);
+        }
+        Operands.optionalOutput(norms, "norms", out, Operands.FLOAT, exec);
+        Operands.optionalOutput(inverse, "inverse", out, Operands.FLOAT, exec);
+        Operands.optionalOutput(ratio, "ratio", out, Operands.FLOAT, exec);
+        int status;
+        try {
+            status =
+                    (int)
+                            ROW_LENGTHS.invokeExact(
+                                    out,
+                                    r,
+                                    scaling,
+                                    squares,
+                                    cross,
+                                    gram,
+                                    b,
+                                    lengths,
+                                    norms,
+                                    inverse,
+                                    ratio,
+                                    exec.anyHandle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
      * {@code out[t] = table[ids[t]]} as float32.
      *
      * @param ids (tokens) int32
@@ -1119,8 +1201,9 @@ public final class Layers {
 
     /**
      * As {@link #adamw}, with the gradient clipped to a norm: with {@code norm = |gradScale|
-     * sqrt(sumSquares)}, gradScale is multiplied by {@code maxNorm / norm} where norm is larger. On
-     * a device the host sees neither, so a whole training step runs without waiting.
+     * sqrt(sumSquares)}, gradScale is multiplied by {@code maxNorm / norm} where norm is larger;
+     * where sumSquares is not finite nothing is changed. On a device the host sees neither, so a
+     * whole training step runs without waiting.
      *
      * @param param n values, updated
      * @param grad n values

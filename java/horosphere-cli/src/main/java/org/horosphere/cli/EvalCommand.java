@@ -7,7 +7,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.Diagnostics;
@@ -36,6 +35,8 @@ import picocli.CommandLine.Option;
         })
 final class EvalCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
+
+    @Mixin private DeviceOption device;
 
     @Option(
             names = "--data",
@@ -118,7 +119,7 @@ final class EvalCommand implements Callable<Integer> {
             return classify();
         }
         model.requireText();
-        try (CausalLm lm = model.open(Exec.CPU)) {
+        try (CausalLm lm = model.open(device.exec(0))) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
             Dataset dataset =
@@ -215,7 +216,7 @@ final class EvalCommand implements Callable<Integer> {
     }
 
     private int classify() {
-        try (ImageClassifier classifier = model.openClassifier(Exec.CPU)) {
+        try (ImageClassifier classifier = model.openClassifier(device.exec(0))) {
             List<String> labels = classifier.labels();
             if (labels == null) {
                 throw new UsageException(

@@ -136,6 +136,7 @@ final class FinetuneCommand implements Callable<Integer> {
             all.put("seeds", seeds);
         }
         all.put("save-every", saveEvery);
+        all.put("device", training.device().described());
         all.put("tensorboard", tensorBoard == null ? null : tensorBoard.toString());
         return all;
     }

@@ -1,7 +1,6 @@
 package org.horosphere.cli;
 
 import java.util.concurrent.Callable;
-import org.horosphere.Exec;
 import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.GenerateOptions;
 import picocli.CommandLine.Command;
@@ -19,6 +18,8 @@ import picocli.CommandLine.Option;
         })
 final class GenerateCommand implements Callable<Integer> {
     @Mixin private ModelOptions model;
+
+    @Mixin private DeviceOption device;
 
     @Option(
             names = "--prompt",
@@ -91,7 +92,7 @@ final class GenerateCommand implements Callable<Integer> {
     public Integer call() {
         UsageException.require("--max-new-tokens", maxNewTokens, 0, Integer.MAX_VALUE);
         GenerateOptions options = UsageException.check(this::options);
-        try (CausalLm lm = model.open(Exec.CPU)) {
+        try (CausalLm lm = model.open(device.exec(0))) {
             System.out.print(prompt + lm.generate(prompt, options));
             if (Terminal.isInteractive()) {
                 System.out.println();

@@ -2,6 +2,7 @@ package org.horosphere.cli;
 
 import org.horosphere.Exec;
 import org.horosphere.finetune.TrainOptions;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** What fine-tuning and pre-training have in common. */
@@ -72,6 +73,8 @@ final class TrainingOptions {
             description = "CPU threads; 0 takes all cores. Results do not depend on it.")
     private int threads;
 
+    @Mixin private DeviceOption device;
+
     TrainOptions with(int defaultSteps, int defaultBatch, double defaultRate, int defaultEvery) {
         int count = steps == null ? defaultSteps : steps;
         UsageException.require("--batch-size", batchSize == null ? 1 : batchSize, 1, MAX_BATCH);
@@ -112,8 +115,12 @@ final class TrainingOptions {
         return steps != null;
     }
 
+    DeviceOption device() {
+        return device;
+    }
+
     Exec exec() {
         UsageException.require("--threads", threads, 0, MAX_THREADS);
-        return threads == 0 ? Exec.CPU : Exec.cpu(threads);
+        return device.exec(threads);
     }
 }

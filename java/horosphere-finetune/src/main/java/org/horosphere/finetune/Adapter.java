@@ -1,7 +1,6 @@
 package org.horosphere.finetune;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -10,6 +9,8 @@ import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import org.horosphere.Exec;
+import org.horosphere.Layers;
 
 /**
  * A trainable adapter on a frozen model: low-rank branches of linear layers, mixing coefficients of
@@ -25,7 +26,7 @@ public final class Adapter implements Trainables {
     private final long seed;
 
     /** What each coefficient of a layer is multiplied by in this step: 0, or 1/(1-p). */
-    private final Map<Integer, float[]> masks = new TreeMap<>();
+    private final Map<Integer, MemorySegment> masks = new TreeMap<>();
 
     /** The coefficients of a layer after that. */
     private final Map<Integer, MemorySegment> thinned = new TreeMap<>();
@@ -54,7 +55,8 @@ public final class Adapter implements Trainables {
                                     config.rank(linear.path()),
                                     config.scaling(linear.path()),
                                     config.gain(),
-                                    kind.isDora()));
+                                    kind.isDora(),
+                                    model.exec()));
                     branches++;
                 }
             }
@@ -74,7 +76,7 @@ public final class Adapter implements Trainables {
         if (classes != null) {
             model.classifier().replace(parameters, classes);
         }
-        parameters.allocate();
+        parameters.allocate(model.exec());
         useAllCoefficients();
     }
 
@@ -287,18 +289,22 @@ public final class Adapter implements Trainables {
                 SplittableRandom random =
                         new SplittableRandom(seed * 31 + layer.index + 1_000_003L * step);
                 float[] mask = new float[Math.toIntExact(layer.coeffAlpha.size())];
-                float[] kept = Buffers.toArray(layer.coeffAlpha.value(), mask.length);
                 for (int i = 0; i < mask.length; i++) {
                     mask[i] =
                             random.nextDouble() < coeffDropout
                                     ? 0
                                     : (float) (1 / (1 - coeffDropout));
-                    kept[i] *= mask[i];
                 }
-                masks.put(layer.index, mask);
+                Exec exec = model.exec();
+                MemorySegment factors =
+                        masks.computeIfAbsent(
+                                layer.index, index -> Buffers.floats(mask.length, exec));
+                Buffers.set(factors, mask);
                 layer.alphaInUse =
-                        thinned.computeIfAbsent(layer.index, index -> Buffers.floats(mask.length));
-                Buffers.set(layer.alphaInUse, kept);
+                        thinned.computeIfAbsent(
+                                layer.index, index -> Buffers.floats(mask.length, exec));
+                MemorySegment alpha = layer.coeffAlpha.value();
+                Layers.column_scale(factors, 1, mask.length, alpha, layer.alphaInUse, exec);
             }
         }
     }
@@ -306,13 +312,11 @@ public final class Adapter implements Trainables {
     @Override
     public void endStep() {
         for (Block layer : model.layers()) {
-            float[] mask = masks.remove(layer.index);
-            if (mask != null) {
+            MemorySegment factors = masks.get(layer.index);
+            if (factors != null && layer.alphaInUse != layer.coeffAlpha.value()) {
                 MemorySegment grad = layer.coeffAlpha.grad();
-                for (int i = 0; i < mask.length; i++) {
-                    float g = grad.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-                    grad.setAtIndex(ValueLayout.JAVA_FLOAT, i, g * mask[i]);
-                }
+                long n = layer.coeffAlpha.size();
+                Layers.column_scale(factors, 1, n, grad, grad, model.exec());
             }
         }
         useAllCoefficients();

@@ -77,12 +77,8 @@ final class Classifier {
         float[] weights = new float[Math.toIntExact(active.weight().size())];
         float[] biases = new float[active.classes()];
         if (base != null && base.labels().equals(active.labels())) {
-            for (int i = 0; i < weights.length; i++) {
-                weights[i] = base.weight().at(i);
-            }
-            for (int i = 0; i < biases.length; i++) {
-                biases[i] = base.bias().at(i);
-            }
+            weights = base.weight().toArray();
+            biases = base.bias().toArray();
         } else {
             for (int i = 0; i < weights.length; i++) {
                 weights[i] = (float) (initializerRange * random.nextGaussian());

@@ -1,5 +1,6 @@
 package org.horosphere.finetune;
 
+import java.util.function.DoubleSupplier;
 import org.horosphere.Exec;
 
 /**
@@ -18,6 +19,15 @@ interface Learner<B> {
      * @return the sum of the predictions' losses, in nats
      */
     double loss(B batch, float gradientScale);
+
+    /**
+     * The same, the sum to be asked for when more has been enqueued: on a device nothing waits
+     * before.
+     */
+    default DoubleSupplier lossLater(B batch, float gradientScale) {
+        double sum = loss(batch, gradientScale);
+        return () -> sum;
+    }
 
     /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
     void backward();

@@ -82,7 +82,8 @@ final class Linear {
             WeightProducts products,
             Exec exec) {
         if (observer != null) {
-            observer.linearInput(path, x, tokens, in);
+            MemorySegment seen = Buffers.host(x, tokens * in * Float.BYTES);
+            observer.linearInput(path, seen, tokens, in);
         }
         products.forward(weight, tokens, operand, y);
         if (branch != null) {

@@ -5,7 +5,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.function.DoubleSupplier;
 import java.util.stream.IntStream;
 import org.horosphere.Attention;
 import org.horosphere.DType;
@@ -62,6 +64,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     private MemorySegment logits = Buffers.floats(0);
     private final Temporaries temporaries = new Temporaries();
     private final WeightProducts products;
+    private final RowPacking packing;
 
     /** Scratch shared by all layers; nothing here outlives one layer's pass. */
     private static final class Temporaries {
@@ -98,16 +101,16 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
             int d = config.hiddenSize();
             long queryWidth = (long) config.heads() * config.headDim();
             long keyWidth = (long) config.kvHeads() * config.headDim();
-            inputRstd = Buffers.floats(count);
-            query = Buffers.floats(count * queryWidth);
-            key = Buffers.floats(count * keyWidth);
-            value = Buffers.floats(count * keyWidth);
-            lse = Buffers.floats(count * config.heads());
-            context = Buffers.floats(count * queryWidth);
-            middle = Buffers.floats(count * d);
-            middleRstd = Buffers.floats(count);
-            gated = Buffers.floats(count * config.intermediateSize());
-            upped = Buffers.floats(count * config.intermediateSize());
+            inputRstd = Buffers.floats(count, exec);
+            query = Buffers.floats(count * queryWidth, exec);
+            key = Buffers.floats(count * keyWidth, exec);
+            value = Buffers.floats(count * keyWidth, exec);
+            lse = Buffers.floats(count * config.heads(), exec);
+            context = Buffers.floats(count * queryWidth, exec);
+            middle = Buffers.floats(count * d, exec);
+            middleRstd = Buffers.floats(count, exec);
+            gated = Buffers.floats(count * config.intermediateSize(), exec);
+            upped = Buffers.floats(count * config.intermediateSize(), exec);
         }
     }
 
@@ -341,7 +344,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     Llama(ModelConfig config, WeightSource made, Exec exec) {
         WeightSource source =
                 (name, shape) -> {
-                    weights.add(made.tensor(name, shape));
+                    weights.add(made.tensor(name, shape).on(exec));
                     return weights.get(weights.size() - 1);
                 };
         this.config = config;
@@ -350,6 +353,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                 config.family().scalesEmbedding() ? (float) Math.sqrt(config.hiddenSize()) : 1;
         this.exec = exec;
         this.products = new WeightProducts(exec);
+        this.packing = new RowPacking(exec);
         embedding =
                 source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
         for (int i = 0; i < config.layers(); i++) {
@@ -421,10 +425,8 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
     String firstNotFinite() {
         for (Tensor tensor : weights) {
-            for (long i = 0; i < tensor.size(); i++) {
-                if (!Float.isFinite(tensor.at(i))) {
-                    return tensor.name();
-                }
+            if (!tensor.isFinite()) {
+                return tensor.name();
             }
         }
         return null;
@@ -484,8 +486,13 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
 
     @Override
     public double loss(Batches.Batch batch, float gradientScale) {
+        return lossLater(batch, gradientScale).getAsDouble();
+    }
+
+    @Override
+    public DoubleSupplier lossLater(Batches.Batch batch, float gradientScale) {
         forward(batch);
-        return loss(batch.targets(), gradientScale);
+        return lossLater(batch.targets(), gradientScale);
     }
 
     @Override
@@ -539,13 +546,14 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         reserve(tokens);
         reserveRotary(length);
         Buffers.set(ids, tokenIds);
+        int[] inPiece = new int[tokenIds.length];
         eachPiece(
                 (shape, from, count) -> {
-                    for (long i = 0; i < count; i++) {
-                        long position = i % shape.qLen();
-                        positions.setAtIndex(ValueLayout.JAVA_INT, from + i, (int) position);
+                    for (int i = 0; i < count; i++) {
+                        inPiece[(int) from + i] = (int) (i % shape.qLen());
                     }
                 });
+        Buffers.set(positions, inPiece);
         int d = config.hiddenSize();
         MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
         embed(first);
@@ -584,6 +592,10 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
      *     for no gradient
      */
     double loss(int[] nextTokens, float gradientScale) {
+        return lossLater(nextTokens, gradientScale).getAsDouble();
+    }
+
+    private DoubleSupplier lossLater(int[] nextTokens, float gradientScale) {
         boolean training = !Float.isNaN(gradientScale);
         int d = config.hiddenSize();
         int vocab = config.vocabSize();
@@ -595,30 +607,25 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
             }
         }
         if (training) {
-            finalOutputGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
+            Buffers.zero(finalOutputGrad, tokens * d * Float.BYTES);
         }
         int block = logitRows(tokens);
-        logits = Buffers.atLeast(logits, (long) block * vocab * Float.BYTES);
-        double sum = 0;
+        logits = Buffers.atLeast(logits, (long) block * vocab * Float.BYTES, exec);
         for (int from = 0; from < count; from += block) {
             int n = Math.min(block, count - from);
-            for (int i = 0; i < n; i++) {
-                Buffers.copyFloats(finalOutput, (long) rows[from + i] * d, packed, (long) i * d, d);
-                targets.setAtIndex(ValueLayout.JAVA_INT, i, nextTokens[rows[from + i]]);
-            }
+            int[] some = Arrays.copyOfRange(rows, from, from + n);
+            Buffers.set(targets, Arrays.stream(some).map(row -> nextTokens[row]).toArray());
+            packing.gather(finalOutput, tokens, some, d, packed);
             logits(packed, n, logits);
             Layers.cross_entropy(
                     logits,
                     targets,
                     n,
                     vocab,
-                    losses,
+                    Buffers.slice(losses, from, n),
                     training,
                     training ? gradientScale : 0,
                     exec);
-            for (int i = 0; i < n; i++) {
-                sum += losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-            }
             if (training) {
                 MemorySegment operand = products.operand(head, logits, (long) n * vocab);
                 products.backward(head, n, operand, 0, packedGrad);
@@ -639,17 +646,10 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                             d,
                             exec);
                 }
-                for (int i = 0; i < n; i++) {
-                    Buffers.copyFloats(
-                            packedGrad,
-                            (long) i * d,
-                            finalOutputGrad,
-                            (long) rows[from + i] * d,
-                            d);
-                }
+                packing.scatter(packedGrad, some, d, finalOutputGrad, tokens);
             }
         }
-        return sum;
+        return Buffers.sumLater(losses, count);
     }
 
     private int logitRows(long count) {
@@ -678,7 +678,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         if (watcher != null) {
             watcher.at(layers.size() + 1, Buffers.toArray(finalOutputGrad, tokens * d));
         }
-        residualGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
+        Buffers.zero(residualGrad, tokens * d * Float.BYTES);
         Layers.rmsnorm_backward(
                 finalOutputGrad,
                 finalInput,
@@ -706,7 +706,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
 
     /** The logits of all positions of the last forward pass, (batch * length, vocab). */
     float[] allLogits() {
-        MemorySegment result = Buffers.floats(tokens * config.vocabSize());
+        MemorySegment result = Buffers.floats(tokens * config.vocabSize(), exec);
         logits(finalOutput, tokens, result);
         return Buffers.toArray(result, tokens * config.vocabSize());
     }
@@ -739,7 +739,9 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
             linears.forEach(linear -> linear.observe(null));
         }
         for (int block = 0; block <= layers.size(); block++) {
-            observer.hidden(block, hiddenMemory(block), tokens, config.hiddenSize());
+            int width = config.hiddenSize();
+            MemorySegment states = Buffers.host(hiddenMemory(block), tokens * width * Float.BYTES);
+            observer.hidden(block, states, tokens, width);
         }
     }
 
@@ -753,15 +755,15 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         private final int limit;
         private final List<MemorySegment> keys = new ArrayList<>();
         private final List<MemorySegment> values = new ArrayList<>();
-        private final MemorySegment logitRow = Buffers.floats(config.vocabSize());
+        private final MemorySegment logitRow = Buffers.floats(config.vocabSize(), exec);
         private int used;
 
         Cache(int limit) {
             this.limit = Math.min(limit, config.maxPositionEmbeddings());
             long width = (long) config.kvHeads() * config.headDim();
             for (int i = 0; i < layers.size(); i++) {
-                keys.add(Buffers.floats(this.limit * width));
-                values.add(Buffers.floats(this.limit * width));
+                keys.add(Buffers.floats(this.limit * width, exec));
+                values.add(Buffers.floats(this.limit * width, exec));
             }
         }
 
@@ -805,9 +807,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         reserve(tokens);
         reserveRotary(cache.used + count);
         Buffers.set(ids, next);
-        for (int i = 0; i < count; i++) {
-            positions.setAtIndex(ValueLayout.JAVA_INT, i, cache.used + i);
-        }
+        Buffers.set(positions, IntStream.range(cache.used, cache.used + count).toArray());
         int d = config.hiddenSize();
         long width = (long) config.kvHeads() * config.headDim();
         int total = cache.used + count;
@@ -849,7 +849,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                 last, finalNorm.value(), rmsNormEps, 1, d, finalOutput, finalRstd, exec);
         logits(finalOutput, 1, cache.logitRow);
         cache.used = total;
-        return cache.logitRow;
+        return Buffers.host(cache.logitRow, (long) config.vocabSize() * Float.BYTES);
     }
 
     /** Rows that attend to themselves only, so many tokens from the one of this number on. */
@@ -884,7 +884,8 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
 
     private MemorySegment workspace(Attention shape, boolean mixed, boolean backward) {
         temporaries.attention =
-                Buffers.atLeast(temporaries.attention, shape.workspaceBytes(exec, mixed, backward));
+                Buffers.atLeast(
+                        temporaries.attention, shape.workspaceBytes(exec, mixed, backward), exec);
         return temporaries.attention;
     }
 
@@ -896,6 +897,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                 heads,
                 config.headDim(),
                 rotary,
+                rotaryPositions,
                 at,
                 inverse,
                 exec);
@@ -910,16 +912,18 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                 Math.min(config.maxPositionEmbeddings(), Math.max(count, 2 * rotaryPositions));
         int half = config.headDim() / 2;
         float[] inverseFrequency = config.rope().inv_freq();
-        rotary = Buffers.floats((long) rotaryPositions * config.headDim());
+        float[] table = new float[Math.multiplyExact(rotaryPositions, config.headDim())];
         for (int position = 0; position < rotaryPositions; position++) {
             for (int i = 0; i < half; i++) {
                 // the angle is rounded to float32 first, as the reference implementation does
                 float angle = position * inverseFrequency[i];
-                long row = (long) position * config.headDim();
-                rotary.setAtIndex(ValueLayout.JAVA_FLOAT, row + i, (float) Math.cos(angle));
-                rotary.setAtIndex(ValueLayout.JAVA_FLOAT, row + half + i, (float) Math.sin(angle));
+                int row = position * config.headDim();
+                table[row + i] = (float) Math.cos(angle);
+                table[row + half + i] = (float) Math.sin(angle);
             }
         }
+        rotary = Buffers.floats(table.length, exec);
+        Buffers.set(rotary, table);
     }
 
     /**
@@ -961,7 +965,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     public long[] weightBytes() {
         long[] bytes = new long[2];
         for (Tensor tensor : weights) {
-            bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();
+            bytes[tensor.value().isMapped() ? 1 : 0] += tensor.size() * tensor.type().bytes();
         }
         return bytes;
     }
@@ -973,30 +977,30 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         int d = config.hiddenSize();
         long queryWidth = (long) config.heads() * config.headDim();
         long keyWidth = (long) config.kvHeads() * config.headDim();
-        ids = Buffers.ints(count);
-        positions = Buffers.ints(count);
-        targets = Buffers.ints(count);
-        losses = Buffers.floats(count);
-        finalInput = Buffers.floats(count * d);
-        finalRstd = Buffers.floats(count);
-        finalOutput = Buffers.floats(count * d);
-        finalOutputGrad = Buffers.floats(count * d);
-        residualGrad = Buffers.floats(count * d);
-        packed = Buffers.floats(count * d);
-        packedGrad = Buffers.floats(count * d);
-        temporaries.normed = Buffers.floats(count * d);
-        temporaries.active = Buffers.floats(count * config.intermediateSize());
-        temporaries.hidden = Buffers.floats(count * d);
-        temporaries.query = Buffers.floats(count * queryWidth);
-        temporaries.key = Buffers.floats(count * keyWidth);
-        temporaries.value = Buffers.floats(count * keyWidth);
-        temporaries.mixed = Buffers.floats(count * queryWidth);
-        temporaries.ffnA = Buffers.floats(count * config.intermediateSize());
-        temporaries.ffnB = Buffers.floats(count * config.intermediateSize());
-        temporaries.ffnC = Buffers.floats(count * config.intermediateSize());
+        ids = Buffers.ints(count, exec);
+        positions = Buffers.ints(count, exec);
+        targets = Buffers.ints(count, exec);
+        losses = Buffers.floats(count, exec);
+        finalInput = Buffers.floats(count * d, exec);
+        finalRstd = Buffers.floats(count, exec);
+        finalOutput = Buffers.floats(count * d, exec);
+        finalOutputGrad = Buffers.floats(count * d, exec);
+        residualGrad = Buffers.floats(count * d, exec);
+        packed = Buffers.floats(count * d, exec);
+        packedGrad = Buffers.floats(count * d, exec);
+        temporaries.normed = Buffers.floats(count * d, exec);
+        temporaries.active = Buffers.floats(count * config.intermediateSize(), exec);
+        temporaries.hidden = Buffers.floats(count * d, exec);
+        temporaries.query = Buffers.floats(count * queryWidth, exec);
+        temporaries.key = Buffers.floats(count * keyWidth, exec);
+        temporaries.value = Buffers.floats(count * keyWidth, exec);
+        temporaries.mixed = Buffers.floats(count * queryWidth, exec);
+        temporaries.ffnA = Buffers.floats(count * config.intermediateSize(), exec);
+        temporaries.ffnB = Buffers.floats(count * config.intermediateSize(), exec);
+        temporaries.ffnC = Buffers.floats(count * config.intermediateSize(), exec);
         Activations shared = checkpointing ? new Activations(count) : null;
         for (Layer layer : layers) {
-            layer.input = Buffers.floats(count * d);
+            layer.input = Buffers.floats(count * d, exec);
             layer.kept = checkpointing ? shared : new Activations(count);
         }
         capacity = count;

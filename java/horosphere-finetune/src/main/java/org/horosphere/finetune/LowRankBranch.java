@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
 import org.horosphere.DType;
 import org.horosphere.Exec;
+import org.horosphere.Layers;
 import org.horosphere.LowRankAdapter;
 
 /**
@@ -26,7 +27,11 @@ final class LowRankBranch {
     private final int rank;
     private final LowRankAdapter shape;
     private final MemorySegment gram;
-    private final MemorySegment scalarGrads = Buffers.doubles(2);
+    private final MemorySegment scalarGrads;
+
+    /** On a device; the host adds them up itself. */
+    private final MemorySegment roundedGrads;
+
     private MemorySegment p;
     private MemorySegment gain;
     private MemorySegment norm;
@@ -47,7 +52,8 @@ final class LowRankBranch {
             int rank,
             double scaling,
             LowRankAdapter.Kind kind,
-            boolean dora) {
+            boolean dora,
+            Exec exec) {
         this.parameters = parameters;
         this.in = Math.toIntExact(weight.columns());
         this.out = Math.toIntExact(weight.rows());
@@ -65,8 +71,10 @@ final class LowRankBranch {
         b = parameters.add(path + ".lora_B.weight", out, rank);
         logK = hyperbolic ? parameters.add(path + ".hyplora_K", 1) : null;
         logS = hyperbolic ? parameters.add(path + ".hyplora_s", 1) : null;
-        magnitude = dora ? new Magnitude(parameters, path, weight, a, b, scaling) : null;
-        gram = Buffers.doubles((long) rank * rank);
+        magnitude = dora ? new Magnitude(parameters, path, weight, a, b, scaling, exec) : null;
+        gram = Buffers.doubles((long) rank * rank, exec);
+        scalarGrads = Buffers.doubles(2, exec);
+        roundedGrads = exec.isCuda() ? Buffers.floats(2, exec) : null;
     }
 
     int rank() {
@@ -83,13 +91,11 @@ final class LowRankBranch {
 
     /** The curvature is -1/K; infinite for LoRA. */
     double curvatureRadius() {
-        return isHyperbolic()
-                ? Math.exp(logK.value().get(ValueLayout.JAVA_FLOAT, 0))
-                : Double.POSITIVE_INFINITY;
+        return isHyperbolic() ? Math.exp(parameters.scalar(logK)) : Double.POSITIVE_INFINITY;
     }
 
     double inputScale() {
-        return isHyperbolic() ? Math.exp(logS.value().get(ValueLayout.JAVA_FLOAT, 0)) : 1;
+        return isHyperbolic() ? Math.exp(parameters.scalar(logS)) : 1;
     }
 
     /** A uniform in ±1/sqrt(in), B zero, s = sqrt(in): the model starts as the base model. */
@@ -118,8 +124,8 @@ final class LowRankBranch {
         Buffers.set(a.value(), newA);
         Buffers.set(b.value(), newB);
         if (isHyperbolic()) {
-            logK.value().set(ValueLayout.JAVA_FLOAT, 0, (float) Math.log(curvatureRadius));
-            logS.value().set(ValueLayout.JAVA_FLOAT, 0, (float) Math.log(inputScale));
+            Buffers.set(logK.value(), (float) Math.log(curvatureRadius));
+            Buffers.set(logS.value(), (float) Math.log(inputScale));
         }
         if (lengths != null) {
             magnitude.set(lengths);
@@ -160,10 +166,10 @@ final class LowRankBranch {
      */
     void forward(MemorySegment x, long tokens, MemorySegment y, Exec exec) {
         if (tokens > capacity) {
-            p = Buffers.floats(tokens * rank);
-            gain = Buffers.doubles(tokens);
-            norm = Buffers.doubles(tokens);
-            image = Buffers.doubles(tokens);
+            p = Buffers.floats(tokens * rank, exec);
+            gain = Buffers.doubles(tokens, exec);
+            norm = Buffers.doubles(tokens, exec);
+            image = Buffers.doubles(tokens, exec);
             capacity = tokens;
         }
         if (isHyperbolic()) {
@@ -214,23 +220,28 @@ final class LowRankBranch {
 
     /** HypLoRA's gain of a token of the last forward pass. */
     double gain(long token) {
-        return gain.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+        return at(gain, token);
     }
 
     /** |x| of a token of HypLoRA's last forward pass. */
     double inputNorm(long token) {
-        return norm.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+        return at(norm, token);
     }
 
     /** |BAx| of a token of HypLoRA's last forward pass. */
     double imageNorm(long token) {
-        return image.getAtIndex(ValueLayout.JAVA_DOUBLE, token);
+        return at(image, token);
+    }
+
+    private static double at(MemorySegment doubles, long i) {
+        return Buffers.host(Buffers.part(doubles, i * Double.BYTES, Double.BYTES), Double.BYTES)
+                .get(ValueLayout.JAVA_DOUBLE, 0);
     }
 
     /** Adds to the gradients of A, B, K, s and, unless dx is NULL, of x. */
     void backward(MemorySegment x, MemorySegment dy, long tokens, MemorySegment dx, Exec exec) {
-        workspace = Buffers.atLeast(workspace, shape.workspaceBytes(exec, tokens));
-        scalarGrads.fill((byte) 0);
+        workspace = Buffers.atLeast(workspace, shape.workspaceBytes(exec, tokens), exec);
+        Buffers.zero(scalarGrads, 2 * Double.BYTES);
         double curvatureRadius = curvatureRadius();
         double inputScale = inputScale();
         LowRankAdapter.backward(
@@ -253,10 +264,14 @@ final class LowRankBranch {
                 in,
                 a.grad(),
                 b.grad(),
-                scalarGrads.asSlice(0, Double.BYTES),
-                scalarGrads.asSlice(Double.BYTES, Double.BYTES),
+                Buffers.part(scalarGrads, 0, Double.BYTES),
+                Buffers.part(scalarGrads, Double.BYTES, Double.BYTES),
                 workspace);
-        if (isHyperbolic()) {
+        if (isHyperbolic() && exec.isCuda()) {
+            Layers.convert(DType.F64, scalarGrads, roundedGrads, 2, exec);
+            Layers.axpy(curvatureRadius, roundedGrads, logK.grad(), 1, exec);
+            Layers.axpy(inputScale, Buffers.slice(roundedGrads, 1, 1), logS.grad(), 1, exec);
+        } else if (isHyperbolic()) {
             accumulate(logK, curvatureRadius * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 0));
             accumulate(logS, inputScale * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 1));
         }

@@ -1,7 +1,6 @@
 package org.horosphere.finetune;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.Gemm;
@@ -21,7 +20,7 @@ final class Magnitude {
     private final int out;
 
     /** |w_j|², fixed as W is frozen; made when first needed. */
-    private double[] squares;
+    private MemorySegment squares;
 
     private final MemorySegment ratio;
     private final MemorySegment inverse;
@@ -33,7 +32,13 @@ final class Magnitude {
     private MemorySegment scaled = Buffers.floats(0);
 
     Magnitude(
-            Parameters parameters, String path, Tensor weight, Tensor a, Tensor b, double scaling) {
+            Parameters parameters,
+            String path,
+            Tensor weight,
+            Tensor a,
+            Tensor b,
+            double scaling,
+            Exec exec) {
         this.parameters = parameters;
         this.weight = weight;
         this.a = a;
@@ -41,16 +46,18 @@ final class Magnitude {
         this.scaling = scaling;
         out = Math.toIntExact(weight.rows());
         lengths = parameters.add(path + ".lora_magnitude_vector", out);
-        ratio = Buffers.floats(out);
-        inverse = Buffers.floats(out);
-        rowGrads = Buffers.floats(out);
-        cross = Buffers.floats(a.rows() * out);
-        gram = Buffers.floats(a.rows() * a.rows());
+        ratio = Buffers.floats(out, exec);
+        inverse = Buffers.floats(out, exec);
+        rowGrads = Buffers.floats(out, exec);
+        cross = Buffers.floats(a.rows() * out, exec);
+        gram = Buffers.floats(a.rows() * a.rows(), exec);
     }
 
     /** m_j = |w_j + scaling b_j A|: the model stays as it is. */
     void initialise(Exec exec) {
-        set(rowLengths(exec));
+        rowLengths(
+                MemorySegment.NULL, lengths.value(), MemorySegment.NULL, MemorySegment.NULL, exec);
+        seen = -1;
     }
 
     void set(float[] newLengths) {
@@ -71,7 +78,7 @@ final class Magnitude {
     /** Rescales the columns of y = x (W + scaling B A)ᵀ, keeping it for backward. */
     void forward(long tokens, MemorySegment y, Exec exec) {
         refresh(exec);
-        sum = Buffers.atLeast(sum, tokens * out * Float.BYTES);
+        sum = Buffers.atLeast(sum, tokens * out * Float.BYTES, exec);
         Buffers.copyFloats(y, 0, sum, 0, tokens * out);
         Layers.column_scale(ratio, tokens, out, sum, y, exec);
     }
@@ -82,41 +89,41 @@ final class Magnitude {
      * @return the gradient of what {@link #forward} was given, valid until the next call
      */
     MemorySegment backward(MemorySegment dy, long tokens, Exec exec) {
-        rowGrads.fill((byte) 0);
+        Buffers.zero(rowGrads, (long) out * Float.BYTES);
         Layers.column_scale_grad(dy, sum, tokens, out, rowGrads, exec);
         Layers.column_scale(inverse, 1, out, rowGrads, rowGrads, exec);
         Layers.axpy(1, rowGrads, lengths.grad(), out, exec);
-        scaled = Buffers.atLeast(scaled, tokens * out * Float.BYTES);
+        scaled = Buffers.atLeast(scaled, tokens * out * Float.BYTES, exec);
         Layers.column_scale(ratio, tokens, out, dy, scaled, exec);
         return scaled;
     }
 
     /** Bytes that forward and backward of so many tokens take. */
     long activationBytes(long tokens) {
-        return ((2 * tokens + 3 + a.rows()) * out + a.rows() * a.rows()) * Float.BYTES;
+        return ((2 * tokens + 3 + a.rows()) * out + a.rows() * a.rows()) * Float.BYTES
+                + (long) out * Double.BYTES;
     }
 
     private void refresh(Exec exec) {
         if (seen == parameters.version()) {
             return;
         }
-        float[] have = rowLengths(exec);
-        float[] want = lengths();
-        for (int j = 0; j < out; j++) {
-            // a row of zeros has no direction; what is divided by its length is zero too
-            float divisor = have[j] == 0 ? 1 : have[j];
-            ratio.setAtIndex(ValueLayout.JAVA_FLOAT, j, want[j] / divisor);
-            inverse.setAtIndex(ValueLayout.JAVA_FLOAT, j, 1 / divisor);
-        }
+        rowLengths(lengths.value(), MemorySegment.NULL, inverse, ratio, exec);
         seen = parameters.version();
     }
 
-    /** |w_j + s b_j A|, from |w_j|² + 2 s b_j·(A w_j) + s² b_j (A Aᵀ) b_jᵀ, summed in float64. */
-    private float[] rowLengths(Exec exec) {
+    /** See {@link Layers#row_lengths}. */
+    private void rowLengths(
+            MemorySegment want,
+            MemorySegment norms,
+            MemorySegment inverses,
+            MemorySegment ratios,
+            Exec exec) {
         int in = Math.toIntExact(weight.columns());
         int r = Math.toIntExact(a.rows());
         if (squares == null) {
-            squares = rowSquares(exec);
+            squares = Buffers.doubles(out, exec);
+            Buffers.set(squares, rowSquares(exec));
         }
         Gemm.gemm(
                 false,
@@ -135,37 +142,25 @@ final class Magnitude {
                 out,
                 exec);
         Gemm.sgemm(false, true, r, r, in, 1, a.value(), in, a.value(), in, 0, gram, r, exec);
-        float[] crossings = Buffers.toArray(cross, (long) r * out);
-        float[] products = Buffers.toArray(gram, (long) r * r);
-        float[] rows = Buffers.toArray(b.value(), (long) out * r);
-        float[] result = new float[out];
-        for (int j = 0; j < out; j++) {
-            double sumOfRow = squares[j];
-            for (int i = 0; i < r; i++) {
-                double inner = 2.0 * crossings[i * out + j];
-                for (int k = 0; k < r; k++) {
-                    inner += scaling * products[i * r + k] * rows[j * r + k];
-                }
-                sumOfRow += scaling * rows[j * r + i] * inner;
-            }
-            result[j] = (float) Math.sqrt(Math.max(0, sumOfRow));
-        }
-        return result;
+        Layers.row_lengths(
+                out, r, scaling, squares, cross, gram, b.value(), want, norms, inverses, ratios,
+                exec);
     }
 
     private double[] rowSquares(Exec exec) {
         long in = weight.columns();
         double[] result = new double[out];
         MemorySegment row = Buffers.floats(in);
+        MemorySegment all = weight.hostBytes(0, weight.size());
+        Exec host = exec.isCuda() ? Exec.CPU : exec;
         for (int j = 0; j < out; j++) {
             MemorySegment stored =
-                    weight.value()
-                            .asSlice(j * in * weight.type().bytes(), in * weight.type().bytes());
+                    all.asSlice(j * in * weight.type().bytes(), in * weight.type().bytes());
             if (weight.type() != DType.F32) {
-                Layers.convert(weight.type(), stored, row, in, exec);
+                Layers.convert(weight.type(), stored, row, in, host);
                 stored = row;
             }
-            result[j] = Layers.sum_squares(stored, in, exec);
+            result[j] = Layers.sum_squares(stored, in, host);
         }
         return result;
     }

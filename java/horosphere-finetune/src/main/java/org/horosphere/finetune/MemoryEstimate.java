@@ -2,6 +2,7 @@ package org.horosphere.finetune;
 
 import java.nio.file.Path;
 import org.horosphere.DType;
+import org.horosphere.Exec;
 
 /**
  * What a training step takes, in bytes. Sizes are those of the buffers that will be allocated, not
@@ -13,7 +14,8 @@ import org.horosphere.DType;
  *     state and write checkpoints
  * @param activations of the model for the largest batch
  * @param adapter activations of the adapter
- * @param available memory when the estimate was made, the weights being loaded already
+ * @param available memory, of the device where the model is on one, when the estimate was made, the
+ *     weights being loaded already
  */
 public record MemoryEstimate(
         long weights, long mapped, long trained, long activations, long adapter, long available) {
@@ -36,7 +38,11 @@ public record MemoryEstimate(
                 adapter.parameterCount() * Float.BYTES * COPIES,
                 activations,
                 branches,
-                Memory.availableBytes());
+                availableBytes(model.exec()));
+    }
+
+    private static long availableBytes(Exec exec) {
+        return exec.isCuda() ? exec.stream().device().freeBytes() : Memory.availableBytes();
     }
 
     /**

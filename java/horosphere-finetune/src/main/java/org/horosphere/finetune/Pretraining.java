@@ -1,7 +1,5 @@
 package org.horosphere.finetune;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
@@ -19,7 +17,7 @@ public final class Pretraining implements Trainables {
     public Pretraining(ModelConfig config, long seed, Exec exec) {
         OneDnn.ensureLoaded();
         model = new Llama(config, parameters::add, exec);
-        parameters.allocate();
+        parameters.allocate(exec);
         SplittableRandom random = new SplittableRandom(seed);
         double residual = INITIAL_DEVIATION / Math.sqrt(2.0 * config.layers());
         for (Tensor tensor : parameters.tensors()) {
@@ -34,11 +32,11 @@ public final class Pretraining implements Trainables {
 
     private static void fill(
             Tensor tensor, double mean, double deviation, SplittableRandom random) {
-        MemorySegment value = tensor.value();
-        for (long i = 0; i < tensor.size(); i++) {
-            float x = (float) (mean + (deviation == 0 ? 0 : deviation * random.nextGaussian()));
-            value.setAtIndex(ValueLayout.JAVA_FLOAT, i, x);
+        float[] values = new float[Math.toIntExact(tensor.size())];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) (mean + (deviation == 0 ? 0 : deviation * random.nextGaussian()));
         }
+        Buffers.set(tensor.value(), values);
     }
 
     @Override

@@ -3,12 +3,15 @@ package org.horosphere.finetune;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.horosphere.DType;
+import org.horosphere.Exec;
 
 /**
  * A named weight: frozen (value only, float32 or bfloat16) or trainable (float32 value and
  * gradient, both slices of a {@link Parameters}).
  */
 final class Tensor {
+    private static final long BLOCK = 1 << 20;
+
     private final String name;
     private final long[] shape;
     private final DType type;
@@ -72,11 +75,51 @@ final class Tensor {
         return size;
     }
 
+    /** The same weight where the exec reads it; without memory yet, this one. */
+    Tensor on(Exec exec) {
+        return exec.isCuda() && value.byteSize() > 0
+                ? new Tensor(name, type, shape, Buffers.upload(value, exec))
+                : this;
+    }
+
     /** Element i, in row-major order. */
     float at(long i) {
+        return at(hostBytes(i, 1), 0);
+    }
+
+    float[] toArray() {
+        float[] values = new float[Math.toIntExact(size())];
+        MemorySegment stored = hostBytes(0, size());
+        for (int i = 0; i < values.length; i++) {
+            values[i] = at(stored, i);
+        }
+        return values;
+    }
+
+    boolean isFinite() {
+        for (long from = 0; from < size(); from += BLOCK) {
+            long count = Math.min(BLOCK, size() - from);
+            MemorySegment block = hostBytes(from, count);
+            for (long i = 0; i < count; i++) {
+                if (!Float.isFinite(at(block, i))) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    /** Elements as they are stored, where the host can read them. */
+    MemorySegment hostBytes(long from, long count) {
+        long bytes = count * type.bytes();
+        return Buffers.host(Buffers.part(value, from * type.bytes(), bytes), bytes);
+    }
+
+    private float at(MemorySegment stored, long i) {
         return type == DType.F32
-                ? value.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i)
-                : Float.intBitsToFloat(value.getAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i) << 16);
+                ? stored.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i)
+                : Float.intBitsToFloat(
+                        stored.getAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i) << 16);
     }
 
     MemorySegment value() {

@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.DoubleSupplier;
 import java.util.function.LongFunction;
-import org.horosphere.Exec;
 
 /**
  * The training loop: accumulate, clip, AdamW, validate, keep the best. Deterministic for given
@@ -208,7 +208,6 @@ public final class Trainer<B> {
 
     private void step(int step, Iterator<B> training, Listener listener) {
         Parameters parameters = trainables.parameters();
-        Exec exec = model.exec();
         List<B> micro = new ArrayList<>();
         long targets = 0;
         long inputs = 0;
@@ -220,14 +219,41 @@ public final class Trainer<B> {
         }
         parameters.clearGradients();
         trainables.beginStep(step);
-        double loss = 0;
+        List<DoubleSupplier> losses = new ArrayList<>();
         for (B batch : micro) {
-            loss += model.loss(batch, 1f / targets);
+            losses.add(model.lossLater(batch, 1f / targets));
             model.backward();
         }
         trainables.endStep();
-        loss /= targets;
-        double norm = parameters.gradientNorm(exec);
+        double rate = options.learningRate(step);
+        double norm;
+        double loss;
+        if (model.exec().isCuda()) {
+            DoubleSupplier later =
+                    parameters.adamwClipped(
+                            rate, options.weightDecay(), step + 1L, options.clipNorm());
+            loss = sum(losses) / targets; // the one wait of the step
+            norm = later.getAsDouble();
+            requireFinite(step, loss, norm);
+        } else {
+            loss = sum(losses) / targets;
+            norm = parameters.gradientNorm();
+            requireFinite(step, loss, norm);
+            float scale = (float) Math.min(1, options.clipNorm() / (norm + 1e-6));
+            parameters.adamw(rate, options.weightDecay(), step + 1L, scale);
+        }
+        listener.stepped(step + 1, loss, rate, norm, inputs);
+    }
+
+    private static double sum(List<DoubleSupplier> losses) {
+        double sum = 0;
+        for (DoubleSupplier loss : losses) {
+            sum += loss.getAsDouble();
+        }
+        return sum;
+    }
+
+    private static void requireFinite(int step, double loss, double norm) {
         if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
             throw new TrainingException(
                     "step "
@@ -238,10 +264,6 @@ public final class Trainer<B> {
                             + norm
                             + LOWER_RATE);
         }
-        float scale = (float) Math.min(1, options.clipNorm() / (norm + 1e-6));
-        double rate = options.learningRate(step);
-        parameters.adamw(rate, options.weightDecay(), step + 1L, scale, exec);
-        listener.stepped(step + 1, loss, rate, norm, inputs);
     }
 
     /** The mean loss in nats per prediction; nothing is changed. */

@@ -90,8 +90,8 @@ public final class TrainingBenchmark {
         model.loss(batch.targets(), 1f / batch.targetCount());
         model.backward();
         adapter.endStep();
-        double norm = parameters.gradientNorm(exec);
-        parameters.adamw(1e-4f, 0, ++step, (float) Math.min(1, 1 / norm), exec);
+        double norm = parameters.gradientNorm();
+        parameters.adamw(1e-4f, 0, ++step, (float) Math.min(1, 1 / norm));
         return (System.nanoTime() - started) / 1e9;
     }
 

@@ -2,7 +2,6 @@ package org.horosphere.finetune;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -11,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.DoubleSupplier;
 import java.util.stream.Collectors;
 import org.horosphere.Attention;
 import org.horosphere.DType;
@@ -107,18 +107,18 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         Activations(long count) {
             int d = config.hiddenSize();
             long width = (long) config.heads() * config.headDim();
-            inputStatistics = Buffers.floats(2 * count);
-            normed = Buffers.floats(count * d);
-            query = Buffers.floats(count * width);
-            key = Buffers.floats(count * width);
-            value = Buffers.floats(count * width);
-            lse = Buffers.floats(count * config.heads());
-            context = Buffers.floats(count * width);
-            middle = Buffers.floats(count * d);
-            middleStatistics = Buffers.floats(2 * count);
-            middleNormed = Buffers.floats(count * d);
-            wide = Buffers.floats(count * config.intermediateSize());
-            active = Buffers.floats(count * config.intermediateSize());
+            inputStatistics = Buffers.floats(2 * count, exec);
+            normed = Buffers.floats(count * d, exec);
+            query = Buffers.floats(count * width, exec);
+            key = Buffers.floats(count * width, exec);
+            value = Buffers.floats(count * width, exec);
+            lse = Buffers.floats(count * config.heads(), exec);
+            context = Buffers.floats(count * width, exec);
+            middle = Buffers.floats(count * d, exec);
+            middleStatistics = Buffers.floats(2 * count, exec);
+            middleNormed = Buffers.floats(count * d, exec);
+            wide = Buffers.floats(count * config.intermediateSize(), exec);
+            active = Buffers.floats(count * config.intermediateSize(), exec);
         }
     }
 
@@ -247,7 +247,19 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         boolean has(String name);
     }
 
-    Vit(VitConfig config, WeightSource source, Exec exec) {
+    Vit(VitConfig config, WeightSource made, Exec exec) {
+        WeightSource source =
+                new WeightSource() {
+                    @Override
+                    public Tensor tensor(String name, long... shape) {
+                        return made.tensor(name, shape).on(exec);
+                    }
+
+                    @Override
+                    public boolean has(String name) {
+                        return made.has(name);
+                    }
+                };
         this.config = config;
         this.eps = (float) config.layerNormEps();
         this.exec = exec;
@@ -440,10 +452,8 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
     /** The name of a tensor that holds a NaN or an infinity, null if there is none. */
     String firstNotFinite() {
         for (Tensor tensor : weights()) {
-            for (long i = 0; i < tensor.size(); i++) {
-                if (!Float.isFinite(tensor.at(i))) {
-                    return tensor.name();
-                }
+            if (!tensor.isFinite()) {
+                return tensor.name();
             }
         }
         return null;
@@ -491,7 +501,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
     public long[] weightBytes() {
         long[] bytes = new long[2];
         for (Tensor tensor : weights()) {
-            bytes[tensor.value().isMapped() ? 1 : 0] += tensor.value().byteSize();
+            bytes[tensor.value().isMapped() ? 1 : 0] += tensor.size() * tensor.type().bytes();
         }
         return bytes;
     }
@@ -535,6 +545,10 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
 
     /** Patches as rows (channel, y, x), from the left and the top. */
     private void cut(MemorySegment pixels) {
+        MemorySegment rows = temporaries.patches;
+        if (exec.isCuda()) {
+            rows = Buffers.floats((long) images * config.patches() * config.patchSize());
+        }
         int across = config.imageWidth() / config.patchWidth();
         int down = config.imageHeight() / config.patchHeight();
         int run = config.patchWidth();
@@ -551,11 +565,14 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
                                         + ((long) channel * config.imageHeight() + y)
                                                 * config.imageWidth()
                                         + (long) px * run;
-                        Buffers.copyFloats(pixels, from, temporaries.patches, to, run);
+                        Buffers.copyFloats(pixels, from, rows, to, run);
                         to += run;
                     }
                 }
             }
+        }
+        if (exec.isCuda()) {
+            Buffers.set(temporaries.patches, rows);
         }
     }
 
@@ -581,7 +598,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
             Buffers.copyFloats(finalOutput, i * stride, classRows, (long) i * d, d);
         }
         int classes = head.classes();
-        logits = Buffers.atLeast(logits, (long) images * classes * Float.BYTES);
+        logits = Buffers.atLeast(logits, (long) images * classes * Float.BYTES, exec);
         products.forward(head.weight(), images, classRows, logits);
         Layers.bias_add(head.bias().value(), images, classes, logits, exec);
     }
@@ -593,6 +610,10 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
      *     for no gradient
      */
     double loss(float gradientScale) {
+        return lossLater(gradientScale).getAsDouble();
+    }
+
+    private DoubleSupplier lossLater(float gradientScale) {
         boolean training = !Float.isNaN(gradientScale);
         Classifier.Head head = head();
         int d = config.hiddenSize();
@@ -608,14 +629,11 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
                 training,
                 training ? gradientScale : 0,
                 exec);
-        double sum = 0;
-        for (int i = 0; i < images; i++) {
-            sum += losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-        }
+        DoubleSupplier sum = Buffers.sumLater(losses, images);
         if (!training) {
             return sum;
         }
-        finalOutputGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
+        Buffers.zero(finalOutputGrad, tokens * d * Float.BYTES);
         products.backward(head.weight(), images, logits, 0, classRowGrads);
         if (head.weight().isTrainable()) {
             Layers.bias_grad(logits, images, classes, head.bias().grad(), exec);
@@ -644,8 +662,13 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
 
     @Override
     public double loss(Batch batch, float gradientScale) {
+        return lossLater(batch, gradientScale).getAsDouble();
+    }
+
+    @Override
+    public DoubleSupplier lossLater(Batch batch, float gradientScale) {
         forward(batch);
-        return loss(gradientScale);
+        return lossLater(gradientScale);
     }
 
     @Override
@@ -674,7 +697,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         if (watcher != null) {
             watcher.at(layers.size() + 1, Buffers.toArray(finalOutputGrad, tokens * d));
         }
-        residualGrad.asSlice(0, tokens * d * Float.BYTES).fill((byte) 0);
+        Buffers.zero(residualGrad, tokens * d * Float.BYTES);
         normBackward(finalNorm, finalOutputGrad, finalInput, finalStatistics, residualGrad);
         for (int i = layers.size() - 1; i >= 0; i--) {
             if (watcher != null) {
@@ -743,7 +766,8 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
 
     private MemorySegment workspace(Attention shape, boolean mixed, boolean backward) {
         temporaries.attention =
-                Buffers.atLeast(temporaries.attention, shape.workspaceBytes(exec, mixed, backward));
+                Buffers.atLeast(
+                        temporaries.attention, shape.workspaceBytes(exec, mixed, backward), exec);
         return temporaries.attention;
     }
 
@@ -787,25 +811,26 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         long count = (long) batch * config.length();
         int d = config.hiddenSize();
         long width = (long) config.heads() * config.headDim();
-        targets = Buffers.ints(batch);
-        losses = Buffers.floats(batch);
-        classRows = Buffers.floats((long) batch * d);
-        classRowGrads = Buffers.floats((long) batch * d);
-        finalInput = Buffers.floats(count * d);
-        finalStatistics = Buffers.floats(2 * count);
-        finalOutput = Buffers.floats(count * d);
-        finalOutputGrad = Buffers.floats(count * d);
-        residualGrad = Buffers.floats(count * d);
-        temporaries.patches = Buffers.floats((long) batch * config.patches() * config.patchSize());
-        temporaries.hidden = Buffers.floats(count * d);
-        temporaries.query = Buffers.floats(count * width);
-        temporaries.key = Buffers.floats(count * width);
-        temporaries.value = Buffers.floats(count * width);
-        temporaries.mixed = Buffers.floats(count * width);
-        temporaries.wide = Buffers.floats(count * config.intermediateSize());
+        targets = Buffers.ints(batch, exec);
+        losses = Buffers.floats(batch, exec);
+        classRows = Buffers.floats((long) batch * d, exec);
+        classRowGrads = Buffers.floats((long) batch * d, exec);
+        finalInput = Buffers.floats(count * d, exec);
+        finalStatistics = Buffers.floats(2 * count, exec);
+        finalOutput = Buffers.floats(count * d, exec);
+        finalOutputGrad = Buffers.floats(count * d, exec);
+        residualGrad = Buffers.floats(count * d, exec);
+        temporaries.patches =
+                Buffers.floats((long) batch * config.patches() * config.patchSize(), exec);
+        temporaries.hidden = Buffers.floats(count * d, exec);
+        temporaries.query = Buffers.floats(count * width, exec);
+        temporaries.key = Buffers.floats(count * width, exec);
+        temporaries.value = Buffers.floats(count * width, exec);
+        temporaries.mixed = Buffers.floats(count * width, exec);
+        temporaries.wide = Buffers.floats(count * config.intermediateSize(), exec);
         Activations shared = checkpointing ? new Activations(count) : null;
         for (Layer layer : layers) {
-            layer.input = Buffers.floats(count * d);
+            layer.input = Buffers.floats(count * d, exec);
             layer.kept = checkpointing ? shared : new Activations(count);
         }
         capacity = batch;

@@ -27,7 +27,7 @@ final class WeightProducts {
         if (weight.type() == DType.F32) {
             return x;
         }
-        rounded = Buffers.atLeast(rounded, count * weight.type().bytes());
+        rounded = Buffers.atLeast(rounded, count * weight.type().bytes(), exec);
         Layers.convert_from_f32(x, weight.type(), rounded, count, exec);
         return rounded;
     }

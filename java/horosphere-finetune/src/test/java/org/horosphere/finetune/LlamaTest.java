@@ -88,7 +88,7 @@ class LlamaTest {
                             },
                             Exec.CPU);
             if (trainBase) {
-                trainable.allocate();
+                trainable.allocate(Exec.CPU);
             }
             new TreeMap<>(tensors)
                     .forEach(

@@ -30,10 +30,18 @@ final class TinyVit {
      * Three heads of four, images of 8 × 10 in patches of 3 × 4, so that some pixels are cut off.
      */
     TinyVit(boolean qkvBias) {
-        this(new VitConfig(12, 20, 2, 3, 4, 8, 10, 3, 4, 3, 1e-6, qkvBias, 0.02, LABELS));
+        this(qkvBias, Exec.CPU);
+    }
+
+    TinyVit(boolean qkvBias, Exec exec) {
+        this(new VitConfig(12, 20, 2, 3, 4, 8, 10, 3, 4, 3, 1e-6, qkvBias, 0.02, LABELS), exec);
     }
 
     TinyVit(VitConfig config) {
+        this(config, Exec.CPU);
+    }
+
+    TinyVit(VitConfig config, Exec exec) {
         this.config = config;
         model =
                 new Vit(
@@ -65,7 +73,7 @@ final class TinyVit {
                                 return true;
                             }
                         },
-                        Exec.CPU);
+                        exec);
     }
 
     double[] pixels(int images) {
