@@ -23,17 +23,19 @@ HORO_DEVICE RowSet<T> coordinates(const PairsSide& side) {
     return {static_cast<const T*>(side.points) + Model::ambient, side.row, side.count};
 }
 
-// By all threads; what is beyond the last point is the origin.
+// By all threads; what is beyond the last point is the origin. As many lanes a point for every tile: the
+// squares of equal points must be equal to the last bit, and the order of a sum shows in it.
 template <class Model, class T, int count>
 HORO_DEVICE void load_points(const PairsTask& task, const PairsSide& side, int64_t first,
                              PointTile<Model, count>& to) {
-    constexpr int lanes = tile_threads / count;
+    constexpr int lanes = 4;
+    static_assert(count * lanes <= tile_threads);
     const int i = static_cast<int>(threadIdx.x) / lanes, lane = static_cast<int>(threadIdx.x) % lanes;
-    const bool live = first + i < side.count;
+    const bool live = i < count && first + i < side.count;
     const T* p = static_cast<const T*>(side.points) + (live ? first + i : 0) * side.row + Model::ambient;
     const horo::Sum<double> xx = square_sum < sizeof(T) == 8 || Model::precise,
                             lanes > (p, live ? task.dim : 0, lane);
-    if (lane == 0) {
+    if (lane == 0 && i < count) {
         to.point[i] = Model::point(task.curvature, xx);
         to.scale[i] = Model::scale(square_root<double>(xx.hi));
     }

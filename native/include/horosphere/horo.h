@@ -511,8 +511,8 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  *  - q and out: batch x q_len x heads x head_dim; k and v: batch x kv_len x kv_heads x head_dim; each with
  *    strides between batch items, tokens and heads, head_dim contiguous. kv_heads divides heads. scale > 0.
  *  - alpha: heads x heads, row-major, the first index the output head, without the identity. NULL: no mix.
- *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity (not with 16 bits on a CUDA
- *    device, where NULL has a kernel of its own).
+ *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity (not with 16 bits on a
+ * CUDA device, where NULL has a kernel of its own).
  *  - causal: non-zero lets query row r see the keys j <= r + kv_len - q_len (aligned at the end, as a key
  *    cache needs it).
  *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys. On a CUDA

@@ -112,7 +112,7 @@ final class AttentionBinding {
             status =
                     (int)
                             FORWARD.invokeExact(
-                                    exec.anyHandle(),
+                                    exec.handle(),
                                     a.dtype().code(),
                                     a.batch(),
                                     a.heads(),
@@ -169,7 +169,7 @@ final class AttentionBinding {
             status =
                     (int)
                             BACKWARD.invokeExact(
-                                    exec.anyHandle(),
+                                    exec.handle(),
                                     a.dtype().code(),
                                     a.batch(),
                                     a.heads(),
@@ -217,7 +217,7 @@ final class AttentionBinding {
             status =
                     (int)
                             WORKSPACE.invokeExact(
-                                    exec.anyHandle(),
+                                    exec.handle(),
                                     a.dtype().code(),
                                     a.batch(),
                                     a.heads(),

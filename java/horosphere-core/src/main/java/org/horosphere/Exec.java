@@ -91,7 +91,7 @@ public final class Exec implements AutoCloseable {
     /** The number of threads a call uses at most. */
     public int threads() {
         try {
-            return (int) THREADS.invokeExact(anyHandle());
+            return (int) THREADS.invokeExact(handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -108,7 +108,7 @@ public final class Exec implements AutoCloseable {
     }
 
     /** The native handle. */
-    MemorySegment anyHandle() {
+    MemorySegment handle() {
         if (closed) {
             throw new IllegalStateException("exec: already closed");
         }

@@ -263,7 +263,7 @@ public final class Gemm {
                                     beta,
                                     c,
                                     ldc,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -206,7 +206,7 @@ public final class HyperbolicConcat {
                                     curvature,
                                     out,
                                     to,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -248,7 +248,7 @@ public final class HyperbolicConcat {
                                     Checks.orNull(g_x),
                                     from,
                                     Checks.orNull(g_curvature),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -219,7 +219,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                                     curvature,
                                     out,
                                     operation.outWidth(p),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -284,7 +284,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                                     Checks.orNull(g_curvature),
                                     workspace,
                                     Checks.workspaceBytes(exec, workspace),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -287,7 +287,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     curvature,
                                     out,
                                     outStride,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -339,7 +339,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_w),
                                     k,
                                     Checks.orNull(g_curvature),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -415,7 +415,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(iterations),
                                     workspace,
                                     Checks.workspaceBytes(exec, workspace),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -492,7 +492,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(iterations),
                                     workspace,
                                     Checks.workspaceBytes(exec, workspace),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -574,7 +574,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     squared ? 1 : 0,
                                     out,
                                     outStride,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -633,7 +633,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_y),
                                     width,
                                     Checks.orNull(g_curvature),
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

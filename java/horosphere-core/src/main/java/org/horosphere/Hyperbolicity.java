@@ -80,7 +80,7 @@ public final class Hyperbolicity {
             status =
                     (int)
                             DISTANCE.invokeExact(
-                                    dtype.code(), rows, dim, x, xStride, out, exec.anyHandle());
+                                    dtype.code(), rows, dim, x, xStride, out, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -121,7 +121,7 @@ public final class Hyperbolicity {
         Operands.disjoint(baseRow, n * Double.BYTES, "baseRow", out, bytes, "out");
         int status;
         try {
-            status = (int) GROMOV.invokeExact(n, distances, base, out, baseRow, exec.anyHandle());
+            status = (int) GROMOV.invokeExact(n, distances, base, out, baseRow, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -172,7 +172,7 @@ public final class Hyperbolicity {
                                     atLeast,
                                     exhaustive ? 1 : 0,
                                     workspace,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -261,7 +261,7 @@ public final class Layers {
             status =
                     (int)
                             RMSNORM_FORWARD.invokeExact(
-                                    x, weight, eps, rows, dim, out, rstd, exec.anyHandle());
+                                    x, weight, eps, rows, dim, out, rstd, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -304,15 +304,7 @@ public final class Layers {
             status =
                     (int)
                             RMSNORM_BACKWARD.invokeExact(
-                                    dout,
-                                    x,
-                                    weight,
-                                    rstd,
-                                    rows,
-                                    dim,
-                                    dx,
-                                    dweight,
-                                    exec.anyHandle());
+                                    dout, x, weight, rstd, rows, dim, dx, dweight, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -366,7 +358,7 @@ public final class Layers {
                                     out,
                                     mean,
                                     rstd,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -425,7 +417,7 @@ public final class Layers {
                                     dx,
                                     dweight,
                                     dbias,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -521,7 +513,7 @@ public final class Layers {
                                     positionCount,
                                     positions,
                                     inverse ? 1 : 0,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -545,7 +537,7 @@ public final class Layers {
         Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) SWIGLU_FORWARD.invokeExact(gate, up, out, n, exec.anyHandle());
+            status = (int) SWIGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -582,9 +574,7 @@ public final class Layers {
         int status;
         try {
             status =
-                    (int)
-                            SWIGLU_BACKWARD.invokeExact(
-                                    dout, gate, up, dgate, dup, n, exec.anyHandle());
+                    (int) SWIGLU_BACKWARD.invokeExact(dout, gate, up, dgate, dup, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -611,7 +601,7 @@ public final class Layers {
         Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) GEGLU_FORWARD.invokeExact(gate, up, out, n, exec.anyHandle());
+            status = (int) GEGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -647,10 +637,7 @@ public final class Layers {
         Operands.disjoint(dgate, n * Operands.FLOAT, "dgate", dup, n * Operands.FLOAT, "dup");
         int status;
         try {
-            status =
-                    (int)
-                            GEGLU_BACKWARD.invokeExact(
-                                    dout, gate, up, dgate, dup, n, exec.anyHandle());
+            status = (int) GEGLU_BACKWARD.invokeExact(dout, gate, up, dgate, dup, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -673,7 +660,7 @@ public final class Layers {
         Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.anyHandle());
+            status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -697,7 +684,7 @@ public final class Layers {
         Operands.output(dx, "dx", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.anyHandle());
+            status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -721,7 +708,7 @@ public final class Layers {
         Operands.disjoint(y, n * Operands.FLOAT, "y", bias, dim * Operands.FLOAT, "bias");
         int status;
         try {
-            status = (int) BIAS_ADD.invokeExact(bias, rows, dim, y, exec.anyHandle());
+            status = (int) BIAS_ADD.invokeExact(bias, rows, dim, y, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -745,7 +732,7 @@ public final class Layers {
         Operands.disjoint(dbias, dim * Operands.FLOAT, "dbias", dy, n * Operands.FLOAT, "dy");
         int status;
         try {
-            status = (int) BIAS_GRAD.invokeExact(dy, rows, dim, dbias, exec.anyHandle());
+            status = (int) BIAS_GRAD.invokeExact(dy, rows, dim, dbias, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -779,7 +766,7 @@ public final class Layers {
         }
         int status;
         try {
-            status = (int) COLUMN_SCALE.invokeExact(scale, rows, dim, x, out, exec.anyHandle());
+            status = (int) COLUMN_SCALE.invokeExact(scale, rows, dim, x, out, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -811,8 +798,7 @@ public final class Layers {
         Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", x, n * Operands.FLOAT, "x");
         int status;
         try {
-            status =
-                    (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.anyHandle());
+            status = (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -877,7 +863,7 @@ public final class Layers {
                                     norms,
                                     inverse,
                                     ratio,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -924,7 +910,7 @@ public final class Layers {
                                     vocab,
                                     dim,
                                     out,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -966,7 +952,7 @@ public final class Layers {
             status =
                     (int)
                             EMBEDDING_BACKWARD.invokeExact(
-                                    ids, dout, tokens, vocab, dim, dtable, exec.anyHandle());
+                                    ids, dout, tokens, vocab, dim, dtable, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1018,7 +1004,7 @@ public final class Layers {
                                     losses,
                                     gradient ? 1 : 0,
                                     gradientScale,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1041,7 +1027,7 @@ public final class Layers {
         Operands.output(out, "out", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) ADD.invokeExact(x, y, out, n, exec.anyHandle());
+            status = (int) ADD.invokeExact(x, y, out, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1063,7 +1049,7 @@ public final class Layers {
         Operands.output(y, "y", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) AXPY.invokeExact(a, x, y, n, exec.anyHandle());
+            status = (int) AXPY.invokeExact(a, x, y, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1083,7 +1069,7 @@ public final class Layers {
         Operands.output(x, "x", n, Operands.FLOAT, exec);
         int status;
         try {
-            status = (int) SCALE.invokeExact(a, x, n, exec.anyHandle());
+            status = (int) SCALE.invokeExact(a, x, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1105,7 +1091,7 @@ public final class Layers {
         Operands.count(n, "n");
         Operands.input(x, "x", n, Operands.FLOAT, exec);
         try {
-            return (double) SUM_SQUARES.invokeExact(x, n, exec.anyHandle());
+            return (double) SUM_SQUARES.invokeExact(x, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1128,7 +1114,7 @@ public final class Layers {
         Operands.output(workspace, "workspace", 256, Double.BYTES, exec);
         int status;
         try {
-            status = (int) SUM_SQUARES_ADD.invokeExact(x, n, total, workspace, exec.anyHandle());
+            status = (int) SUM_SQUARES_ADD.invokeExact(x, n, total, workspace, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1192,7 +1178,7 @@ public final class Layers {
                                     weightDecay,
                                     step,
                                     gradScale,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1263,7 +1249,7 @@ public final class Layers {
                                     gradScale,
                                     sumSquares,
                                     maxNorm,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1287,7 +1273,7 @@ public final class Layers {
         Operands.disjoint(dst, n * Operands.FLOAT, "dst", src, n * from.bytes(), "src");
         int status;
         try {
-            status = (int) CONVERT_TO_F32.invokeExact(from.code(), src, dst, n, exec.anyHandle());
+            status = (int) CONVERT_TO_F32.invokeExact(from.code(), src, dst, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1311,7 +1297,7 @@ public final class Layers {
         Operands.disjoint(dst, n * to.bytes(), "dst", src, n * Operands.FLOAT, "src");
         int status;
         try {
-            status = (int) CONVERT_FROM_F32.invokeExact(src, to.code(), dst, n, exec.anyHandle());
+            status = (int) CONVERT_FROM_F32.invokeExact(src, to.code(), dst, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -87,10 +87,7 @@ final class LowRankBinding {
     static void gram(Exec exec, LowRankAdapter a, MemorySegment b, MemorySegment gram) {
         int status;
         try {
-            status =
-                    (int)
-                            GRAM.invokeExact(
-                                    exec.anyHandle(), a.dtype().code(), a.k(), a.r(), b, gram);
+            status = (int) GRAM.invokeExact(exec.handle(), a.dtype().code(), a.k(), a.r(), b, gram);
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -119,7 +116,7 @@ final class LowRankBinding {
             status =
                     (int)
                             FORWARD.invokeExact(
-                                    exec.anyHandle(),
+                                    exec.handle(),
                                     l.dtype().code(),
                                     l.kind().code(),
                                     tokens,
@@ -174,7 +171,7 @@ final class LowRankBinding {
             status =
                     (int)
                             BACKWARD.invokeExact(
-                                    exec.anyHandle(),
+                                    exec.handle(),
                                     l.dtype().code(),
                                     l.kind().code(),
                                     tokens,
@@ -214,7 +211,7 @@ final class LowRankBinding {
             status =
                     (int)
                             WORKSPACE.invokeExact(
-                                    exec.anyHandle(),
+                                    exec.handle(),
                                     l.dtype().code(),
                                     l.kind().code(),
                                     tokens,

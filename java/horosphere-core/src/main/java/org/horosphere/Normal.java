@@ -70,7 +70,7 @@ public final class Normal {
             status =
                     (int)
                             NORMAL.invokeExact(
-                                    dtype.code(), count, std, seed, offset, out, exec.anyHandle());
+                                    dtype.code(), count, std, seed, offset, out, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -476,7 +476,7 @@ public final class RowOp {
                                     0.0,
                                     0.0,
                                     0.0,
-                                    exec.anyHandle());
+                                    exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -582,7 +582,7 @@ public final class RowOp {
                                     0.0,
                                     0.0,
                                     0.0,
-                                    exec.anyHandle().address());
+                                    exec.handle().address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -670,7 +670,7 @@ public final class RowOp {
                                     0.0,
                                     0.0,
                                     0.0,
-                                    exec.anyHandle().address());
+                                    exec.handle().address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -1057,7 +1057,7 @@ public final class RowOp {
                                         p3,
                                         p4,
                                         p5,
-                                        exec.anyHandle());
+                                        exec.handle());
             } else {
                 status =
                         (int)
@@ -1088,7 +1088,7 @@ public final class RowOp {
                                         p3,
                                         p4,
                                         p5,
-                                        exec.anyHandle());
+                                        exec.handle());
             }
         } catch (Throwable t) {
             throw Native.rethrow(t);
