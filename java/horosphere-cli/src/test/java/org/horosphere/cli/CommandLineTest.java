@@ -367,6 +367,14 @@ class CommandLineTest {
     }
 
     @Test
+    void deviceIsTheCpuOrOneThatIsThere() throws IOException {
+        String expected = "expected cpu, cuda or cuda:N";
+        assertFails(2, expected, generate(model, "Q", "--device", "tpu"));
+        assertFails(2, expected, finetune(model, data, "--device", "cuda:x"));
+        assertFails(2, "no CUDA device", eval(model, data, "--device", "cuda:63"));
+    }
+
+    @Test
     void comparesAdaptersAndWritesAReport() throws IOException {
         Path report = dir.resolve("reports/r.html");
         Path json = dir.resolve("r.json");
