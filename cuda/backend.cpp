@@ -113,6 +113,23 @@ int32_t copy(int32_t device, void* to, const void* from, int64_t bytes, void* st
     });
 }
 
+int32_t copy_async(int32_t device, void* to, const void* from, int64_t bytes, void* stream,
+                   CudaError* error) {
+    return on(device, error, "copy", [&] {
+        return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault,
+                               static_cast<cudaStream_t>(stream));
+    });
+}
+
+int32_t pinned_allocate(int32_t device, int64_t bytes, void** address, CudaError* error) {
+    return on(device, error, "allocate pinned memory",
+              [&] { return cudaHostAlloc(address, static_cast<size_t>(bytes), cudaHostAllocPortable); });
+}
+
+int32_t pinned_free(int32_t device, void* address, CudaError* error) {
+    return on(device, error, "free pinned memory", [&] { return cudaFreeHost(address); });
+}
+
 int32_t stream_create(int32_t device, void** stream, CudaError* error) {
     return on(device, error, "stream", [&] {
         return cudaStreamCreateWithFlags(reinterpret_cast<cudaStream_t*>(stream), cudaStreamNonBlocking);
@@ -157,9 +174,11 @@ int32_t row_op(int32_t device, void* stream, int32_t op, int32_t dtype, const Ro
 
 extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_cuda_backend() {
     using namespace horo::cuda;
-    static const horo::CudaKernels kernels = {layers(),        low_rank_f32(),  low_rank_f64(),
-                                              attention_f32(), attention_f64(), pairs(),
-                                              sets(),          linear(),        random()};
+    static const horo::CudaKernels kernels = {
+        layers(),       low_rank_f32(),
+        low_rank_f64(), {attention_f32(), attention_f64(), attention_bf16(), attention_f16()},
+        pairs(),        sets(),
+        linear(),       horo::cuda::random()};
     static const horo::CudaBackend backend = {horo::cuda_backend_version,
                                               sizeof(horo::CudaBackend),
                                               HORO_VERSION_STRING,
@@ -169,6 +188,9 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               allocate,
                                               release,
                                               copy,
+                                              copy_async,
+                                              pinned_allocate,
+                                              pinned_free,
                                               stream_create,
                                               stream_destroy,
                                               stream_synchronize,

@@ -1,17 +1,20 @@
 // Runs a kernel on the host, for tests: each thread of a block is a fiber; a shuffle or barrier hands over to
-// the next until all have arrived. Every access is checked for alignment and, once a test has named its
-// memory, for bounds. Slow and exact, not fast.
+// the next until all of the warp, or of the block, have arrived. A warp runs until it meets the others. Every
+// access is checked for alignment and, once a test has named its memory, for bounds. Slow and exact, not
+// fast.
 #pragma once
 #if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #define HORO_DEVICE inline
@@ -33,9 +36,9 @@ inline void require_aligned(const void* p, size_t bytes) {
     }
 }
 
-// What kernels may touch; empty: anything.
-inline std::vector<std::pair<uintptr_t, uintptr_t>>& memory() {
-    static std::vector<std::pair<uintptr_t, uintptr_t>> ranges;
+// What kernels may touch, from where to where; empty: anything.
+inline std::map<uintptr_t, uintptr_t>& memory() {
+    static std::map<uintptr_t, uintptr_t> ranges;
     return ranges;
 }
 
@@ -43,18 +46,17 @@ inline void on_access(const void* p, size_t alignment, size_t bytes) {
     require_aligned(p, alignment);
     const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
     const auto& ranges = memory();
-    static size_t last = 0;  // where the previous access was
-    const auto inside = [&](size_t i) {
-        return ranges[i].first <= begin && begin + bytes <= ranges[i].second;
-    };
-    if (ranges.empty() || (last < ranges.size() && inside(last))) return;
-    for (last = 0; last < ranges.size() && !inside(last);) ++last;
-    if (last == ranges.size()) {
+    if (ranges.empty()) return;
+    auto range = ranges.upper_bound(begin);
+    if (range == ranges.begin() || (--range)->second < begin + bytes) {
         std::fprintf(stderr, "access of %zu bytes at %p, outside all memory of the call\n", bytes, p);
         std::abort();
     }
 }
 inline void on_access(const void* p, size_t bytes) { on_access(p, bytes, bytes); }
+
+// Where launches go, a test's stream say; null: they run at once.
+inline void (*submit)(void* stream, std::function<void()> work) = nullptr;
 
 // ---- A stack of its own, and the switch between two
 
@@ -104,60 +106,102 @@ class Block {
     template <class Body>
     void run(unsigned index, unsigned count, Body&& body) {
         block_index = index;
+        std::fill(shared.begin(), shared.end(), '\xff');
         threads_.resize(count);
-        lanes_.assign(count, 0);
         done_ = 0;
         static Body* entry;
         entry = &body;
         for (unsigned t = 0; t < count; ++t) {
             Thread& thread = threads_[t];
             if (!thread.stack) thread.stack = std::make_unique<char[]>(stack_bytes);
-            thread.finished = false;
+            thread.given = thread.votes = 0;
+            thread.copies.clear();
+            thread.groups.clear();
             thread.fiber.start(
                 thread.stack.get(), stack_bytes, +[] {
                     (*entry)();
                     Block& block = current();
-                    Thread& me = block.threads_[block.thread_index];
-                    me.finished = true;
                     ++block.done_;
-                    Fiber::change(me.fiber, block.scheduler_);
+                    Fiber::change(block.threads_[block.thread_index].fiber, block.scheduler_);
                 });
         }
         while (done_ < count) {
-            // A round takes every thread to its next meeting point; all must come to one of the same kind.
             const unsigned before = done_;
-            for (unsigned t = 0; t < count; ++t) {
-                thread_index = t;
-                Fiber::change(scheduler_, threads_[t].fiber);
-            }
-            if (done_ != before && done_ != count)
-                fail("some threads ended before a shuffle or barrier of others");
-            for (const Thread& thread : threads_)
-                if (!thread.finished && thread.kind != threads_[0].kind)
-                    fail("threads wait for different things");
+            for (unsigned first = 0; first < count; first += 32) run_warp(first, std::min(count, first + 32));
+            if (done_ != before && done_ != count) fail("some threads ended before a barrier of others");
         }
     }
 
-    // Gives a value to the other threads; returns that of thread `from` when all have given theirs.
+    // Gives a number to the warp; returns that of thread `from` when all have given theirs.
     double exchange(double value, unsigned from) {
-        meet(value);
-        return lanes_read_[from];
+        give(&value, sizeof value);
+        std::memcpy(&value, given(from), sizeof value);
+        return value;
     }
-    void barrier() {
+    void barrier() { meet(true); }
+    void warp_barrier() { meet(false); }
+    // The barrier of the block, and whether any thread came with true.
+    bool barrier_or(bool value) {
         Thread& me = threads_[thread_index];
-        me.kind = 'b';
-        Fiber::change(me.fiber, scheduler_);
+        const unsigned at = ++me.votes % 2;
+        me.vote[at] = value;
+        barrier();
+        return std::any_of(threads_.begin(), threads_.end(), [&](const Thread& t) { return t.vote[at]; });
     }
+
+    // Gives up to 32 bytes to the warp; what each thread gave stays until its next gift but one.
+    void give(const void* gift, size_t bytes) {
+        Thread& me = threads_[thread_index];
+        std::memcpy(me.gifts[++me.given % 2], gift, bytes);
+        meet(false);
+    }
+    const void* given(unsigned thread) const {
+        return threads_[thread].gifts[threads_[thread_index].given % 2];
+    }
+
+    // Copies that happen as late as they may.
+    void copy_later(void* to, const void* from, size_t bytes) {
+        threads_[thread_index].copies.push_back({to, from, bytes});
+    }
+    void commit_copies() {
+        Thread& me = threads_[thread_index];
+        me.groups.push_back(me.copies.size());
+    }
+    void finish_copies(size_t pending) {
+        Thread& me = threads_[thread_index];
+        if (me.groups.size() <= pending) return;
+        const size_t groups = me.groups.size() - pending, count = me.groups[groups - 1];
+        for (size_t i = 0; i < count; ++i)
+            if (const Copy& c = me.copies[i]; c.from)
+                std::memcpy(c.to, c.from, c.bytes);
+            else
+                std::memset(c.to, 0, c.bytes);
+        me.copies.erase(me.copies.begin(), me.copies.begin() + static_cast<int64_t>(count));
+        me.groups.erase(me.groups.begin(), me.groups.begin() + static_cast<int64_t>(groups));
+        for (size_t& end : me.groups) end -= count;
+    }
+
+    // Shared memory of which a launch says the size, with NaN in it.
+    std::vector<char> shared;
 
     unsigned block_index = 0, thread_index = 0;
 
   private:
+    struct Copy {
+        void* to;
+        const void* from;
+        size_t bytes;
+    };
     static constexpr size_t stack_bytes = 1 << 16;
     struct Thread {
         Fiber fiber;
         std::unique_ptr<char[]> stack;
-        bool finished;
-        char kind;
+        bool of_block;  // whom it waits for
+        unsigned given, votes;
+        bool vote[2];
+        char gifts[2][32];
+        std::vector<Copy> copies;
+        std::vector<size_t> groups;
     };
 
     [[noreturn]] static void fail(const char* what) {
@@ -165,18 +209,29 @@ class Block {
         std::abort();
     }
 
-    void meet(double value) {
+    // Takes a warp from one meeting to the next, in which all its threads must be, up to one of the block.
+    void run_warp(unsigned first, unsigned last) {
+        for (;;) {
+            const unsigned before = done_;
+            for (thread_index = first; thread_index < last; ++thread_index)
+                Fiber::change(scheduler_, threads_[thread_index].fiber);
+            if (done_ == before + last - first) return;
+            if (done_ != before) fail("some threads ended before a shuffle or barrier of others");
+            for (unsigned t = first; t < last; ++t)
+                if (threads_[t].of_block != threads_[first].of_block)
+                    fail("threads of a warp wait for different things");
+            if (threads_[first].of_block) return;
+        }
+    }
+
+    void meet(bool of_block) {
         Thread& me = threads_[thread_index];
-        me.kind = 's';
-        lanes_[thread_index] = value;
+        me.of_block = of_block;
         Fiber::change(me.fiber, scheduler_);
-        // the first to go on publishes the round's values, before any thread gives its next
-        if (thread_index == 0) lanes_read_ = lanes_;
     }
 
     Fiber scheduler_;
     std::vector<Thread> threads_;
-    std::vector<double> lanes_, lanes_read_;
     unsigned done_ = 0;
 };
 
@@ -185,7 +240,7 @@ class Block {
 #define threadIdx (::horo::emulate::Index{::horo::emulate::Block::current().thread_index})
 #define blockIdx (::horo::emulate::Index{::horo::emulate::Block::current().block_index})
 #define gridDim (::horo::emulate::Index{::horo::cuda::emulated_grid})
-#define __syncwarp() ::horo::emulate::Block::current().barrier()
+#define __syncwarp() ::horo::emulate::Block::current().warp_barrier()
 #define __syncthreads() ::horo::emulate::Block::current().barrier()
 
 namespace horo::cuda {
@@ -199,4 +254,15 @@ inline double __shfl_xor_sync(unsigned, double value, int mask) {
     emulate::Block& block = emulate::Block::current();
     return block.exchange(value, block.thread_index ^ static_cast<unsigned>(mask));
 }
+inline int __any_sync(unsigned, int value) {
+    emulate::Block& block = emulate::Block::current();
+    block.give(&value, sizeof value);
+    int any = 0;
+    for (unsigned lane = 0; lane < 32; ++lane) {
+        std::memcpy(&value, block.given((block.thread_index & ~31u) + lane), sizeof value);
+        any |= value;
+    }
+    return any;
+}
+inline int __syncthreads_or(int value) { return emulate::Block::current().barrier_or(value != 0); }
 }  // namespace horo::cuda

@@ -23,13 +23,18 @@ HORO_DEVICE float widened(Bf16 x) {
     return wide;
 }
 HORO_DEVICE float widened(F16 x) {
-#if defined(HORO_EMULATE)
-    _Float16 half;
+#if defined(HORO_EMULATE)  // by bits: a conversion would be a call
+    const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16, magnitude = x.bits & 0x7fff;
+    const uint32_t bits = magnitude << 13 | (magnitude >= 0x7c00 ? 0x7f800000 : 0);
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    if (magnitude < 0x7c00) wide *= 0x1p112f;
+    return sign ? -wide : wide;
 #else
     __half half;
-#endif
     memcpy(&half, &x.bits, sizeof half);
     return static_cast<float>(half);
+#endif
 }
 
 // Round to nearest even; NaN stays NaN.

@@ -23,6 +23,16 @@ constexpr int warp = 32;
 
 constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
+// Shared memory of the size that the launch says.
+HORO_DEVICE char* shared_memory() {
+#if defined(HORO_EMULATE)
+    return emulate::Block::current().shared.data();
+#else
+    extern __shared__ __align__(16) char dynamic[];
+    return dynamic;
+#endif
+}
+
 // ---- Memory
 
 // As wide as an access can be: 16 bytes, or several of them.
@@ -117,23 +127,38 @@ struct Given {
     using type = T;
 };
 
-// Enqueues blocks x threads; the status is a cudaError_t.
+// Enqueues blocks x threads with `shared` bytes for shared_memory(); the status is a cudaError_t.
 template <class... P>
-int32_t launch(void* stream, int64_t blocks, int threads, void (*kernel)(P...),
-               typename Given<P>::type... args) {
+int32_t launch_shared(void* stream, int64_t blocks, int threads, int64_t shared, void (*kernel)(P...),
+                      typename Given<P>::type... args) {
 #if defined(HORO_EMULATE)
-    (void)stream;
-    emulated_grid = static_cast<unsigned>(blocks);
-    for (int64_t block = 0; block < blocks; ++block)
-        emulate::Block::current().run(static_cast<unsigned>(block), static_cast<unsigned>(threads),
-                                      [&] { kernel(args...); });
+    const auto run = [=] {
+        emulated_grid = static_cast<unsigned>(blocks);
+        emulate::Block::current().shared.resize(static_cast<size_t>(shared));
+        for (int64_t block = 0; block < blocks; ++block)
+            emulate::Block::current().run(static_cast<unsigned>(block), static_cast<unsigned>(threads),
+                                          [&] { kernel(args...); });
+    };
+    emulate::submit ? emulate::submit(stream, run) : run();
     return 0;
 #else
     if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
+    if (shared > 48 << 10)
+        if (const cudaError_t failed =
+                cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                     cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
+            return failed;
     void* pointers[] = {&args...};
     return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), static_cast<unsigned>(blocks),
-                            static_cast<unsigned>(threads), pointers, 0, static_cast<cudaStream_t>(stream));
+                            static_cast<unsigned>(threads), pointers, static_cast<size_t>(shared),
+                            static_cast<cudaStream_t>(stream));
 #endif
+}
+
+template <class... P>
+int32_t launch(void* stream, int64_t blocks, int threads, void (*kernel)(P...),
+               typename Given<P>::type... args) {
+    return launch_shared(stream, blocks, threads, 0, kernel, args...);
 }
 
 // Returns from the enclosing function with the first failure of several launches.

@@ -13,5 +13,7 @@ const CudaPairs& pairs();
 const CudaSets& sets();
 const CudaLinear& linear();
 const CudaRandom& random();
+const CudaAttention& attention_bf16();
+const CudaAttention& attention_f16();
 
 }  // namespace horo::cuda

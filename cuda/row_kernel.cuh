@@ -208,6 +208,20 @@ struct Rows {
         });
     }
 
+    // The second pass: adds what is across to `across`, by the numbers `aim` of each row.
+    HORO_DEVICE void refine(double (&across)[row_count], const double (&aim)[row_count][2], int used) const {
+        each<slots>([&](auto s) {
+            if (s < used)
+                each<row_count>([&](auto r) {
+                    double in[Signature::max_operands] = {};
+                    each<S::inputs>([&](auto i) {
+                        if constexpr (S::reads(i)) in[i] = static_cast<double>(x[r][i][s]);
+                    });
+                    across[r] += across_step<Op>(in, aim[r]);
+                });
+        });
+    }
+
     HORO_DEVICE void combine(const RowPlan& plan, const RowCall& call,
                              const double (&k)[row_count][Op::coefficients], const int64_t (&row)[row_count],
                              const Lane (&own)[row_count], int64_t first) const {
@@ -254,11 +268,24 @@ HORO_DEVICE void merge_warps(Accumulator<Op, T>& sum, int lanes) {
     for (int mask = warps / 2; mask; mask /= 2) sum.merge(mask);
 }
 
+// The same of one number.
+HORO_DEVICE double merge_warps(double sum, int lanes) {
+    __shared__ double shared[wide_threads / warp];
+    const int thread = static_cast<int>(threadIdx.x), mine = thread / warp, warps = lanes / warp;
+    __syncthreads();  // of the previous rows
+    if (thread % warp == 0) shared[mine] = sum;
+    __syncthreads();
+    sum = shared[mine / warps * warps + thread % warps];
+    for (int mask = warps / 2; mask; mask /= 2) sum += __shfl_xor_sync(0xffffffff, sum, mask);
+    return sum;
+}
+
 template <class Op, class T, class Tile>
 HORO_KERNEL(Tile::threads)
 row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
     using S = Shape<Op>;
     constexpr int row_count = Tile::row_count, scalars = Signature::max_operands;
+    constexpr bool refined = sizeof(T) == 4 && Op::refined;
     const int thread = static_cast<int>(threadIdx.x);
     const int lane = thread & (plan.lanes - 1), group = thread / plan.lanes;
     Rows<Op, T, Tile> rows;
@@ -306,6 +333,34 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
         if constexpr (Tile::wide)
             if (plan.lanes > warp) merge_warps(sum[0], plan.lanes);
 
+        // Once more, for what is across; again the last tile stays in registers.
+        double across[row_count] = {};
+        if constexpr (refined) {
+            double aim[row_count][2];
+            each<row_count>([&](auto r) {
+                Sum<double> s[Op::sums];
+                each<Op::sums>([&](auto n) { s[n] = {sum[r].hi[n], 0.0}; });
+                across_aim<Op>(s, aim[r]);
+            });
+            if constexpr (Tile::wide) {
+                for (int64_t tile = 0; tile < plan.tiles && plan.tiles > 1; ++tile) {
+                    const int64_t first = tile * plan.tile;
+                    if (own[0].elements)
+                        own[0].elements =
+                            static_cast<int>(call.dim - first < plan.tile ? call.dim - first : plan.tile);
+                    rows.load(plan, call, row, own, first);
+                    rows.refine(across, aim, plan.slots);
+                }
+                if (plan.tiles == 1) rows.refine(across, aim, plan.slots);
+            } else {
+                rows.refine(across, aim, plan.slots);
+            }
+            for (int mask = (plan.lanes < warp ? plan.lanes : warp) / 2; mask; mask /= 2)
+                each<row_count>([&](auto r) { across[r] += __shfl_xor_sync(0xffffffff, across[r], mask); });
+            if constexpr (Tile::wide)
+                if (plan.lanes > warp) across[0] = merge_warps(across[0], plan.lanes);
+        }
+
         // A row's numbers may be overwritten in place below by one lane; all must have read them.
         if constexpr (S::reads_numbers()) __syncwarp();
 
@@ -320,7 +375,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
                                     : plan.dtype == HORO_F16  ? 0x1p-11
                                                               : 0x1p-24;
             Sum<double> s[Op::sums];
-            double in[scalars] = {}, mine_k[Op::coefficients], result[scalars];
+            double in[scalars] = {}, mine_k[Op::coefficients], result[scalars], mine_across = 0;
             int64_t at = row[0];
             each<row_count>([&](auto r) {
                 if (r == 0 || r == mine) {
@@ -332,9 +387,11 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
                             s[n] = {sum[r].hi[n], 0.0};
                     });
                     each<S::inputs>([&](auto i) { in[i] = scalar[r][i]; });
+                    mine_across = across[r];
                 }
             });
-            Op::template solve<double>({s, in, call.param, mine_k, result, rounding});
+            Op::template solve<double>(
+                {s, in, call.param, mine_k, result, rounding, refined ? &mine_across : nullptr});
             if (lane < share && at < call.rows)
                 each<S::outputs>([&](auto j) {
                     if constexpr (S::signature.output[j] != Kind::row)

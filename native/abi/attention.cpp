@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "abi/device.h"
+#include "abi/operands.h"
 #include "abi/status.h"
 #include "cpu/isa.h"
 
@@ -11,14 +12,10 @@ namespace horo {
 namespace {
 
 const AttentionKernels& kernels(int32_t dtype) {
-    return dtype == HORO_F64 ? select(scalar::attention_f64, avx2::attention_f64, avx512::attention_f64)
-                             : select(scalar::attention_f32, avx2::attention_f32, avx512::attention_f32);
+    return select(scalar::attention, avx2::attention, avx512::attention).of[dtype];
 }
 
-const CudaAttention& cuda_kernels(int32_t dtype) {
-    const CudaKernels& all = *cuda().backend->kernels;
-    return dtype == HORO_F64 ? all.attention_f64 : all.attention_f32;
-}
+const CudaAttention& cuda_kernels(int32_t dtype) { return cuda().backend->kernels->attention[dtype]; }
 
 int64_t workspace(const horo_exec* exec, int32_t dtype, const AttentionShape& s, bool backward) {
     if (!on_cpu(exec))
@@ -31,7 +28,8 @@ int64_t workspace(const horo_exec* exec, int32_t dtype, const AttentionShape& s,
 int32_t check_sizes(const horo_exec* exec, int32_t dtype, int64_t batch, int64_t heads, int64_t kv_heads,
                     int64_t q_len, int64_t kv_len, int64_t head_dim) {
     constexpr int64_t most = int64_t{1} << 31;
-    HORO_REQUIRE(dtype == HORO_F32 || dtype == HORO_F64, "dtype: %d, expected HORO_F32 or HORO_F64", dtype);
+    HORO_REQUIRE(dtype >= HORO_F32 && dtype <= HORO_F16,
+                 "dtype: %d, expected HORO_F32, HORO_F64, HORO_BF16 or HORO_F16", dtype);
     HORO_REQUIRE(batch >= 0 && batch < most, "batch: %lld, expected 0 or more",
                  static_cast<long long>(batch));
     HORO_REQUIRE(heads >= 1 && heads <= 4096, "heads: %lld, expected 1 to 4096",
@@ -58,14 +56,16 @@ int32_t check_call(const horo_exec* exec, int32_t dtype, const AttentionShape& s
     HORO_REQUIRE((b.k && b.v) || s.kv_len == 0, "%s: null pointer", b.k ? "v" : "k");
     HORO_REQUIRE(std::isfinite(s.scale) && s.scale > 0, "scale: %g, expected a positive number", s.scale);
     if (!on_cpu(exec)) {
-        const uintptr_t bytes = dtype == HORO_F64 ? 8 : 4;
+        const uintptr_t bytes = dtype_bytes[dtype], scalar_bytes = bytes < 4 ? 4 : bytes;
         for (const void* p :
-             {b.q, b.k, b.v, b.alpha, b.dout, static_cast<const void*>(b.out),
-              static_cast<const void*>(b.lse), static_cast<const void*>(b.dq), static_cast<const void*>(b.dk),
-              static_cast<const void*>(b.dv), static_cast<const void*>(b.dalpha)})
+             {b.q, b.k, b.v, b.dout, static_cast<const void*>(b.out), static_cast<const void*>(b.dq),
+              static_cast<const void*>(b.dk), static_cast<const void*>(b.dv)})
             HORO_REQUIRE(reinterpret_cast<uintptr_t>(p) % bytes == 0,
-                         "q, k, v, alpha, out, lse or a gradient: address not a multiple of %d",
-                         static_cast<int>(bytes));
+                         "q, k, v, out or a gradient: address not a multiple of %d", static_cast<int>(bytes));
+        for (const void* p : {b.alpha, static_cast<const void*>(b.lse), static_cast<const void*>(b.dalpha)})
+            HORO_REQUIRE(reinterpret_cast<uintptr_t>(p) % scalar_bytes == 0,
+                         "alpha, lse or dalpha: address not a multiple of %d",
+                         static_cast<int>(scalar_bytes));
         HORO_REQUIRE(reinterpret_cast<uintptr_t>(s.lengths) % 4 == 0, "lengths: address not a multiple of 4");
     }
     for (int64_t i = 0; on_cpu(exec) && s.lengths && i < s.batch; ++i)

@@ -34,6 +34,12 @@ struct CudaBackend {
     int32_t (*copy)(int32_t device, void* to, const void* from, int64_t bytes, void* stream,
                     CudaError* error);
 
+    // Copies in the order of the stream without waiting; host memory is of pinned_allocate.
+    int32_t (*copy_async)(int32_t device, void* to, const void* from, int64_t bytes, void* stream,
+                          CudaError* error);
+    int32_t (*pinned_allocate)(int32_t device, int64_t bytes, void** address, CudaError* error);
+    int32_t (*pinned_free)(int32_t device, void* address, CudaError* error);
+
     int32_t (*stream_create)(int32_t device, void** stream, CudaError* error);
     int32_t (*stream_destroy)(int32_t device, void* stream, CudaError* error);
     int32_t (*stream_synchronize)(int32_t device, void* stream, CudaError* error);

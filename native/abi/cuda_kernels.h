@@ -106,7 +106,7 @@ struct CudaRandom {
 struct CudaKernels {
     CudaLayers layers;
     CudaLowRank low_rank_f32, low_rank_f64;
-    CudaAttention attention_f32, attention_f64;
+    CudaAttention attention[4];  // by storage type code
     CudaPairs pairs;
     CudaSets sets;
     CudaLinear linear;

@@ -162,6 +162,26 @@ int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t byt
     HORO_ON_DEVICE(device, copy, to, from, bytes, stream);
 }
 
+int32_t horo_device_copy_async(int32_t device, void* to, const void* from, int64_t bytes, void* stream) {
+    HORO_REQUIRE(bytes >= 0, "bytes: %lld, expected 0 or more", (long long)bytes);
+    if (bytes == 0) return HORO_OK;
+    HORO_REQUIRE(to, "to: null");
+    HORO_REQUIRE(from, "from: null");
+    HORO_ON_DEVICE(device, copy_async, to, from, bytes, stream);
+}
+
+int32_t horo_pinned_allocate(int32_t device, int64_t bytes, void** address) {
+    HORO_REQUIRE(address, "address: null result pointer");
+    *address = nullptr;
+    HORO_REQUIRE(bytes > 0, "bytes: %lld, expected 1 or more", (long long)bytes);
+    HORO_ON_DEVICE(device, pinned_allocate, bytes, address);
+}
+
+int32_t horo_pinned_free(int32_t device, void* address) {
+    if (!address) return HORO_OK;
+    HORO_ON_DEVICE(device, pinned_free, address);
+}
+
 int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream) {
     HORO_REQUIRE(bytes >= 0, "bytes: %lld, expected 0 or more", (long long)bytes);
     HORO_REQUIRE(value >= 0 && value <= 255, "value: %d, expected 0 to 255", value);

@@ -1,12 +1,15 @@
 // Row-resident attention: a task holds whole rows of the probability maps (of all heads when they are mixed),
 // so the softmax needs no rescaling, the mix sees normalised maps, and the backward pass has delta before it
 // needs dS. Unmixed rows are computed by the same steps in the same order: a mix by alpha = 0 changes no bit.
+// 16-bit storage is widened where rows are packed anyway and narrowed once, when a row of a result is whole.
 #include "cpu/attention.h"
 
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
+#include "cpu/layers.h"
 #include "cpu/pool.h"
 #include "cpu/tile.h"
 
@@ -49,8 +52,12 @@ static inline void run_tasks(const horo_exec& exec, int64_t tasks, Body&& body) 
     });
 }
 
-template <class T>
+// T: what is computed in; dtype: how q, k, v, out and their gradients are stored.
+template <class T, int32_t dtype>
 class Attention {
+    static constexpr bool half = dtype == HORO_BF16 || dtype == HORO_F16;
+    using Stored = std::conditional_t<half, uint16_t, T>;
+
   public:
     Attention(const AttentionShape& shape, const AttentionBuffers& buffers, const horo_exec& exec)
         : s(shape),
@@ -79,15 +86,15 @@ class Attention {
             decode();
             return;
         }
-        pack(panels_k_, static_cast<const T*>(b.k), s.k, 0, s.batch);
-        copy_rows(rows_v_, static_cast<const T*>(b.v), s.v, 0, s.batch);
+        pack(panels_k_, stored(b.k), s.k, 0, s.batch);
+        copy_rows(rows_v_, stored(b.v), s.v, 0, s.batch);
         const int64_t blocks = (s.q_len + rows_ - 1) / rows_;
         if (s.mixed) {
             run_tasks(exec_, s.batch * blocks, [&](int64_t task, int64_t worker) {
                 const Rows rows = block(task / blocks, task % blocks * rows_, rows_);
                 T* maps = maps_ + worker * block_step_;
                 for (int64_t h = 0; h < s.heads; ++h) probabilities(rows, h, maps + h * head_step_, worker);
-                mixed_output(rows, maps, scratch_ + worker * scratch_size_);
+                mixed_output(rows, maps, scratch_ + worker * scratch_size_, worker);
             });
         } else {
             run_tasks(exec_, s.batch * s.heads * blocks, [&](int64_t task, int64_t worker) {
@@ -95,12 +102,14 @@ class Attention {
                 const Rows rows = block(item / s.heads, task % blocks * rows_, rows_);
                 T* map = maps_ + worker * block_step_;
                 probabilities(rows, head, map, worker);
+                const Sums out = sums(b.out, s.out, rows, head, worker, 0);
                 for (int64_t c = 0; c < rows.end || c == 0; c += chunk) {
                     Lines ahead(values(rows, head) + (c + chunk) * s.dim,
                                 larger(smaller(chunk, rows.end - c - chunk), 0) * s.dim);
-                    weighted(rows, c, map + c / chunk * chunk_step_, values(rows, head), result(rows, head),
-                             s.out.token, ahead);
+                    weighted(rows, c, map + c / chunk * chunk_step_, values(rows, head), out.p, out.row,
+                             ahead);
                 }
+                deliver(out, b.out, s.out, rows, head);
             });
         }
     }
@@ -108,21 +117,28 @@ class Attention {
     void backward() {
         Carver carver(b.workspace);
         backward_plan(carver);
-        zero(static_cast<T*>(b.dk), s.k);
-        zero(static_cast<T*>(b.dv), s.v);
+        if constexpr (!half) {
+            zero(static_cast<T*>(b.dk), s.k);
+            zero(static_cast<T*>(b.dv), s.v);
+        }
         const int64_t blocks = blocks_;
         for (int64_t i = 0; s.mixed && i < s.heads * s.heads; ++i) dalpha_[i] = 0;
         for (int64_t batch = 0; batch < s.batch; batch += items_) {
             const int64_t items = smaller(items_, s.batch - batch);
-            pack(panels_k_, static_cast<const T*>(b.k), s.k, batch, items);
-            pack(panels_v_, static_cast<const T*>(b.v), s.v, batch, items);
-            copy_rows(rows_k_, static_cast<const T*>(b.k), s.k, batch, items);
+            pack(panels_k_, stored(b.k), s.k, batch, items);
+            pack(panels_v_, stored(b.v), s.v, batch, items);
+            copy_rows(rows_k_, stored(b.k), s.k, batch, items);
+            if constexpr (half) {
+                const size_t bytes = static_cast<size_t>(items * s.kv_heads * s.kv_len * s.dim) * sizeof(T);
+                std::memset(sums_k_, 0, bytes);
+                std::memset(sums_v_, 0, bytes);
+            }
             for (int64_t first = 0; first < s.q_len; first += unit_rows_) {
                 run_tasks(exec_, items * blocks, [&](int64_t task, int64_t worker) {
                     const int64_t row = task % blocks * rows_;
                     if (first + row < s.q_len)
                         row_gradients(batch, task / blocks, first, row, task,
-                                      scratch_ + worker * scratch_size_);
+                                      scratch_ + worker * scratch_size_, worker);
                 });
                 const int64_t strips = (s.kv_len + chunk - 1) / chunk;
                 run_tasks(exec_, items * s.kv_heads * strips, [&](int64_t task, int64_t) {
@@ -134,6 +150,15 @@ class Attention {
                         for (int64_t i = 0; i < s.heads * s.heads; ++i)
                             dalpha_[i] += partials_[t * s.heads * s.heads + i];
             }
+            if constexpr (half)
+                run_tasks(exec_, items * s.kv_heads, [&](int64_t task, int64_t) {
+                    const int64_t item = batch + task / s.kv_heads, head = task % s.kv_heads;
+                    const int64_t from = task * s.kv_len * s.dim;
+                    narrow(at(static_cast<Stored*>(b.dk), s.k, item, 0, head), s.k.token, sums_k_ + from,
+                           s.dim, s.kv_len);
+                    narrow(at(static_cast<Stored*>(b.dv), s.v, item, 0, head), s.v.token, sums_v_ + from,
+                           s.dim, s.kv_len);
+                });
         }
         T* result = static_cast<T*>(b.dalpha);
         for (int64_t i = 0; s.mixed && i < s.heads * s.heads; ++i)
@@ -166,6 +191,33 @@ class Attention {
         return base + batch * strides.batch + token * strides.token + head * strides.head;
     }
 
+    static const Stored* stored(const void* p) { return static_cast<const Stored*>(p); }
+
+    // Where the rows of one head of a result are summed.
+    struct Sums {
+        T* p;
+        int64_t row;
+    };
+    // slot: of the worker's sums, where the result is not summed in place.
+    Sums sums(void* to, const TokenStrides& strides, const Rows& rows, int64_t head, int64_t worker,
+              int64_t slot) const {
+        if constexpr (half)
+            return {sums_ + (worker * slots_ + slot) * rows_ * s.dim, s.dim};
+        else
+            return {at(static_cast<T*>(to), strides, rows.batch, rows.first, head), strides.token};
+    }
+    void deliver(const Sums& from, void* to, const TokenStrides& strides, const Rows& rows,
+                 int64_t head) const {
+        if constexpr (half)
+            narrow(at(static_cast<Stored*>(to), strides, rows.batch, rows.first, head), strides.token, from.p,
+                   from.row, rows.count);
+    }
+    void narrow(Stored* to, int64_t to_row, const T* from, int64_t from_row, int64_t rows) const {
+        if constexpr (half)
+            for (int64_t r = 0; r < rows; ++r)
+                layers.from_f32[dtype](from + r * from_row, to + r * to_row, s.dim);
+    }
+
     // Rows per task: a multiple of the register tile, few enough for the cache.
     int64_t rows_for(int64_t heads) const {
         const int64_t fit = task_budget / (heads * keys_ * static_cast<int64_t>(sizeof(T)) + 1);
@@ -188,6 +240,10 @@ class Attention {
             scratch_size_ = s.mixed ? s.heads * chunk : 0;
             scratch_ = carver.take<T>(exec_.threads * scratch_size_);
             maps_ = carver.take<T>(s.batch * block_step_);
+            if (half) {
+                sums_ = carver.take<T>(exec_.threads * rows_ * group_ * s.dim);
+                wide_ = carver.take<T>(exec_.threads * chunk * s.dim);
+            }
             return;
         }
         const int64_t heads = s.mixed ? s.heads : 1;
@@ -199,6 +255,14 @@ class Attention {
         rows_q_ = carver.take<T>(exec_.threads * rows_ * s.dim);
         panels_k_ = carver.take<T>(s.batch * s.kv_heads * keys_ * s.dim);
         rows_v_ = carver.take<T>(s.batch * s.kv_heads * s.kv_len * s.dim);
+        plan_half(carver, heads);
+    }
+
+    void plan_half(Carver& carver, int64_t slots) {
+        if (!half) return;
+        slots_ = slots;
+        sums_ = carver.take<T>(exec_.threads * slots_ * rows_ * s.dim);
+        wide_ = carver.take<T>(exec_.threads * chunk * s.dim);
     }
 
     void backward_plan(Carver& carver) {
@@ -219,6 +283,11 @@ class Attention {
         panels_k_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
         panels_v_ = carver.take<T>(items_ * s.kv_heads * keys_ * s.dim);
         rows_k_ = carver.take<T>(items_ * s.kv_heads * s.kv_len * s.dim);
+        plan_half(carver, s.heads);
+        if (half) {
+            sums_k_ = carver.take<T>(items_ * s.kv_heads * s.kv_len * s.dim);
+            sums_v_ = carver.take<T>(items_ * s.kv_heads * s.kv_len * s.dim);
+        }
         if (s.mixed) {
             partials_ = carver.take<double>(items_ * blocks_ * s.heads * s.heads);
             dalpha_ = carver.take<double>(s.heads * s.heads);
@@ -234,32 +303,51 @@ class Attention {
 
     // Transposes (token, dim) into panels of dim x some columns: the form in which scores are made without
     // strides.
-    void pack(T* packed, const T* source, const TokenStrides& strides, int64_t batch, int64_t items) {
-        run_tasks(exec_, items * s.kv_heads, [&](int64_t task, int64_t) {
-            const T* from = at(source, strides, batch + task / s.kv_heads, 0, task % s.kv_heads);
+    void pack(T* packed, const Stored* source, const TokenStrides& strides, int64_t batch, int64_t items) {
+        run_tasks(exec_, items * s.kv_heads, [&](int64_t task, int64_t worker) {
+            const Stored* from = at(source, strides, batch + task / s.kv_heads, 0, task % s.kv_heads);
             T* to = packed + task * keys_ * s.dim;
             for (int64_t c = 0, width; c < keys_; c += width) {
                 width = panel(c);
                 T* p = to + c * s.dim;
                 const int64_t filled = smaller(width, s.kv_len - c);
-                transpose_tile(filled, s.dim, from + c * strides.token, strides.token, p, width);
+                const Widened rows = widened(from + c * strides.token, strides.token, filled, worker);
+                transpose_tile(filled, s.dim, rows.p, rows.row, p, width);
                 for (int64_t d = 0; filled < width && d < s.dim; ++d)
                     for (int64_t e = filled; e < width; ++e) p[d * width + e] = 0;
             }
         });
     }
 
+    // Up to a chunk of rows in T, until the worker asks for others: as they are stored, or a copy.
+    struct Widened {
+        const T* p;
+        int64_t row;
+    };
+    Widened widened(const Stored* from, int64_t from_row, int64_t rows, int64_t worker) const {
+        if constexpr (half) {
+            T* to = wide_ + worker * chunk * s.dim;
+            gather(to, from, from_row, rows);
+            return {to, s.dim};
+        } else {
+            return {from, from_row};
+        }
+    }
+
     // Copies (token, dim) of every key head without gaps: strided rows would share cache sets.
-    void copy_rows(T* to, const T* source, const TokenStrides& strides, int64_t batch, int64_t items) {
+    void copy_rows(T* to, const Stored* source, const TokenStrides& strides, int64_t batch, int64_t items) {
         run_tasks(exec_, items * s.kv_heads, [&](int64_t task, int64_t) {
-            const T* from = at(source, strides, batch + task / s.kv_heads, 0, task % s.kv_heads);
+            const Stored* from = at(source, strides, batch + task / s.kv_heads, 0, task % s.kv_heads);
             gather(to + task * s.kv_len * s.dim, from, strides.token, s.kv_len);
         });
     }
 
-    void gather(T* to, const T* from, int64_t from_row, int64_t rows) const {
+    void gather(T* to, const Stored* from, int64_t from_row, int64_t rows) const {
         for (int64_t r = 0; r < rows; ++r)
-            std::memcpy(to + r * s.dim, from + r * from_row, static_cast<size_t>(s.dim) * sizeof(T));
+            if constexpr (half)
+                layers.to_f32[dtype](from + r * from_row, to + r * s.dim, s.dim);
+            else
+                std::memcpy(to + r * s.dim, from + r * from_row, static_cast<size_t>(s.dim) * sizeof(T));
     }
 
     // A map's columns [0, end) = x[rows, dim] * packed. Meanwhile the next panel comes nearer, and the part
@@ -329,7 +417,7 @@ class Attention {
 
     void probabilities(const Rows& rows, int64_t head, T* map, int64_t worker) const {
         T* q = rows_q_ + worker * rows_ * s.dim;
-        gather(q, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, head), s.q.token, rows.count);
+        gather(q, at(stored(b.q), s.q, rows.batch, rows.first, head), s.q.token, rows.count);
         const T* const packed = panels_k_ + rows.batch * s.kv_heads * keys_ * s.dim;
         const bool more = s.mixed && head + 1 < s.heads;
         scores(rows.count, rows.end, q, packed + head / group_ * keys_ * s.dim, map,
@@ -379,13 +467,9 @@ class Attention {
         return rows_v_ + (rows.batch * s.kv_heads + head / group_) * s.kv_len * s.dim;
     }
 
-    T* result(const Rows& rows, int64_t head) const {
-        return at(static_cast<T*>(b.out), s.out, rows.batch, rows.first, head);
-    }
-
     // Mixes a chunk of columns of all heads aside and multiplies it before the next: the maps are read once
     // and not written again.
-    void mixed_output(const Rows& rows, const T* maps, T* strip) const {
+    void mixed_output(const Rows& rows, const T* maps, T* strip, int64_t worker) const {
         for (int64_t c = 0; c < rows.end || c == 0; c += chunk, maps += chunk_step_) {
             const int64_t columns = smaller(chunk, rows.end - c);
             NextB ahead_row{chunk};
@@ -399,8 +483,9 @@ class Attention {
                 const int64_t keys = last && !more ? 0 : larger(smaller(chunk, s.kv_len - next), 0);
                 Lines ahead(values(rows, last ? 0 : h + 1) + next * s.dim, keys * s.dim,
                             maps + chunk_step_ + h * head_step_, more ? rows.count * chunk : 0);
-                weighted(rows, c, strip + h * head_step_, values(rows, h), result(rows, h), s.out.token,
-                         ahead);
+                const Sums out = sums(b.out, s.out, rows, h, worker, h);
+                weighted(rows, c, strip + h * head_step_, values(rows, h), out.p, out.row, ahead);
+                if (!more) deliver(out, b.out, s.out, rows, h);
             }
         }
     }
@@ -409,15 +494,32 @@ class Attention {
     void decode() {
         const int64_t rows = s.q_len;
         const int64_t item = block_step_;
-        const auto scores_of = [&](int64_t batch, int64_t g) {
+        const int64_t step = half ? chunk : larger(s.kv_len, 1);  // keys widened at a time
+        const auto scores_of = [&](int64_t batch, int64_t g, int64_t worker) {
             const Rows all = block(batch, 0, rows);
             const int64_t seen = limit(batch, rows - 1);
             T* maps = maps_ + batch * item + g * group_ * head_step_;
             for (int64_t i = 0; i < group_ * rows * keys_; ++i) maps[i] = 0;
-            const T* k = at(static_cast<const T*>(b.k), s.k, batch, 0, g);
-            for (int64_t r = 0; r < rows; ++r)
-                gemm_nt<T, T>(group_, seen, s.dim, at(static_cast<const T*>(b.q), s.q, batch, r, g * group_),
-                              s.q.head, k, s.k.token, maps + r * keys_, head_step_);
+            const Stored* k = at(stored(b.k), s.k, batch, 0, g);
+            const auto query = [&](int64_t r) {
+                const Stored* q = at(stored(b.q), s.q, batch, r, g * group_);
+                if constexpr (half) {
+                    T* to = sums_ + (worker * rows + r) * group_ * s.dim;
+                    gather(to, q, s.q.head, group_);
+                    return Widened{to, s.dim};
+                } else {
+                    return Widened{q, s.q.head};
+                }
+            };
+            Widened q[decode_rows];
+            for (int64_t r = 0; r < rows; ++r) q[r] = query(r);
+            for (int64_t c = 0; c < seen; c += step) {
+                const int64_t count = smaller(step, seen - c);
+                const Widened keys = widened(k + c * s.k.token, s.k.token, count, worker);
+                for (int64_t r = 0; r < rows; ++r)
+                    gemm_nt<T, T>(group_, count, s.dim, q[r].p, q[r].row, keys.p, keys.row,
+                                  maps + r * keys_ + c, head_step_);
+            }
             for (int64_t h = 0; h < group_; ++h)
                 for (int64_t r = 0; r < rows; ++r) {
                     const T log_sum =
@@ -425,17 +527,30 @@ class Attention {
                     if (b.lse) *lse(batch, g * group_ + h, r) = log_sum;
                 }
         };
-        const auto output_of = [&](int64_t batch, int64_t g) {
-            const T* v = at(static_cast<const T*>(b.v), s.v, batch, 0, g);
-            for (int64_t r = 0; r < rows; ++r)
-                gemm<T>(group_, s.dim, limit(batch, r),
-                        maps_ + batch * item + g * group_ * head_step_ + r * keys_, head_step_, 1, v,
-                        s.v.token, at(static_cast<T*>(b.out), s.out, batch, r, g * group_), s.out.head,
-                        false);
+        const auto output_of = [&](int64_t batch, int64_t g, int64_t worker) {
+            const Stored* v = at(stored(b.v), s.v, batch, 0, g);
+            const auto out = [&](int64_t r) {
+                if constexpr (half)
+                    return Sums{sums_ + (worker * rows + r) * group_ * s.dim, s.dim};
+                else
+                    return Sums{at(static_cast<T*>(b.out), s.out, batch, r, g * group_), s.out.head};
+            };
+            const int64_t seen = limit(batch, rows - 1);
+            for (int64_t c = 0; c < seen || c == 0; c += step) {
+                const int64_t count = larger(smaller(step, seen - c), 0);
+                const Widened values = widened(v + c * s.v.token, s.v.token, count, worker);
+                for (int64_t r = 0; r < rows; ++r)
+                    gemm<T>(group_, s.dim, larger(smaller(count, limit(batch, r) - c), 0),
+                            maps_ + batch * item + g * group_ * head_step_ + r * keys_ + c, head_step_, 1,
+                            values.p, values.row, out(r).p, out(r).row, c > 0);
+            }
+            for (int64_t r = 0; half && r < rows; ++r)
+                narrow(at(static_cast<Stored*>(b.out), s.out, batch, r, g * group_), s.out.head, out(r).p,
+                       s.dim, group_);
         };
-        run_tasks(exec_, s.batch * s.kv_heads, [&](int64_t task, int64_t) {
-            scores_of(task / s.kv_heads, task % s.kv_heads);
-            if (!s.mixed) output_of(task / s.kv_heads, task % s.kv_heads);
+        run_tasks(exec_, s.batch * s.kv_heads, [&](int64_t task, int64_t worker) {
+            scores_of(task / s.kv_heads, task % s.kv_heads, worker);
+            if (!s.mixed) output_of(task / s.kv_heads, task % s.kv_heads, worker);
         });
         if (!s.mixed) return;
         const int64_t strips = (keys_ + chunk - 1) / chunk;
@@ -447,8 +562,9 @@ class Attention {
                 mix(maps_ + batch * item + task / strips % rows * keys_ + c, columns, 1, s.heads,
                     scratch_ + worker * scratch_size_);
         });
-        run_tasks(exec_, s.batch * s.kv_heads,
-                  [&](int64_t task, int64_t) { output_of(task / s.kv_heads, task % s.kv_heads); });
+        run_tasks(exec_, s.batch * s.kv_heads, [&](int64_t task, int64_t worker) {
+            output_of(task / s.kv_heads, task % s.kv_heads, worker);
+        });
     }
 
     void zero(T* base, const TokenStrides& strides) const {
@@ -460,8 +576,8 @@ class Attention {
 
     // Leaves mixed P in maps_ and dS in grads_ for a block of rows, and writes their dQ and their part of
     // dalpha. `row` counts from `first`, the first row of this step.
-    void row_gradients(int64_t batch, int64_t item, int64_t first, int64_t row, int64_t task,
-                       T* scratch) const {
+    void row_gradients(int64_t batch, int64_t item, int64_t first, int64_t row, int64_t task, T* scratch,
+                       int64_t worker) const {
         using V = Vec<T, W>;
         const Rows rows = block(batch + item, first + row, rows_);
         const int64_t filled = smaller(round_up(rows.end, chunk), keys_);  // what key_gradients may read
@@ -473,10 +589,9 @@ class Attention {
             const int64_t x = ((item * s.heads + h) * unit_rows_ + row) * s.dim;
             T* map = maps + h * head_step_;
             T* grad = grads + h * head_step_;
-            gather(rows_q_ + x, at(static_cast<const T*>(b.q), s.q, rows.batch, rows.first, h), s.q.token,
+            gather(rows_q_ + x, at(stored(b.q), s.q, rows.batch, rows.first, h), s.q.token, rows.count);
+            gather(rows_dout_ + x, at(stored(b.dout), s.out, rows.batch, rows.first, h), s.out.token,
                    rows.count);
-            gather(rows_dout_ + x, at(static_cast<const T*>(b.dout), s.out, rows.batch, rows.first, h),
-                   s.out.token, rows.count);
             scores(rows.count, rows.end, rows_q_ + x, panels_k_ + kv, map, panels_v_ + kv, grad);
             scores(rows.count, rows.end, rows_dout_ + x, panels_v_ + kv, grad, nullptr, nullptr);
             for (int64_t r = 0; r < rows.count; ++r) {
@@ -532,9 +647,10 @@ class Attention {
                 const int64_t kv = h + 1 < s.heads ? (item * s.kv_heads + (h + 1) / group_) * s.kv_len : 0;
                 Lines ahead(rows_k_ + (kv + c) * s.dim,
                             larger(smaller(chunk, rows.end - c), 0) * s.dim * (h + 1 < s.heads));
+                const Sums dq = sums(b.dq, s.q, rows, h, worker, h);
                 weighted(rows, c, grad + h * head_step_,
-                         rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim,
-                         at(static_cast<T*>(b.dq), s.q, rows.batch, rows.first, h), s.q.token, ahead);
+                         rows_k_ + (item * s.kv_heads + h / group_) * s.kv_len * s.dim, dq.p, dq.row, ahead);
+                if (c + chunk >= rows.end) deliver(dq, b.dq, s.q, rows, h);
             }
             for (int64_t r = 0; s.mixed && columns > 0 && r < rows.count; ++r)
                 mix(map + r * chunk, columns, 1, s.heads, scratch);
@@ -544,8 +660,10 @@ class Attention {
     // Adds the rows of one step to dK and dV of a chunk of keys; blocks of rows that see none of them are
     // left out.
     void key_gradients(int64_t batch, int64_t item, int64_t g, int64_t first, int64_t key) const {
-        T* dk = at(static_cast<T*>(b.dk), s.k, batch + item, key, g);
-        T* dv = at(static_cast<T*>(b.dv), s.v, batch + item, key, g);
+        const int64_t of_sums = ((item * s.kv_heads + g) * s.kv_len + key) * s.dim;
+        T* dk = half ? sums_k_ + of_sums : at(static_cast<T*>(b.dk), s.k, batch + item, key, g);
+        T* dv = half ? sums_v_ + of_sums : at(static_cast<T*>(b.dv), s.v, batch + item, key, g);
+        const int64_t dk_row = half ? s.dim : s.k.token, dv_row = half ? s.dim : s.v.token;
         for (int64_t h = g * group_; h < (g + 1) * group_; ++h)
             for (int64_t i = 0; i < blocks_ && first + i * rows_ < s.q_len; ++i) {
                 const Rows rows = block(batch + item, first + i * rows_, rows_);
@@ -559,9 +677,9 @@ class Attention {
                 const auto add = [&](int64_t from, int64_t keys, int64_t r) {
                     const int64_t n = rows.count - r, at_map = map + r * chunk + from, at_x = x + r * s.dim;
                     gemm<T>(keys, s.dim, n, grads_ + at_map, 1, chunk, rows_q_ + at_x, s.dim,
-                            dk + from * s.k.token, s.k.token, true);
+                            dk + from * dk_row, dk_row, true);
                     gemm<T>(keys, s.dim, n, maps_ + at_map, 1, chunk, rows_dout_ + at_x, s.dim,
-                            dv + from * s.v.token, s.v.token, true);
+                            dv + from * dv_row, dv_row, true);
                 };
                 if (!poisoned_[(item * blocks_ + i) * s.heads + h]) {
                     add(0, count, 0);
@@ -600,32 +718,36 @@ class Attention {
     T* rows_v_ = nullptr;
     T* rows_q_ = nullptr;
     T* rows_dout_ = nullptr;
+    int64_t slots_ = 0;    // 16-bit storage: heads whose results a worker sums at a time
+    T* sums_ = nullptr;    // 16-bit storage: rows of out or dq; few rows: queries too
+    T* sums_k_ = nullptr;  // 16-bit storage: dk and dv of a step
+    T* sums_v_ = nullptr;
+    T* wide_ = nullptr;  // 16-bit storage: a chunk of rows per worker
     double* partials_ = nullptr;
     double* dalpha_ = nullptr;
 };
 
-template <class T>
+template <class T, int32_t dtype>
 constexpr AttentionKernels table() {
     return {[](const AttentionShape& s, const horo_exec& exec) {
-                return Attention<T>(s, {}, exec).forward_bytes();
+                return Attention<T, dtype>(s, {}, exec).forward_bytes();
             },
             [](const AttentionShape& s, const horo_exec& exec) {
-                return Attention<T>(s, {}, exec).backward_bytes();
+                return Attention<T, dtype>(s, {}, exec).backward_bytes();
             },
             [](const AttentionShape& s, const AttentionBuffers& b, const horo_exec& exec) {
-                Attention<T>(s, b, exec).forward();
+                Attention<T, dtype>(s, b, exec).forward();
             },
             [](const AttentionShape& s, const AttentionBuffers& b, const horo_exec& exec) {
-                Attention<T>(s, b, exec).backward();
+                Attention<T, dtype>(s, b, exec).backward();
             }};
 }
 
 }  // namespace
 
-extern const AttentionKernels attention_f32;
-extern const AttentionKernels attention_f64;
-const AttentionKernels attention_f32 = table<float>();
-const AttentionKernels attention_f64 = table<double>();
+extern const AttentionTable attention;
+const AttentionTable attention = {{table<float, HORO_F32>(), table<double, HORO_F64>(),
+                                   table<float, HORO_BF16>(), table<float, HORO_F16>()}};
 
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo

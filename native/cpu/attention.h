@@ -15,15 +15,19 @@ struct AttentionKernels {
     void (*backward)(const AttentionShape&, const AttentionBuffers&, const horo_exec&);
 };
 
-// One table per storage type of every instruction set.
-#define HORO_ATTENTION_TABLES(isa)               \
-    namespace isa {                              \
-    extern const AttentionKernels attention_f32; \
-    extern const AttentionKernels attention_f64; \
-    }
-HORO_ATTENTION_TABLES(scalar)
-HORO_ATTENTION_TABLES(avx2)
-HORO_ATTENTION_TABLES(avx512)
-#undef HORO_ATTENTION_TABLES
+// By storage type code.
+struct AttentionTable {
+    AttentionKernels of[4];
+};
+
+namespace scalar {
+extern const AttentionTable attention;
+}
+namespace avx2 {
+extern const AttentionTable attention;
+}
+namespace avx512 {
+extern const AttentionTable attention;
+}
 
 }  // namespace horo

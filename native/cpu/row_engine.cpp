@@ -346,6 +346,7 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
             }
         }
         op.reduce_narrow(t);
+        if (op.refine_narrow) op.refine_narrow(t);
         op.solve(t);
         if (op.combine_narrow) op.combine_narrow(t);
         for (int i = 0; i < signature.outputs; ++i) {
@@ -491,6 +492,10 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
         for (; first < call.dim; first += segment) {
             enter(first);
             op.reduce_wide(t);
+        }
+        for (first = 0; first < call.dim && op.refine_wide; first += segment) {
+            if (segment < call.dim) enter(first);
+            op.refine_wide(t);
         }
         op.solve(t);
         for (first = 0; first < call.dim && op.combine_wide; first += segment) {

@@ -54,6 +54,8 @@ template <class T>
 struct TileKernels {
     void (*reduce_narrow)(const Tile<T>&);
     void (*reduce_wide)(const Tile<T>&);
+    void (*refine_narrow)(const Tile<T>&);  // null, or a second pass over the rows before `solve`
+    void (*refine_wide)(const Tile<T>&);
     void (*solve)(const Tile<T>&);
     void (*combine_narrow)(const Tile<T>&);
     void (*combine_wide)(const Tile<T>&);

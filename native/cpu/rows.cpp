@@ -83,12 +83,13 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // ---- Sums
 
-// What an operation's `reduce` adds to. Exact: dot products carry their rounding errors along (Ogita, Rump,
-// Oishi 2005); needed for float64 storage only, since products of float32 numbers are exact in double.
-template <class Op, bool exact>
+// What an operation's `reduce` adds to: `sums` of them, the first `compensated` with their rounding errors
+// (Ogita, Rump, Oishi 2005); needed for float64 storage only, since products of float32 numbers are exact in
+// double.
+template <int sums, int compensated>
 struct Accumulator {
-    static constexpr int compensated = exact ? Op::dots : 0;
-    Vector hi[Op::sums];
+    static constexpr bool exact = compensated > 0;
+    Vector hi[sums];
     Vector lo[compensated ? compensated : 1];
 
     HORO_HD Accumulator() : hi{}, lo{} {}
@@ -103,7 +104,7 @@ struct Accumulator {
     }
     HORO_HD void add(int k, Vector v) { hi[k] += v; }
     HORO_HD void add(const Accumulator& other) {
-        for (int k = 0; k < Op::sums; ++k) {
+        for (int k = 0; k < sums; ++k) {
             if (k < compensated) {
                 const Sum<Vector> s = two_sum(hi[k], other.hi[k]);
                 hi[k] = s.hi;
@@ -115,15 +116,40 @@ struct Accumulator {
     }
 };
 
+// The vectors of a block: sums, their compensations and, of rows that are read once more, the sum of that
+// second pass and the two numbers it needs.
 template <class Op, class T>
 struct Layout {
     static constexpr Signature signature{Op::signature};
-    static constexpr bool exact = sizeof(T) == 8 || Op::precise;
-    using Acc = Accumulator<Op, exact>;
-    static constexpr int sums = Op::sums + Acc::compensated;  // vectors, the compensations last
-    static constexpr int sets = Op::sums <= 4 ? 2 : 1;        // two hide the latency of few additions
+    static constexpr int compensated = sizeof(T) == 8 || Op::precise ? Op::dots : 0;
+    static constexpr bool refined = sizeof(T) == 4 && Op::refined;
+    static constexpr int across = Op::sums + compensated;
+    static constexpr int sums = across + (refined ? 3 : 0);
     static_assert(Op::dots <= Op::sums, "dots are the first of the sums");
+    static_assert(!(refined && compensated), "either");
 };
+
+// What is summed in a pass over the rows: `reduce` of an operation, or what is across.
+template <class Op, class T>
+struct FirstPass {
+    static constexpr int sums = Op::sums, compensated = Layout<Op, T>::compensated, at = 0, numbers = 0;
+    template <class Acc>
+    HORO_HD static void reduce(const Vector* x, const Vector*, Acc& acc) {
+        Op::reduce(x, acc);
+    }
+};
+template <class Op, class T>
+struct SecondPass {
+    static constexpr int sums = 1, compensated = 0, at = Layout<Op, T>::across, numbers = 2;
+    template <class Acc>
+    HORO_HD static void reduce(const Vector* x, const Vector* k, Acc& acc) {
+        acc.add(0, across_step<Op>(x, k));
+    }
+};
+template <class Pass>
+constexpr int sets = Pass::sums <= 4 ? 2 : 1;  // two hide the latency of few additions
+template <class Pass>
+constexpr int vectors = Pass::sums + Pass::compensated;
 
 template <bool exact>
 HORO_HD Sum<Vector> plus(const Sum<Vector>& a, const Sum<Vector>& b) {
@@ -169,23 +195,25 @@ HORO_HD Sum<Vector> across(const Vector* hi, const Vector* lo) {
 
 // ---- The steps
 
-template <class Op, class T>
+template <class Op, class T, class Pass>
 void reduce_narrow(const Tile<T>& tile) {
     using L = Layout<Op, T>;
     const Tile<T> t = tile;  // a copy that no store can touch
     for (int64_t b = 0; b < t.blocks; ++b) {
         const T* p[operands];
         for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + b * t.in_stride[i];
-        typename L::Acc acc;
+        Vector* const sums = t.sums + b * L::sums;
+        Vector k[Pass::numbers + 1];
+        for (int n = 0; n < Pass::numbers; ++n) k[n] = sums[Pass::at + 1 + n];
+        Accumulator<Pass::sums, Pass::compensated> acc;
         for (int64_t j = 0; j < t.dim; ++j) {
             Vector x[operands] = {};
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j * lanes);
-            Op::reduce(x, acc);
+            Pass::reduce(x, k, acc);
         }
-        Vector* sums = t.sums + b * L::sums;
-        for (int k = 0; k < Op::sums; ++k) sums[k] = acc.hi[k];
-        for (int k = 0; k < L::Acc::compensated; ++k) sums[Op::sums + k] = acc.lo[k];
+        for (int s = 0; s < Pass::sums; ++s) sums[Pass::at + s] = acc.hi[s];
+        for (int s = 0; s < Pass::compensated; ++s) sums[Pass::at + Pass::sums + s] = acc.lo[s];
     }
 }
 
@@ -193,68 +221,95 @@ void reduce_narrow(const Tile<T>& tile) {
 template <class T>
 constexpr int line_vectors = 64 / (lanes * int{sizeof(T)}) < 2 ? 2 : 64 / (lanes * int{sizeof(T)});
 
-template <class Op, class T>
+template <class Op, class T, class Pass>
 void reduce_wide(const Tile<T>& tile) {
     using L = Layout<Op, T>;
-    constexpr int step = line_vectors<T>, sets = L::sets;
+    constexpr int step = line_vectors<T>, sets = rows::sets<Pass>, sums = Pass::sums;
     const Tile<T> t = tile;
     const int64_t whole = t.dim / lanes * lanes, rest = t.dim - whole;
     for (int64_t row = 0; row < t.rows; ++row) {
         const T* p[operands];
         for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
         Vector* const parts = t.parts + row % lanes;
-        typename L::Acc acc[sets];
+        Vector* const block = t.sums + row / lanes * L::sums + Pass::at;
+        Vector k[Pass::numbers + 1];
+        for (int n = 0; n < Pass::numbers; ++n)
+            k[n] = Vector{} + reinterpret_cast<const double*>(block + 1 + n)[row % lanes];
+        Accumulator<sums, Pass::compensated> acc[sets];
         if (!t.first) {
             for (int set = 0; set < sets; ++set) {
-                const Vector* from = parts + set * L::sums * lanes;
-                for (int k = 0; k < Op::sums; ++k) acc[set].hi[k] = from[k * lanes];
-                for (int k = 0; k < L::Acc::compensated; ++k) acc[set].lo[k] = from[(Op::sums + k) * lanes];
+                const Vector* from = parts + set * vectors<Pass> * lanes;
+                for (int s = 0; s < sums; ++s) acc[set].hi[s] = from[s * lanes];
+                for (int s = 0; s < Pass::compensated; ++s) acc[set].lo[s] = from[(sums + s) * lanes];
             }
         }
         Vector x[operands] = {};
         int64_t j = 0;
         for (; j + step * lanes <= whole; j += step * lanes) {
             for (int i = 0; i < L::signature.inputs; ++i)
-                if (L::signature.input[i] != Kind::scalar)
+                if (L::signature.input[i] != Kind::scalar && Pass::at == 0)
                     for (int line = 0; line < step * lanes * int{sizeof(T)}; line += 64)
                         prefetch(reinterpret_cast<const char*>(p[i] + j + t.ahead[i]) + line);
             for (int v = 0; v < step; ++v) {
                 for (int i = 0; i < L::signature.inputs; ++i)
                     if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j + v * lanes);
-                Op::reduce(x, acc[v % sets]);
+                Pass::reduce(x, k, acc[v % sets]);
             }
         }
         for (; j < whole; j += lanes) {
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
-            Op::reduce(x, acc[0]);
+            Pass::reduce(x, k, acc[0]);
         }
         if (rest) {
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
-            Op::reduce(x, acc[0]);
+            Pass::reduce(x, k, acc[0]);
         }
         if constexpr (sets == 2)
             if (t.last) acc[0].add(acc[1]);
         for (int set = 0; set < (t.last ? 1 : sets); ++set) {
-            Vector* to = parts + set * L::sums * lanes;
-            for (int k = 0; k < Op::sums; ++k) to[k * lanes] = acc[set].hi[k];
-            for (int k = 0; k < L::Acc::compensated; ++k) to[(Op::sums + k) * lanes] = acc[set].lo[k];
+            Vector* to = parts + set * vectors<Pass> * lanes;
+            for (int s = 0; s < sums; ++s) to[s * lanes] = acc[set].hi[s];
+            for (int s = 0; s < Pass::compensated; ++s) to[(sums + s) * lanes] = acc[set].lo[s];
         }
         if (t.last && (row % lanes == lanes - 1 || row == t.rows - 1)) {
-            Vector* sums = t.sums + row / lanes * L::sums;
-            for (int k = 0; k < Op::sums; ++k) {
-                const Vector* hi = t.parts + k * lanes;
-                if (k < L::Acc::compensated) {
-                    const Sum<Vector> s = across<true>(hi, t.parts + (Op::sums + k) * lanes);
-                    sums[k] = s.hi;
-                    sums[Op::sums + k] = s.lo;
+            for (int s = 0; s < sums; ++s) {
+                const Vector* hi = t.parts + s * lanes;
+                if (s < Pass::compensated) {
+                    const Sum<Vector> total = across<true>(hi, t.parts + (sums + s) * lanes);
+                    block[s] = total.hi;
+                    block[sums + s] = total.lo;
                 } else {
-                    sums[k] = across<false>(hi, hi).hi;
+                    block[s] = across<false>(hi, hi).hi;
                 }
             }
         }
     }
+}
+
+// What the second pass needs of the sums of the first.
+template <class Op, class T>
+void aim(const Tile<T>& tile) {
+    using L = Layout<Op, T>;
+    const Tile<T> t = tile;
+    for (int64_t b = 0; b < t.blocks; ++b) {
+        Vector* const sums = t.sums + b * L::sums;
+        Sum<Vector> sum[Op::sums];
+        for (int k = 0; k < Op::sums; ++k) sum[k] = {sums[k], Vector{}};
+        across_aim<Op>(sum, sums + L::across + 1);
+    }
+}
+
+template <class Op, class T>
+void refine_narrow(const Tile<T>& tile) {
+    aim<Op>(tile);
+    reduce_narrow<Op, T, SecondPass<Op, T>>(tile);
+}
+template <class Op, class T>
+void refine_wide(const Tile<T>& tile) {
+    if (tile.first) aim<Op>(tile);
+    reduce_wide<Op, T, SecondPass<Op, T>>(tile);
 }
 
 template <class Op, class T>
@@ -268,11 +323,12 @@ void solve(const Tile<T>& tile) {
         const Vector* sums = t.sums + b * L::sums;
         Sum<Vector> sum[Op::sums];
         for (int k = 0; k < Op::sums; ++k)
-            sum[k] = {sums[k], k < L::Acc::compensated ? sums[Op::sums + k] : Vector{}};
+            sum[k] = {sums[k], k < L::compensated ? sums[Op::sums + k] : Vector{}};
         Vector scalar[operands] = {}, result[operands] = {}, k[Op::coefficients] = {};
         for (int i = 0; i < L::signature.inputs; ++i)
             if (L::signature.input[i] != Kind::row) scalar[i] = load(t.scalar[i] + b * t.scalar_stride[i]);
-        Op::template solve<Vector>({sum, scalar, t.param, k, result, t.rounding});
+        const Vector* across = L::refined ? sums + L::across : nullptr;
+        Op::template solve<Vector>({sum, scalar, t.param, k, result, t.rounding, across});
         for (int c = 0; c < Op::coefficients; ++c) t.coefficients[b * Op::coefficients + c] = k[c];
         for (int i = 0; i < L::signature.outputs; ++i)
             if (L::signature.output[i] != Kind::row) store(t.result[i] + b * t.result_stride[i], result[i]);
@@ -348,15 +404,21 @@ constexpr bool combines() {
 
 template <class Op, class T>
 constexpr TileKernels<T> kernels() {
-    TileKernels<T> k{reduce_narrow<Op, T>,
-                     reduce_wide<Op, T>,
-                     solve<Op, T>,
-                     nullptr,
-                     nullptr,
-                     Layout<Op, T>::sums,
-                     Op::coefficients,
-                     Layout<Op, T>::sums * Layout<Op, T>::sets};
-    static_assert(Layout<Op, T>::sums * Layout<Op, T>::sets <= 32, "the engine's scratch memory");
+    using First = FirstPass<Op, T>;
+    constexpr int parts = vectors<First> * sets<First>;
+    TileKernels<T> k{};
+    k.reduce_narrow = reduce_narrow<Op, T, First>;
+    k.reduce_wide = reduce_wide<Op, T, First>;
+    k.solve = solve<Op, T>;
+    k.sums = Layout<Op, T>::sums;
+    k.coefficients = Op::coefficients;
+    k.parts = parts;
+    static_assert(parts <= 32, "the engine's scratch memory");
+    if constexpr (Layout<Op, T>::refined) {
+        static_assert(vectors<SecondPass<Op, T>> * sets<SecondPass<Op, T>> <= parts, "of the first pass");
+        k.refine_narrow = refine_narrow<Op, T>;
+        k.refine_wide = refine_wide<Op, T>;
+    }
     if constexpr (combines<Op>()) {
         k.combine_narrow = combine_narrow<Op, T>;
         k.combine_wide = combine_wide<Op, T>;

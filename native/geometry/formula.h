@@ -30,6 +30,8 @@ struct Index {};
 
 struct Formula {
     static constexpr bool precise = false;
+    static constexpr bool refined = false;  // if it is, a Determinant of two of the vectors is to be given
+    static constexpr Determinant determinant{};
     static constexpr bool negated = false;  // the first parameter is kappa = -c
     static constexpr bool times = false;    // the first numbers of ambient inputs are read
     static constexpr int dots = 0;
@@ -437,6 +439,15 @@ HORO_HD Dual<V, m> asin_of(const Dual<V, m>& u) {
 
 // ---- What `evaluate` reads and writes
 
+template <class F, int xx, class V>
+HORO_HD V gram_of(const Solve<V>& row, int yy, int xy) {
+    if constexpr (F::refined) {
+        static_assert(xx == F::determinant.xx, "the vector that the row was read once more for");
+        if (row.across) return refined_determinant<F>(row);
+    }
+    return gram(row.sum[xx], row.sum[yy], row.sum[xy]);
+}
+
 // Plain numbers.
 template <class F, class V>
 struct Values {
@@ -463,10 +474,10 @@ struct Values {
     HORO_HD V unit_gap(Index<i>) const {
         return horo::gap(1.0, row.sum[i]);
     }
-    // |x|^2 |y|^2 - <x,y>^2 from compensated sums, never negative
+    // |x|^2 |y|^2 - <x,y>^2, never negative
     template <int xx, int yy, int xy>
     HORO_HD V gram(Index<xx>, Index<yy>, Index<xy>) const {
-        return horo::gram(row.sum[xx], row.sum[yy], row.sum[xy]);
+        return gram_of<F, xx>(row, yy, xy);
     }
     HORO_HD void coefficient(int i, V v) { row.k[i] = v; }
     HORO_HD void constant(int i, double v) { row.k[i] = V{} + v; }
@@ -523,7 +534,7 @@ struct Slopes {
     template <int xx, int yy, int xy>
     HORO_HD auto gram(Index<xx> x, Index<yy> y, Index<xy> m) const {
         const auto g = sum(x) * sum(y) - sum(m) * sum(m);
-        return chain<V>(horo::gram(row.sum[xx], row.sum[yy], row.sum[xy]), V{} + 1.0, g);
+        return chain<V>(gram_of<F, xx>(row, yy, xy), V{} + 1.0, g);
     }
     template <int i, unsigned m>
     HORO_HD void gather(V weight, const Dual<V, m>& v) {
@@ -633,7 +644,8 @@ struct Apply : RowOperation {
     static constexpr const char* name = F::name;
     static constexpr const char* signature = F::signature;
     static constexpr const char* doc = F::doc;
-    static constexpr bool precise = F::precise;
+    static constexpr bool precise = F::precise, refined = F::refined;
+    static constexpr Determinant determinant = F::determinant;
     static constexpr int dots = F::dots, sums = FormulaLayout<F>::sums;
     static constexpr int coefficients = F::terms > 0 ? F::terms : 1;
 
@@ -653,6 +665,13 @@ struct Apply : RowOperation {
         V b[F::vectors];
         F::span(in, b);
         add_products<0>(b, sum);
+    }
+    template <class V>
+    HORO_HD static void sides(const V* in, V& x, V& y) {
+        V b[F::vectors];
+        F::span(in, b);
+        x = b[F::products[determinant.xx].left];
+        y = b[F::products[determinant.yy].left];
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
@@ -679,7 +698,8 @@ struct Gradient : RowOperation {
     static constexpr const char* name = name_text.data;
     static constexpr const char* signature = signature_text.data;
     static constexpr const char* doc = doc_text.data;
-    static constexpr bool precise = F::precise;
+    static constexpr bool precise = F::precise, refined = F::refined;
+    static constexpr Determinant determinant = F::determinant;
     static constexpr int terms = L::has_row ? F::terms : 0;
     static constexpr int dots = F::dots, sums = L::sums + terms, coefficients = terms + L::sums;
 
@@ -689,6 +709,10 @@ struct Gradient : RowOperation {
         F::span(in, b);
         Apply<F>::template add_products<0>(b, sum);
         for (int i = 0; i < terms; ++i) sum.add(L::sums + i, in[L::signature.inputs] * b[i]);
+    }
+    template <class V>
+    HORO_HD static void sides(const V* in, V& x, V& y) {
+        Apply<F>::sides(in, x, y);
     }
     template <int i, class V>
     HORO_HD static void finish(const Slopes<F, V>& s) {

@@ -22,6 +22,16 @@ HORO_HD V time_of(double k, const Sum<V>& xx) {
     return square_root<V>(k + xx.hi);
 }
 
+// Operations on the sums of `reduce_pair`.
+struct PairOperation : RowOperation {
+    static constexpr Determinant determinant{0, 1, 4, 2, 3};
+    template <class V>
+    HORO_HD static void sides(const V* in, V& x, V& y) {
+        x = in[0];
+        y = in[1];
+    }
+};
+
 // A pair of points, from the sums of `reduce_pair`: |xs|^2, |ys|^2, |ys - xs|^2, <xs, ys - xs>, <xs,ys>.
 template <class V>
 struct Pair {
@@ -32,14 +42,13 @@ struct Pair {
     V s;        // sinh^2(d/2)
     typename Mask<V>::type is_close;
 
-    HORO_HD Pair(double k_, const Sum<V>* sum)
-        : k(k_),
-          x(time_of(k_, sum[0])),
-          y(time_of(k_, sum[1])),
-          advance((sum[2].hi + 2.0 * sum[3].hi) / (x + y)) {
-        const V xx = sum[0].hi, yy = sum[1].hi, dd = sum[2].hi, m = sum[4].hi;
-        // the determinant does not change from ys to ys - xs; the shorter of them loses less
-        gram_xy = choose<V>(yy < dd, gram(sum[0], sum[1], sum[4]), gram(sum[0], sum[2], sum[3]));
+    HORO_HD explicit Pair(const Solve<V>& row)
+        : k(row.param[0]),
+          x(time_of(k, row.sum[0])),
+          y(time_of(k, row.sum[1])),
+          advance((row.sum[2].hi + 2.0 * row.sum[3].hi) / (x + y)),
+          gram_xy(determinant_of<PairOperation>(row)) {
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi, m = row.sum[4].hi;
         const V same = (k * dd + gram_xy) / (2.0 * k * (x * y + k + m));
         const V opposite = ((k * (xx + yy) + xx * yy) / (x * y + k) - m) / (2.0 * k);
         s = choose<V>(m > 0.0, same, opposite);
@@ -65,14 +74,14 @@ HORO_HD void reduce_pair(V x, V y, Acc& sum) {
     sum.dot(4, x, y);
 }
 
-struct Dist : RowOperation {
+struct Dist : PairOperation {
     static constexpr const char* name = "lorentz.dist";
     static constexpr const char* signature = "x:ambient y:ambient; K -> out:scalar";
     static constexpr const char* doc =
         "sqrt(K) arcosh(-<x,y>_L / K), computed as 2 sqrt(K) asinh(sqrt(S)), S = (K|y - x|^2 + Gram(xs, ys)) "
         "/ "
         "(2K (x0 y0 + K + <xs,ys>))." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5, sums = 5, coefficients = 1;
 
     template <class V, class Acc>
@@ -81,20 +90,20 @@ struct Dist : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         row.result[0] = 2.0 * __builtin_sqrt(pair.k) * (square_root(pair.s) * asinh_parts(pair.s).ratio);
     }
     template <class V>
     HORO_HD static void combine(const V*, const V*, V*) {}
 };
 
-struct DistVjp : RowOperation {
+struct DistVjp : PairOperation {
     static constexpr const char* name = "lorentz.dist.vjp";
     static constexpr const char* signature =
         "x:ambient y:ambient g:scalar; K -> g_x:ambient g_y:ambient g_K:scalar";
     static constexpr const char* doc =
         "Gradient of g dist(x, y) by x, y and K; zero by convention where x = y." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5, sums = 5, coefficients = 4;
 
     template <class V, class Acc>
@@ -103,7 +112,7 @@ struct DistVjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const V g = row.scalar[2] * __builtin_sqrt(pair.k), root = square_root(pair.s);
         const AsinhParts<V> p = asinh_parts(pair.s);
         const V e = choose<V>(pair.s == 0.0, V{}, g / (root * p.root));
@@ -170,20 +179,31 @@ struct Dist0Vjp : RowOperation {
     }
 };
 
-// |v|_L^2 / K of a tangent vector at x, from |xs|^2, |vs|^2, <xs,vs> and the time of x.
+// Operations on |xs|^2, |vs|^2 and <xs,vs> of a tangent vector v at x.
+struct TangentOperation : RowOperation {
+    static constexpr Determinant determinant{0, 1, 2};
+    template <class V>
+    HORO_HD static void sides(const V* in, V& x, V& v) {
+        x = in[0];
+        v = in[1];
+    }
+};
+
+// |v|_L^2 / K, from those sums and the time of x
 template <class V>
-HORO_HD V tangent_square(double k, const Sum<V>& xx, const Sum<V>& vv, const Sum<V>& xv, V x) {
-    return (k * vv.hi + gram(xx, vv, xv)) / (k * x * x);
+HORO_HD V tangent_square(const Solve<V>& row, V x) {
+    const double k = row.param[0];
+    return (k * row.sum[1].hi + determinant_of<TangentOperation>(row)) / (k * x * x);
 }
 
-struct Expmap : RowOperation {
+struct Expmap : TangentOperation {
     static constexpr const char* name = "lorentz.expmap";
     static constexpr const char* signature = "x:ambient v:ambient; K -> out:ambient";
     static constexpr const char* doc =
         "cosh(n) x + sinh(n)/n v, n = |v|_L / sqrt(K): the end of the geodesic from x with velocity v. "
         "Range: K > 0, "
         "n <= 700; the stored times are not read.";
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 3, sums = 3, coefficients = 2;
 
     template <class V, class Acc>
@@ -196,7 +216,7 @@ struct Expmap : RowOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const double k = row.param[0];
         const V x = time_of(k, row.sum[0]);
-        const SinhParts<V> p = sinh_parts(tangent_square(k, row.sum[0], row.sum[1], row.sum[2], x));
+        const SinhParts<V> p = sinh_parts(tangent_square(row, x));
         row.k[0] = p.cosh;
         row.k[1] = p.ratio;
         row.result[0] = p.cosh * x + p.ratio * row.sum[2].hi / x;
@@ -207,12 +227,12 @@ struct Expmap : RowOperation {
     }
 };
 
-struct ExpmapVjp : RowOperation {
+struct ExpmapVjp : TangentOperation {
     static constexpr const char* name = "lorentz.expmap.vjp";
     static constexpr const char* signature =
         "x:ambient v:ambient g:ambient; K -> g_x:ambient g_v:ambient g_K:scalar";
     static constexpr const char* doc = "Gradient of <g, expmap(x, v)> by x, v and K. Range: as expmap.";
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 3, sums = 5, coefficients = 5;
 
     template <class V, class Acc>
@@ -225,7 +245,7 @@ struct ExpmapVjp : RowOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const double k = row.param[0];
         const V x = time_of(k, row.sum[0]), v = row.sum[2].hi / x, g = row.scalar[2];  // times
-        const V w = tangent_square(k, row.sum[0], row.sum[1], row.sum[2], x);
+        const V w = tangent_square(row, x);
         const SinhParts<V> p = sinh_parts(w);
         const V gx = g * x + row.sum[3].hi, gv = g * v + row.sum[4].hi;
         const V by_w = 0.5 * (p.ratio * gx + p.difference * gv);
@@ -299,14 +319,14 @@ struct Expmap0Vjp : RowOperation {
     }
 };
 
-struct Logmap : RowOperation {
+struct Logmap : PairOperation {
     static constexpr const char* name = "lorentz.logmap";
     static constexpr const char* signature = "x:ambient y:ambient; K -> out:ambient";
     static constexpr const char* doc =
         "arcosh(w)/sqrt(w^2 - 1) (y - w x), w = -<x,y>_L / K: the velocity at x of the geodesic that reaches "
         "y at time 1; "
         "computed as asinh(sqrt(S))/sqrt(S (1 + S)) (y - x - 2S x), S as in dist." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5, sums = 5, coefficients = 2;
 
     template <class V, class Acc>
@@ -315,7 +335,7 @@ struct Logmap : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const AsinhParts<V> p = asinh_parts(pair.s);
         row.k[0] = p.ratio / p.root;
         row.k[1] = -2.0 * pair.s * row.k[0];
@@ -327,12 +347,12 @@ struct Logmap : RowOperation {
     }
 };
 
-struct LogmapVjp : RowOperation {
+struct LogmapVjp : PairOperation {
     static constexpr const char* name = "lorentz.logmap.vjp";
     static constexpr const char* signature =
         "x:ambient y:ambient g:ambient; K -> g_x:ambient g_y:ambient g_K:scalar";
     static constexpr const char* doc = "Gradient of <g, logmap(x, y)> by x, y and K." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5, sums = 7, coefficients = 6;
 
     template <class V, class Acc>
@@ -343,7 +363,7 @@ struct LogmapVjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const V x = pair.x, y = pair.y, s = pair.s, h = row.scalar[2];
         const AsinhParts<V> p = asinh_parts(s);
         const V g = p.ratio / p.root, slope = -0.5 * (p.difference / p.root + g / (1.0 + s));
@@ -471,7 +491,7 @@ struct Ptransp : RowOperation {
     };
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const Shift<V> shift(pair, row.sum);
         const V otherwise = inner_tangent(pair, row.sum) / (2.0 * pair.k * (1.0 + pair.s));
         row.k[0] = choose<V>(shift.held, shift.f.hi, otherwise);
@@ -502,7 +522,7 @@ struct PtranspVjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const double k = pair.k;
         const V x = pair.x, y = pair.y, h = row.scalar[3], v = row.sum[5].hi / x;
         const V i = 1.0 / (2.0 * k * (1.0 + pair.s));

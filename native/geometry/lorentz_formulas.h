@@ -11,14 +11,14 @@ namespace lorentz {
 // ---- Squared distances: of the chord, -2K - 2<x,y>_L = 4K S, and along the geodesic, 4K asinh(sqrt(S))^2
 
 template <bool chord>
-struct SquaredDistance : RowOperation {
+struct SquaredDistance : PairOperation {
     static constexpr const char* name = chord ? "lorentz.sqdist" : "lorentz.dist2";
     static constexpr const char* signature = "x:ambient y:ambient; K -> out:scalar";
     static constexpr const char* doc = chord ? "-2K - 2<x,y>_L = 4K sinh^2(d/2), the squared Lorentzian "
                                                "distance, d = dist(x, y)/sqrt(K); computed "
                                                "as 4K S, S as in dist." HORO_LORENTZ_RANGE
                                              : "dist(x, y)^2, smooth where x = y." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5, sums = 5, coefficients = 1;
 
     template <class V, class Acc>
@@ -27,7 +27,7 @@ struct SquaredDistance : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const V ratio = chord ? V{} + 1.0 : asinh_parts(pair.s).ratio;
         row.result[0] = 4.0 * pair.k * pair.s * (ratio * ratio);
     }
@@ -36,13 +36,13 @@ struct SquaredDistance : RowOperation {
 };
 
 template <bool chord>
-struct SquaredDistanceVjp : RowOperation {
+struct SquaredDistanceVjp : PairOperation {
     static constexpr const char* name = chord ? "lorentz.sqdist.vjp" : "lorentz.dist2.vjp";
     static constexpr const char* signature =
         "x:ambient y:ambient g:scalar; K -> g_x:ambient g_y:ambient g_K:scalar";
     static constexpr const char* doc = chord ? "Gradient of g sqdist(x, y) by x, y and K." HORO_LORENTZ_RANGE
                                              : "Gradient of g dist2(x, y) by x, y and K." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5, sums = 5, coefficients = 4;
 
     template <class V, class Acc>
@@ -51,7 +51,7 @@ struct SquaredDistanceVjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const Pair<V> pair(row.param[0], row.sum);
+        const Pair<V> pair(row);
         const V g = row.scalar[2];
         const AsinhParts<V> p = asinh_parts(pair.s);
         const V slope = chord ? V{} + 1.0 : p.ratio / p.root;  // of the value over 4K, by S
@@ -103,9 +103,10 @@ HORO_HD auto pair_parts(const K& k, const X& xx, const Y& yy, const D& dd, const
 // x, y - x and y, and what Pair needs of them
 template <int at>
 struct PointPair : Differences<at, 2> {
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int dots = 5;
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 1}, {0, 2}};
+    static constexpr Determinant determinant{0, 1, 4, 2, 3};
     template <class Row>
     HORO_HD static auto parts(Row& row) {
         return pair_parts(row.curvature(), row.sum(Index<0>()), row.sum(Index<1>()), row.sum(Index<2>()),
@@ -156,9 +157,10 @@ struct MobiusAdd : Totals<0, 2> {
         "applied to y; computed as xs + ys + (2 sqrt(K) S + y0 - x0)/(sqrt(K) + x0) xs, S as in dist, of "
         "(-xs) and "
         "ys." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int terms = 2, dots = 5;
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 1}, {0, 2}};
+    static constexpr Determinant determinant{0, 1, 4, 2, 3, -1};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto k = row.curvature();
@@ -324,9 +326,10 @@ struct Norm : Rows<0, 2> {
     static constexpr const char* doc =
         "|v|_L of a tangent vector at x, computed as sqrt(K|vs|^2 + Gram(xs, vs)) / x0." HORO_LORENTZ_RANGE;
     static constexpr const char* kinks = "where v = 0";
-    static constexpr bool precise = true;
+    static constexpr bool refined = true;
     static constexpr int terms = 0, dots = 3;
     static constexpr Product products[] = {{0, 0}, {1, 1}, {0, 1}};
+    static constexpr Determinant determinant{0, 1, 2};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto k = row.curvature();

@@ -20,9 +20,21 @@
 
 namespace horo {
 
-// What an operation may override.
+// Where an operation has the sums of |x|^2 |y|^2 - <x,y>^2 for its vectors x, y: those of |x|^2, |y|^2 and
+// <x,y>; with a difference d = y - x (sign 1) or d = y + x (sign -1) also those of |d|^2 and <x,d>.
+struct Determinant {
+    int xx, yy, xy;
+    int dd = -1, xd = -1;
+    double sign = 1;
+};
+
+// What an operation may override. precise: dots are compensated for float32 storage too. refined: instead,
+// each row of float32 (or 16-bit) numbers is read once more for its determinant; the operation then says
+//     static constexpr Determinant determinant;
+//     template <class V> static void sides(const V* in, V& x, V& y);  // one coordinate of the vectors
 struct RowOperation {
     static constexpr bool precise = false;
+    static constexpr bool refined = false;
 };
 
 enum class Kind { row, ambient, scalar };
@@ -65,6 +77,7 @@ struct Solve {
     V* k;                 // coefficients for `combine`
     V* result;            // per output: the row's number, or its time coordinate
     double rounding;      // unit roundoff of the storage
+    const V* across;      // null, or of a row read once more: |w|^2 as in `across_step`
 };
 
 // 1 - c s to the last bits, however close to zero: s is a compensated |x|^2.
@@ -84,6 +97,61 @@ HORO_HD V gram(const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy) {
     const Sum<V> p = two_product<V>(xx.hi, yy.hi), q = two_product<V>(xy.hi, xy.hi);
     const V d = (p.hi - q.hi) + (p.lo - q.lo) + (xx.hi * yy.lo + xx.lo * yy.hi - 2.0 * xy.hi * xy.lo);
     return choose<V>(d < 0.0, V{}, d);
+}
+
+// The same from the part w of y across x: |x|^2 |w|^2. With w = (y - v x) - t x, v 0 or the sign so that
+// the first difference is the shorter of y and d, t <x,.>/|x|^2 of that: an error of t goes along x, hence
+// enters |w|^2 squared, and a fused w is as exact as each of its coordinates.
+template <class Op, class V>
+HORO_HD void across_aim(const Sum<V>* sum, V* k) {
+    constexpr Determinant at = Op::determinant;
+    const V xx = sum[at.xx].hi;
+    V along = sum[at.xy].hi;
+    k[0] = V{};
+    if constexpr (at.dd >= 0) {
+        const auto by_y = sum[at.yy].hi < sum[at.dd].hi;
+        along = choose<V>(by_y, along, sum[at.xd].hi);
+        k[0] = choose<V>(by_y, V{}, V{} + at.sign);
+    }
+    k[1] = choose<V>(xx == 0.0, V{}, along / xx);
+}
+template <class V>
+HORO_HD V less_product(V c, V a, V b) {
+#if defined(HORO_HAS_FMA)
+    return fused_subtract_from<V>(c, a, b);
+#else
+    return c - a * b;
+#endif
+}
+template <class Op, class V>
+HORO_HD V across_step(const V* in, const V* k) {
+    V x, y;
+    Op::sides(in, x, y);
+    if constexpr (Op::determinant.dd >= 0) y = less_product<V>(y, k[0], x);
+    const V w = less_product<V>(y, k[1], x);
+    return w * w;
+}
+
+// The determinant from what is across; what the error of t can make is zero.
+template <class Op, class V>
+HORO_HD V refined_determinant(const Solve<V>& row) {
+    constexpr Determinant at = Op::determinant;
+    V shorter = row.sum[at.yy].hi;
+    if constexpr (at.dd >= 0) shorter = choose<V>(shorter < row.sum[at.dd].hi, shorter, row.sum[at.dd].hi);
+    return choose<V>(*row.across < 0x1p-102 * shorter, V{}, row.sum[at.xx].hi * *row.across);
+}
+
+// The determinant of an operation's vectors, whichever way it was summed.
+template <class Op, class V>
+HORO_HD V determinant_of(const Solve<V>& row) {
+    constexpr Determinant at = Op::determinant;
+    const Sum<V>* sum = row.sum;
+    if (row.across) return refined_determinant<Op>(row);
+    const V by_y = gram(sum[at.xx], sum[at.yy], sum[at.xy]);
+    if constexpr (at.dd < 0)
+        return by_y;
+    else  // it does not change from y to d; the shorter of them loses less
+        return choose<V>(sum[at.yy].hi < sum[at.dd].hi, by_y, gram(sum[at.xx], sum[at.dd], sum[at.xd]));
 }
 
 }  // namespace horo

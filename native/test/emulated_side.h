@@ -9,18 +9,15 @@ class Emulated : public cases::Side {
         char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
         std::memcpy(memory, contents, bytes);
         const uintptr_t base = reinterpret_cast<uintptr_t>(memory);
-        horo::emulate::memory().emplace_back(base + from, base + to);
+        horo::emulate::memory()[base + from] = base + to;
         return memory;
     }
     void down(void* to, const char* from, size_t bytes) override { std::memcpy(to, from, bytes); }
     void release(char* memory) override {
         auto& ranges = horo::emulate::memory();
-        const uintptr_t base = reinterpret_cast<uintptr_t>(memory);
-        for (size_t i = 0; i < ranges.size(); ++i)
-            if (ranges[i].first >= base && ranges[i].first < base + 256) {
-                ranges.erase(ranges.begin() + static_cast<int64_t>(i));
-                break;
-            }
+        const auto range = ranges.lower_bound(reinterpret_cast<uintptr_t>(memory));
+        if (range != ranges.end() && range->first < reinterpret_cast<uintptr_t>(memory) + 256)
+            ranges.erase(range);
         std::free(memory);
     }
 };

@@ -1,6 +1,6 @@
 // Attention and adapters on buffers of exactly the size they ask for, at awkward shapes: made for the
-// sanitizers. Values are tested from Java; here only that threads change no bit and that bad arguments are
-// named.
+// sanitizers. Values are tested from Java; here only that threads change no bit, that 16-bit storage gives
+// float32's results rounded, and that bad arguments are named.
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "horosphere/horo.h"
+#include "storage.h"
 
 namespace {
 
@@ -19,37 +20,48 @@ std::vector<float> random(int64_t n, unsigned seed) {
     return out;
 }
 
+// Inputs and results are rounded to `Rounded` where they are not stored as that.
+template <class Stored, class Rounded = Stored>
 std::vector<float> attention(int threads, int64_t batch, int64_t heads, int64_t kv_heads, int64_t queries,
                              int64_t keys, int64_t dim, bool mixed) {
+    using Element = typename Stored::Element;
     horo_exec* exec = nullptr;
     CHECK(horo_exec_create(-1, threads, nullptr, &exec) == HORO_OK);
     const int64_t query = batch * queries * heads * dim, key = batch * keys * kv_heads * dim;
-    const auto q = random(query, 1), k = random(key, 2), v = random(key, 3), dout = random(query, 4);
+    const auto stored = [](int64_t n, unsigned seed) {
+        std::vector<Element> x;
+        for (float v : random(n, seed)) x.push_back(Stored::put(Rounded::get(Rounded::put(v))));
+        return x;
+    };
+    const auto q = stored(query, 1), k = stored(key, 2), v = stored(key, 3), dout = stored(query, 4);
     const auto alpha = random(heads * heads, 5);
-    std::vector<float> out(query), lse(batch * heads * queries), dq(query), dk(key), dv(key),
-        dalpha(alpha.size());
+    std::vector<Element> out(query), dq(query), dk(key), dv(key);
+    std::vector<float> lse(batch * heads * queries), dalpha(alpha.size());
     const float* mix = mixed ? alpha.data() : nullptr;
     const int64_t qt = heads * dim, kt = kv_heads * dim;
     for (int32_t backward : {0, 1}) {
         int64_t bytes = 0;
-        CHECK(horo_attention_workspace(exec, HORO_F32, batch, heads, kv_heads, queries, keys, dim, mixed,
+        CHECK(horo_attention_workspace(exec, Stored::dtype, batch, heads, kv_heads, queries, keys, dim, mixed,
                                        backward, &bytes) == HORO_OK);
         std::vector<char> workspace(static_cast<size_t>(bytes));
         const int32_t status =
             backward ? horo_attention_backward(
-                           exec, HORO_F32, batch, heads, kv_heads, queries, keys, dim, q.data(), queries * qt,
-                           qt, dim, k.data(), keys * kt, kt, dim, v.data(), keys * kt, kt, dim, mix, 0.5, 1,
-                           nullptr, lse.data(), dout.data(), queries * qt, qt, dim, dq.data(), dk.data(),
-                           dv.data(), mixed ? dalpha.data() : nullptr, workspace.data(), bytes)
-                     : horo_attention_forward(exec, HORO_F32, batch, heads, kv_heads, queries, keys, dim,
+                           exec, Stored::dtype, batch, heads, kv_heads, queries, keys, dim, q.data(),
+                           queries * qt, qt, dim, k.data(), keys * kt, kt, dim, v.data(), keys * kt, kt, dim,
+                           mix, 0.5, 1, nullptr, lse.data(), dout.data(), queries * qt, qt, dim, dq.data(),
+                           dk.data(), dv.data(), mixed ? dalpha.data() : nullptr, workspace.data(), bytes)
+                     : horo_attention_forward(exec, Stored::dtype, batch, heads, kv_heads, queries, keys, dim,
                                               q.data(), queries * qt, qt, dim, k.data(), keys * kt, kt, dim,
                                               v.data(), keys * kt, kt, dim, mix, 0.5, 1, nullptr, out.data(),
                                               queries * qt, qt, dim, lse.data(), workspace.data(), bytes);
         CHECK(status == HORO_OK, "%s", horo_last_error());
     }
     horo_exec_destroy(exec);
-    for (const auto& part : {lse, dq, dk, dv, dalpha}) out.insert(out.end(), part.begin(), part.end());
-    return out;
+    std::vector<float> all = lse;
+    all.insert(all.end(), dalpha.begin(), dalpha.end());
+    for (const auto& part : {out, dq, dk, dv})
+        for (Element x : part) all.push_back(static_cast<float>(Rounded::get(Rounded::put(Stored::get(x)))));
+    return all;
 }
 
 std::vector<float> adapter(int threads, int32_t kind, int64_t tokens, int64_t d, int64_t r, int64_t k) {
@@ -90,12 +102,19 @@ int main() {
     const int64_t shapes[][6] = {{1, 1, 1, 1, 1, 1},    {2, 3, 3, 1, 7, 5},    {1, 4, 2, 3, 129, 33},
                                  {2, 2, 1, 9, 9, 1},    {1, 25, 5, 50, 60, 9}, {3, 2, 2, 49, 257, 8},
                                  {1, 2, 1, 97, 97, 65}, {1, 2, 2, 9, 5, 16}};
-    for (const auto& s : shapes)
+    const auto same = [](auto one, auto other, const int64_t(&s)[6], const char* what) {
         for (bool mixed : {false, true})
-            CHECK(same_bits(attention(1, s[0], s[1], s[2], s[3], s[4], s[5], mixed),
-                            attention(3, s[0], s[1], s[2], s[3], s[4], s[5], mixed)),
-                  "heads %ld queries %ld keys %ld", static_cast<long>(s[1]), static_cast<long>(s[3]),
-                  static_cast<long>(s[4]));
+            CHECK(same_bits(one(1, s[0], s[1], s[2], s[3], s[4], s[5], mixed),
+                            other(3, s[0], s[1], s[2], s[3], s[4], s[5], mixed)),
+                  "%s: heads %ld queries %ld keys %ld", what, static_cast<long>(s[1]),
+                  static_cast<long>(s[3]), static_cast<long>(s[4]));
+    };
+    for (const auto& s : shapes) {
+        same(attention<AsF32>, attention<AsF32>, s, "float32");
+        // 16 bits: float32 arithmetic on the same numbers, rounded once
+        same(attention<AsBf16>, attention<AsF32, AsBf16>, s, "bfloat16");
+        same(attention<AsF16>, attention<AsF32, AsF16>, s, "float16");
+    }
     const int64_t adapters[][4] = {
         {1, 1, 1, 1}, {3, 7, 2, 5}, {130, 33, 3, 17}, {9, 300, 70, 90}, {70, 1100, 16, 520}};
     for (const auto& s : adapters)
@@ -105,8 +124,7 @@ int main() {
                 "kind %d tokens %ld", kind, static_cast<long>(s[0]));
 
     int64_t bytes = 0;
-    CHECK(horo_attention_workspace(nullptr, HORO_BF16, 1, 1, 1, 1, 1, 1, 0, 0, &bytes) ==
-          HORO_INVALID_ARGUMENT);
+    CHECK(horo_attention_workspace(nullptr, 4, 1, 1, 1, 1, 1, 1, 0, 0, &bytes) == HORO_INVALID_ARGUMENT);
     CHECK(std::strstr(horo_last_error(), "dtype"), "%s", horo_last_error());
     CHECK(horo_attention_workspace(nullptr, HORO_F32, 1, 3, 2, 1, 1, 1, 0, 0, &bytes) ==
           HORO_INVALID_ARGUMENT);

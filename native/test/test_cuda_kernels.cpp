@@ -118,37 +118,36 @@ horo::CudaLowRank low_rank_of_the_abi() {
     };
 }
 
-template <class T>
+template <int32_t dtype>
 int64_t attention_bytes(const horo::AttentionShape& s, int32_t backward) {
     int64_t bytes = 0;
-    cases::ran(horo_attention_workspace(exec, sizeof(T) == 8 ? HORO_F64 : HORO_F32, s.batch, s.heads,
-                                        s.kv_heads, s.q_len, s.kv_len, s.dim, s.mixed, backward, &bytes),
+    cases::ran(horo_attention_workspace(exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim,
+                                        s.mixed, backward, &bytes),
                "workspace");
     return bytes;
 }
 
-template <class T>
+template <int32_t dtype>
 horo::CudaAttention attention_of_the_abi() {
     using Shape = horo::AttentionShape;
     using Buffers = horo::AttentionBuffers;
-    constexpr int32_t dtype = sizeof(T) == 8 ? HORO_F64 : HORO_F32;
     return {
         // a call without work takes no workspace
-        [](const Shape& s) { return attention_bytes<T>(s, 0) + 1; },
-        [](const Shape& s) { return attention_bytes<T>(s, 1) + 1; },
+        [](const Shape& s) { return attention_bytes<dtype>(s, 0) + 1; },
+        [](const Shape& s) { return attention_bytes<dtype>(s, 1) + 1; },
         [](const Shape& s, const Buffers& b, void*) {
             return horo_attention_forward(exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim,
                                           b.q, s.q.batch, s.q.token, s.q.head, b.k, s.k.batch, s.k.token,
                                           s.k.head, b.v, s.v.batch, s.v.token, s.v.head, b.alpha, s.scale,
                                           s.causal, s.lengths, b.out, s.out.batch, s.out.token, s.out.head,
-                                          b.lse, b.workspace, attention_bytes<T>(s, 0));
+                                          b.lse, b.workspace, attention_bytes<dtype>(s, 0));
         },
         [](const Shape& s, const Buffers& b, void*) {
             return horo_attention_backward(
                 exec, dtype, s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.dim, b.q, s.q.batch,
                 s.q.token, s.q.head, b.k, s.k.batch, s.k.token, s.k.head, b.v, s.v.batch, s.v.token, s.v.head,
                 b.alpha, s.scale, s.causal, s.lengths, nullptr, b.dout, s.out.batch, s.out.token, s.out.head,
-                b.dq, b.dk, b.dv, b.dalpha, b.workspace, attention_bytes<T>(s, 1));
+                b.dq, b.dk, b.dv, b.dalpha, b.workspace, attention_bytes<dtype>(s, 1));
         },
     };
 }
@@ -239,8 +238,10 @@ class OnDevice final : public cases::Side {
         kernels.layers = layers_of_the_abi();
         kernels.low_rank_f32 = low_rank_of_the_abi<float>();
         kernels.low_rank_f64 = low_rank_of_the_abi<double>();
-        kernels.attention_f32 = attention_of_the_abi<float>();
-        kernels.attention_f64 = attention_of_the_abi<double>();
+        kernels.attention[HORO_F32] = attention_of_the_abi<HORO_F32>();
+        kernels.attention[HORO_F64] = attention_of_the_abi<HORO_F64>();
+        kernels.attention[HORO_BF16] = attention_of_the_abi<HORO_BF16>();
+        kernels.attention[HORO_F16] = attention_of_the_abi<HORO_F16>();
         kernels.pairs = pairs_of_the_abi();
         kernels.sets = sets_of_the_abi();
         kernels.linear = linear_of_the_abi();

@@ -15,8 +15,10 @@ class Kernels final : public Emulated {
         kernels.layers = horo::cuda::layers();
         kernels.low_rank_f32 = horo::cuda::low_rank_f32();
         kernels.low_rank_f64 = horo::cuda::low_rank_f64();
-        kernels.attention_f32 = horo::cuda::attention_f32();
-        kernels.attention_f64 = horo::cuda::attention_f64();
+        kernels.attention[HORO_F32] = horo::cuda::attention_f32();
+        kernels.attention[HORO_F64] = horo::cuda::attention_f64();
+        kernels.attention[HORO_BF16] = horo::cuda::attention_bf16();
+        kernels.attention[HORO_F16] = horo::cuda::attention_f16();
         kernels.pairs = horo::cuda::pairs();
         kernels.sets = horo::cuda::sets();
         kernels.linear = horo::cuda::linear();

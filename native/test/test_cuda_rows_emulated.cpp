@@ -189,9 +189,9 @@ int main() {
     both<poincare::ExpmapVjp>();               // three inputs, optional outputs, a scalar output
     all_types<poincare::DistVjp>();            // a scalar input
     both<poincare::Dist>();                    // nothing to combine
-    all_types<lorentz::RsgdMomentum>();        // time coordinates
+    all_types<lorentz::RsgdMomentum>();        // time coordinates, compensated sums of float32
     both<Gradient<poincare::GeodesicUnit>>();  // a derived gradient, by a number too
     both<Apply<stereographic::Expmap>>();
-    all_types<Gradient<lorentz::Geodesic>>();  // compensated sums of float32, one row per lane group
+    all_types<Gradient<lorentz::Geodesic>>();  // rows of 32 bits and less read once more
     return check_result();
 }

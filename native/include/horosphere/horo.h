@@ -105,6 +105,17 @@ HORO_API int32_t horo_device_free(int32_t device, void* address);
  * it: when it returns, the bytes are there. */
 HORO_API int32_t horo_device_copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream);
 
+/* Enqueues the same copy and returns; host memory must be of horo_pinned_allocate and stay as it is until the
+ * copy has run. */
+HORO_API int32_t horo_device_copy_async(int32_t device, void* to, const void* from, int64_t bytes,
+                                        void* stream);
+
+/* Allocates host memory that copies may read and write while the host goes on. */
+HORO_API int32_t horo_pinned_allocate(int32_t device, int64_t bytes, void** address);
+
+/* Frees memory of horo_pinned_allocate; NULL is ignored. */
+HORO_API int32_t horo_pinned_free(int32_t device, void* address);
+
 /* Sets `bytes` bytes to `value` (0 to 255) after all that was enqueued on the stream; does not wait. */
 HORO_API int32_t horo_device_fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream);
 
@@ -478,7 +489,11 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  * Softmax attention, optionally with its maps mixed over the heads (Coeff-Tuning, arXiv 2503.18337):
  *   P_i = softmax(scale * q_i k_g(i)^T + mask),   out_h = (P_h + sum_i alpha[h][i] P_i) v_g(h),
  *   g(h) = h / (heads / kv_heads)   (grouped-query attention).
- *  - dtype: HORO_F32 or HORO_F64, of every floating-point buffer.
+ *  - dtype: HORO_F32, HORO_F64, HORO_BF16 or HORO_F16, of q, k, v, out and their gradients. alpha, dalpha and
+ *    lse have it too, except that they are float32 beside 16 bits. With 16 bits sums are float32. On the CPU
+ *    nothing else is rounded until a result is whole; on a CUDA device the maps and their gradients are
+ *    rounded to dtype where they enter a product (docs/gpu-status.md has the error; HORO_F16: their range is
+ *    float16's, too).
  *  - q and out: batch x q_len x heads x head_dim; k and v: batch x kv_len x kv_heads x head_dim; each with
  *    strides between batch items, tokens and heads, head_dim contiguous. kv_heads divides heads. scale > 0.
  *  - alpha: heads x heads, row-major, the first index the output head, without the identity. NULL: no mix.

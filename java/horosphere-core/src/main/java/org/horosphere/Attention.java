@@ -10,12 +10,15 @@ import java.lang.foreign.ValueLayout;
  * v_g(h)}, {@code g(h) = h / (heads / kvHeads)}. An instance is the shape of a call: sizes, where
  * elements lie, scale and mask.
  *
- * <p>Arithmetic is that of the dtype. The work splits over query rows; results are bitwise the same
- * for any number of threads. Calls are safe from any thread as long as they write different memory.
- * All buffers are native segments; with an {@link Exec#cuda} they are device addresses ({@link
- * DeviceMemory#at}), whose sizes, lengths and overlaps are not checked, and a call only enqueues.
+ * <p>Arithmetic is that of the dtype, and float32 for 16 bits: on the CPU each element of a result
+ * is rounded once, on a CUDA device the maps too are rounded where they enter a product. The work
+ * splits over query rows; results are bitwise the same for any number of threads. Calls are safe
+ * from any thread as long as they write different memory. All buffers are native segments; with an
+ * {@link Exec#cuda} they are device addresses ({@link DeviceMemory#at}), whose sizes, lengths and
+ * overlaps are not checked, and a call only enqueues.
  *
- * @param dtype F32 or F64, of every buffer but lengths
+ * @param dtype of q, k, v, out and their gradients; {@link #scalarType} is that of alpha, lse and
+ *     dalpha
  * @param batch number of sequences, 0 or more
  * @param heads query heads, 1 to 4096
  * @param kvHeads key and value heads, a divisor of heads: fewer than heads is grouped-query
@@ -71,7 +74,9 @@ public record Attention(
      * @throws IllegalArgumentException if one is out of range, naming it
      */
     public Attention {
-        Checks.requireFloating(dtype);
+        if (dtype == null) {
+            throw new IllegalArgumentException("dtype: null");
+        }
         Checks.requireAtLeast("batch", batch, 0);
         Checks.requireAtLeast("heads", heads, 1);
         Checks.requireAtLeast("kvHeads", kvHeads, 1);
@@ -101,6 +106,11 @@ public record Attention(
         return new Attention(
                 dtype, batch, heads, kvHeads, qLen, kvLen, headDim, query, key, key, query, scale,
                 causal);
+    }
+
+    /** The dtype of alpha, lse and dalpha: F32 beside 16-bit buffers, else dtype. */
+    public DType scalarType() {
+        return dtype == DType.F64 ? DType.F64 : DType.F32;
     }
 
     /**
@@ -149,7 +159,7 @@ public record Attention(
         Checks.requireWritable(
                 exec, "out", out, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         if (lse != null) {
-            Checks.requireWritable(exec, "lse", lse, shape.rows(), bytes);
+            Checks.requireWritable(exec, "lse", lse, shape.rows(), shape.scalarType().bytes());
             Checks.requireDisjoint("lse", lse, "out", out);
         }
         Checks.requireWritable(exec, "workspace", workspace, 0, 1);
@@ -202,7 +212,7 @@ public record Attention(
         shape.requireInputs(exec, q, k, v, alpha, lengths);
         int bytes = shape.dtype.bytes();
         if (lse != null) {
-            Checks.require(exec, "lse", lse, shape.rows(), bytes);
+            Checks.require(exec, "lse", lse, shape.rows(), shape.scalarType().bytes());
         }
         Checks.require(exec, "dout", dout, shape.extent(shape.out, shape.qLen, shape.heads), bytes);
         Checks.requireWritable(
@@ -215,7 +225,8 @@ public record Attention(
             throw new IllegalArgumentException("dalpha: expected together with alpha, or neither");
         }
         if (dalpha != null) {
-            Checks.requireWritable(exec, "dalpha", dalpha, shape.heads * shape.heads, bytes);
+            Checks.requireWritable(
+                    exec, "dalpha", dalpha, shape.heads * shape.heads, shape.scalarType().bytes());
         }
         Checks.requireWritable(exec, "workspace", workspace, 0, 1);
         requireDisjointFromInputs("dq", dq, q, k, v, alpha, lengths);
@@ -255,7 +266,7 @@ public record Attention(
         Checks.require(exec, "k", k, extent(this.k, kvLen, kvHeads), bytes);
         Checks.require(exec, "v", v, extent(this.v, kvLen, kvHeads), bytes);
         if (alpha != null) {
-            Checks.require(exec, "alpha", alpha, heads * heads, bytes);
+            Checks.require(exec, "alpha", alpha, heads * heads, scalarType().bytes());
         }
         if (lengths != null) {
             Checks.require(exec, "lengths", lengths, batch, Integer.BYTES);

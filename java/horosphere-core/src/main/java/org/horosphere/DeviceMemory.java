@@ -29,7 +29,11 @@ public final class DeviceMemory implements AutoCloseable {
                     "horo_device_copy",
                     FunctionDescriptor.of(
                             JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
-
+    private static final MethodHandle COPY_ASYNC =
+            Native.bind(
+                    "horo_device_copy_async",
+                    FunctionDescriptor.of(
+                            JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
     private static final MethodHandle FILL =
             Native.bind(
                     "horo_device_fill",
@@ -119,6 +123,49 @@ public final class DeviceMemory implements AutoCloseable {
     }
 
     /**
+     * Enqueues a copy of pinned host memory to {@code offset} and returns; the source must stay as
+     * it is until the copy has run.
+     *
+     * @param source inside {@link PinnedMemory#segment}
+     * @throws IllegalArgumentException if the source is not inside that memory or does not fit
+     */
+    public void enqueueCopyFrom(
+            PinnedMemory pinned, MemorySegment source, long offset, Stream stream) {
+        requirePinned("source", pinned, source);
+        requireInside(offset, source.byteSize());
+        enqueueCopy(at(offset), source, source.byteSize(), stream);
+    }
+
+    /**
+     * Enqueues a copy from {@code offset} on into pinned host memory and returns; the target holds
+     * it after {@link Stream#synchronize}.
+     *
+     * @param target inside {@link PinnedMemory#segment}
+     * @throws IllegalArgumentException if the target is not inside that memory, or larger than what
+     *     is left
+     */
+    public void enqueueCopyTo(
+            PinnedMemory pinned, MemorySegment target, long offset, Stream stream) {
+        requirePinned("target", pinned, target);
+        requireInside(offset, target.byteSize());
+        enqueueCopy(target, at(offset), target.byteSize(), stream);
+    }
+
+    /**
+     * Enqueues a copy of {@code bytes} bytes of another part of the device's memory to {@code
+     * offset} and returns.
+     */
+    public void enqueueCopyFrom(
+            DeviceMemory source, long sourceOffset, long offset, long bytes, Stream stream) {
+        if (source == null || !source.device.equals(device)) {
+            throw new IllegalArgumentException("source: expected memory of " + device);
+        }
+        source.requireInside(sourceOffset, bytes);
+        requireInside(offset, bytes);
+        enqueueCopy(at(offset), source.at(sourceOffset), bytes, stream);
+    }
+
+    /**
      * Sets {@code byteSize} bytes from {@code offset} on to {@code value}, in the order of the
      * stream, without waiting.
      *
@@ -159,6 +206,27 @@ public final class DeviceMemory implements AutoCloseable {
         Native.check(status);
     }
 
+    private void enqueueCopy(MemorySegment to, MemorySegment from, long bytes, Stream stream) {
+        MemorySegment handle = handle(stream);
+        int status;
+        try {
+            status = (int) COPY_ASYNC.invokeExact(device.number(), to, from, bytes, handle);
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    private void requirePinned(String name, PinnedMemory pinned, MemorySegment part) {
+        if (pinned == null || part == null) {
+            throw new IllegalArgumentException(name + ": null");
+        }
+        long from = part.address() - pinned.segment().address();
+        if (from < 0 || part.byteSize() > pinned.byteSize() - from) {
+            throw new IllegalArgumentException(name + ": outside the pinned memory");
+        }
+    }
+
     private static void requireHost(String name, MemorySegment segment) {
         if (segment == null || !segment.isNative()) {
             throw new IllegalArgumentException(
@@ -170,7 +238,7 @@ public final class DeviceMemory implements AutoCloseable {
     }
 
     private void requireInside(long offset, long bytes) {
-        if (offset < 0 || bytes > byteSize - offset) {
+        if (offset < 0 || bytes < 0 || bytes > byteSize - offset) {
             throw new IllegalArgumentException(
                     "offset: "
                             + offset

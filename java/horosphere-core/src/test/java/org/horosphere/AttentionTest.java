@@ -50,19 +50,20 @@ class AttentionTest {
 
         private Run call(Exec exec, Attention s, boolean backward) {
             DType t = s.dtype();
+            DType scalar = s.scalarType();
             try (Arena arena = Arena.ofConfined()) {
                 MemorySegment qs = Buffers.of(arena, t, q);
                 MemorySegment ks = Buffers.of(arena, t, k);
                 MemorySegment vs = Buffers.of(arena, t, v);
-                MemorySegment as = alpha == null ? null : Buffers.of(arena, t, alpha);
+                MemorySegment as = alpha == null ? null : Buffers.of(arena, scalar, alpha);
                 MemorySegment ls = lengths == null ? null : Buffers.ints(arena, lengths);
                 MemorySegment os = Buffers.empty(arena, t, q.length);
-                MemorySegment es = Buffers.empty(arena, t, s.batch() * s.heads() * s.qLen());
+                MemorySegment es = Buffers.empty(arena, scalar, s.batch() * s.heads() * s.qLen());
                 os.fill((byte) 0x7f);
                 Attention.forward(
                         exec, s, qs, ks, vs, as, ls, os, es, workspace(arena, exec, s, false));
                 out = Buffers.read(os, t);
-                lse = Buffers.read(es, t);
+                lse = Buffers.read(es, scalar);
                 if (backward) {
                     MemorySegment ds = Buffers.of(arena, t, dout);
                     MemorySegment dqs = Buffers.empty(arena, t, q.length);
@@ -71,7 +72,8 @@ class AttentionTest {
                     dqs.fill((byte) 0x7f);
                     dks.fill((byte) 0x7f);
                     dvs.fill((byte) 0x7f);
-                    MemorySegment das = as == null ? null : Buffers.empty(arena, t, alpha.length);
+                    MemorySegment das =
+                            as == null ? null : Buffers.empty(arena, scalar, alpha.length);
                     Attention.backward(
                             exec,
                             s,
@@ -90,7 +92,7 @@ class AttentionTest {
                     dq = Buffers.read(dqs, t);
                     dk = Buffers.read(dks, t);
                     dv = Buffers.read(dvs, t);
-                    dalpha = das == null ? null : Buffers.read(das, t);
+                    dalpha = das == null ? null : Buffers.read(das, scalar);
                 }
             }
             return this;
@@ -277,6 +279,31 @@ class AttentionTest {
                     String what = Arrays.toString(z) + " " + dtype + " variant " + variant;
                     assertClose(what, run, reference(s, run), dtype == DType.F32 ? 3e-6 : 1e-14);
                 }
+            }
+        }
+    }
+
+    /** Inputs on the 16-bit grid, so what is left is the rounding of each result and float32's. */
+    @Test
+    void sixteenBitsEqualTheDefinitionRounded() {
+        for (DType t : new DType[] {DType.BF16, DType.F16}) {
+            for (int qLen : new int[] {2, 21}) { // a few rows of a cache, and a block
+                Attention s = headMajor(t, 2, 6, 2, qLen, 37, 20, true);
+                Run in = Run.random(s, true, 5 + qLen);
+                for (double[] x : new double[][] {in.q, in.k, in.v, in.dout}) {
+                    try (Arena arena = Arena.ofConfined()) {
+                        MemorySegment stored = Buffers.of(arena, t, x);
+                        System.arraycopy(Buffers.read(stored, t), 0, x, 0, x.length);
+                    }
+                }
+                Run want = reference(s, in);
+                assertClose(
+                        t + " " + qLen,
+                        in.forwardAndBackward(Exec.CPU, s),
+                        want,
+                        t.unitRoundoff() + 2e-6);
+                assertClose("lse", in.lse, want.lse, 1e-6);
+                assertClose("dalpha", in.dalpha, want.dalpha, 2e-6);
             }
         }
     }
@@ -543,7 +570,20 @@ class AttentionTest {
                                     Exec.CPU, s, x, x, x, alpha, null, lse, x, y, y, y, null, w));
         }
         assertNames("kvHeads", () -> Attention.tokenMajor(DType.F32, 1, 3, 2, 1, 1, 1, false));
-        assertNames("dtype", () -> Attention.tokenMajor(DType.BF16, 1, 2, 2, 1, 1, 1, false));
+        assertNames("dtype", () -> Attention.tokenMajor(null, 1, 2, 2, 1, 1, 1, false));
+        Attention half = headMajor(DType.BF16, 1, 2, 2, 3, 3, 4, false);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment x = Buffers.empty(arena, DType.BF16, 24);
+            MemorySegment y = Buffers.empty(arena, DType.BF16, 24);
+            MemorySegment w = arena.allocate(half.workspaceBytes(Exec.CPU, true, false), 64);
+            MemorySegment alpha = Buffers.empty(arena, DType.BF16, 4); // float32 is expected
+            MemorySegment lse = Buffers.empty(arena, DType.BF16, 6);
+            assertNames(
+                    "alpha",
+                    () -> Attention.forward(Exec.CPU, half, x, x, x, alpha, null, y, null, w));
+            assertNames(
+                    "lse", () -> Attention.forward(Exec.CPU, half, x, x, x, null, null, y, lse, w));
+        }
         try (Arena arena = Arena.ofConfined()) {
             Arena closed = Arena.ofConfined();
             MemorySegment gone = Buffers.empty(closed, DType.F32, 24);

@@ -32,17 +32,27 @@ final class Buffers {
     }
 
     static void set(MemorySegment segment, DType dtype, long i, double value) {
-        if (dtype == DType.F32) {
-            segment.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) value);
-        } else {
-            segment.setAtIndex(ValueLayout.JAVA_DOUBLE, i, value);
+        switch (dtype) {
+            case F32 -> segment.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) value);
+            case F64 -> segment.setAtIndex(ValueLayout.JAVA_DOUBLE, i, value);
+            case F16 ->
+                    segment.setAtIndex(
+                            ValueLayout.JAVA_SHORT, i, Float.floatToFloat16((float) value));
+            case BF16 -> { // finite values only: to nearest, ties to even
+                int bits = Float.floatToRawIntBits((float) value);
+                int rounded = bits + 0x7FFF + (bits >>> 16 & 1) >>> 16;
+                segment.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) rounded);
+            }
         }
     }
 
     static double get(MemorySegment segment, DType dtype, long i) {
-        return dtype == DType.F32
-                ? segment.getAtIndex(ValueLayout.JAVA_FLOAT, i)
-                : segment.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
+        return switch (dtype) {
+            case F32 -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            case F64 -> segment.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
+            case F16 -> Float.float16ToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, i));
+            case BF16 -> Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+        };
     }
 
     static double[] read(MemorySegment segment, DType dtype) {

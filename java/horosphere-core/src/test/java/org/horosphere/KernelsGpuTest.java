@@ -28,12 +28,7 @@ class KernelsGpuTest {
 
     @BeforeEach
     void needsADevice() {
-        boolean present = !Device.list().isEmpty();
-        if (!present) {
-            System.out.println("skipped, no CUDA device: " + Device.reason());
-        }
-        Assumptions.assumeTrue(present, () -> "no CUDA device: " + Device.reason());
-        Device device = Device.list().get(0);
+        Device device = CudaTests.device();
         arena = Arena.ofConfined();
         stream = Stream.create(device);
         exec = Exec.cuda(device, stream);
@@ -305,6 +300,37 @@ class KernelsGpuTest {
         assertEquals(
                 Hyperbolicity.delta(Exec.CPU, n, distances, 0, false, scratch),
                 Hyperbolicity.delta(exec, n, there, 0, false, room(2L * n * Double.BYTES)));
+    }
+
+    @Test
+    void pinnedMemoryIsCopiedInTheOrderOfTheStream() {
+        long bytes = 8 * Float.BYTES;
+        Device device = stream.device();
+        try (PinnedMemory pinned = PinnedMemory.allocate(device, 2 * bytes)) {
+            MemorySegment from = pinned.segment().asSlice(0, bytes);
+            MemorySegment to = pinned.segment().asSlice(bytes);
+            for (int i = 0; i < 8; i++) {
+                from.setAtIndex(JAVA_FLOAT, i, i);
+            }
+            memory.enqueueCopyFrom(pinned, from, 0, stream);
+            Layers.scale(3, memory.at(0), 8, exec);
+            memory.enqueueCopyFrom(memory, 0, bytes, bytes, stream);
+            memory.enqueueCopyTo(pinned, to, bytes, stream);
+            stream.synchronize();
+            for (int i = 0; i < 8; i++) {
+                assertEquals(3f * i, to.getAtIndex(JAVA_FLOAT, i));
+            }
+            MemorySegment host = random(4, 15);
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> memory.enqueueCopyFrom(pinned, host, 0, stream));
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> memory.enqueueCopyFrom(memory, 64 << 20, 0, 4, stream));
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> memory.enqueueCopyTo(pinned, to, (64 << 20) - 4, stream));
+        }
     }
 
     @Test
