@@ -8,14 +8,18 @@ namespace {
 
 constexpr int flash_dim = 128;  // the largest head
 
+// Whether queries stay in registers, with room left for what else is there.
+constexpr bool flash_keeps(int MT) { return MT == 1; }
+
 // dim: of a tile, the head's or more; MT x 16 rows per warp.
 template <class Type, int dim, int MT>
 HORO_KERNEL(threads)
 flash_kernel(HORO_CONSTANT Call c) {
     constexpr int tile_pitch = dim + 8, tile = side * tile_pitch, all_rows = warps * MT * 16;
-    static_assert(all_rows <= 4 * side, "queries are staged where keys and values will be");
+    constexpr bool keep = flash_keeps(MT);
     uint16_t* const k_tiles = reinterpret_cast<uint16_t*>(shared_memory());
     uint16_t* const v_tiles = k_tiles + 2 * tile;
+    uint16_t* const queries = keep ? k_tiles : v_tiles + 2 * tile;
     const int64_t down = parts(c.s.q_len, all_rows);
     // the longest first, where the mask is causal
     const int64_t m = (down - 1 - static_cast<int64_t>(blockIdx.x) % down) * all_rows;
@@ -26,18 +30,17 @@ flash_kernel(HORO_CONSTANT Call c) {
     const Lane lane = lane_of_thread();
     const int first = lane.warp_row * MT + lane.g;
 
-    load_tile<all_rows, dim, threads>(k_tiles, tile_pitch, c.q.at(i, m, head), c.q.strides.token, rows,
+    load_tile<all_rows, dim, threads>(queries, tile_pitch, c.q.at(i, m, head), c.q.strides.token, rows,
                                       c.s.dim, c.q.wide);
     copy_commit();
     copy_wait<0>();
     __syncthreads();
-    uint32_t q[MT][dim / 16][4];
+    uint32_t kept[keep ? dim / 16 : 1][4];
+    if constexpr (keep) {
 #pragma unroll
-    for (int mt = 0; mt < MT; ++mt)
-#pragma unroll
-        for (int k = 0; k < dim / 16; ++k)
-            load_a_by_k(q[mt][k], k_tiles, tile_pitch, lane.warp_row * MT + mt * 16, k * 16);
-    __syncthreads();
+        for (int k = 0; k < dim / 16; ++k) load_a_by_k(kept[k], queries, tile_pitch, lane.warp_row, k * 16);
+        __syncthreads();
+    }
 
     const uint16_t *keys = c.k.at(i, 0, head / c.group()), *values = c.v.at(i, 0, head / c.group());
     const auto bring = [&](int64_t step) {
@@ -78,17 +81,25 @@ flash_kernel(HORO_CONSTANT Call c) {
 #pragma unroll
         for (int mt = 0; mt < MT; ++mt) clear(s[mt]);
 #pragma unroll
-        for (int k = 0; k < dim / 16; ++k)
+        for (int k = 0; k < dim / 16; ++k) {
+            uint32_t q[MT][4];
+#pragma unroll
+            for (int mt = 0; mt < MT; ++mt)
+                if constexpr (keep)
+                    memcpy(q[mt], kept[k], sizeof q[mt]);
+                else
+                    load_a_by_k(q[mt], queries, tile_pitch, lane.warp_row * MT + mt * 16, k * 16);
 #pragma unroll
             for (int n = 0; n < 8; n += 2) {
                 uint32_t b[4];
                 load_b_by_k(b, k_tile, tile_pitch, k * 16, n * 8);
 #pragma unroll
                 for (int mt = 0; mt < MT; ++mt) {
-                    mma<Type>(s[mt][n], q[mt][k], b[0], b[1]);
-                    mma<Type>(s[mt][n + 1], q[mt][k], b[2], b[3]);
+                    mma<Type>(s[mt][n], q[mt], b[0], b[1]);
+                    mma<Type>(s[mt][n + 1], q[mt], b[2], b[3]);
                 }
             }
+        }
         const int from = static_cast<int>(step * side);
         if (from + side > shared) {  // some rows do not see all of the tile
 #pragma unroll
@@ -186,7 +197,8 @@ flash_kernel(HORO_CONSTANT Call c) {
 template <class Type, int dim, int MT>
 int32_t flash(void* stream, const Call& c) {
     const int64_t blocks = c.s.batch * c.s.heads * parts(c.s.q_len, warps * MT * 16);
-    return launch_shared(stream, blocks, threads, 4 * side * (dim + 8) * 2, flash_kernel<Type, dim, MT>, c);
+    const int64_t rows = 4 * side + (flash_keeps(MT) ? 0 : warps * MT * 16);
+    return launch_shared(stream, blocks, threads, rows * (dim + 8) * 2, flash_kernel<Type, dim, MT>, c);
 }
 
 // The whole call; the chunk of `c` has to begin at its start.

@@ -161,16 +161,21 @@ template <int rows, int columns, int threads>
 HORO_DEVICE void load_tile(uint16_t* to, int pitch, const uint16_t* from, int64_t stride, int64_t real_rows,
                            int64_t real_columns, bool wide, int thread) {
     constexpr int packs = columns / 8;
+    if (!wide) {
+#pragma unroll 1
+        for (int e = thread; e < rows * columns; e += threads) {
+            const int r = e / columns, c = e % columns;
+            to[r * pitch + c] = r < real_rows && c < real_columns ? get(from + r * stride + c) : 0;
+        }
+        return;
+    }
+    [[maybe_unused]] constexpr int at_once =
+        threads == warp ? 1 : 4;  // a single warp has no registers to spare for it
+#pragma unroll at_once
     for (int e = thread; e < rows * packs; e += threads) {
         const int r = e / packs, c = e % packs * 8;
-        uint16_t* at = to + r * pitch + c;
-        if (wide) {
-            const bool real = r < real_rows && c < real_columns;
-            copy_async(at, real ? from + r * stride + c : from, real);
-        } else {
-            for (int i = 0; i < 8; ++i)
-                at[i] = r < real_rows && c + i < real_columns ? get(from + r * stride + c + i) : 0;
-        }
+        const bool real = r < real_rows && c < real_columns;
+        copy_async(to + r * pitch + c, real ? from + r * stride + c : from, real);
     }
 }
 

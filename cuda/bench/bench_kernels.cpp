@@ -77,7 +77,7 @@ class Bench {
         add({name, shape, "copy", bytes, taken, floor});
     }
     void add(const Result& r) {
-        std::printf("%-26s %-34s %9.1f us  %8.0f GB/s  %6.2fx of %s\n", r.kernel.c_str(), r.shape.c_str(),
+        std::printf("%-36s %-34s %9.1f us  %8.0f GB/s  %6.2fx of %s\n", r.kernel.c_str(), r.shape.c_str(),
                     r.seconds * 1e6, r.bytes / r.seconds * 1e-9, r.seconds / r.floor_seconds,
                     r.floor.c_str());
         std::fflush(stdout);
@@ -218,40 +218,63 @@ void adapter(Bench& bench, int64_t tokens, int64_t dim, int64_t r) {
     bench.refill();
 }
 
-void attention(Bench& bench, int64_t batch, int64_t n) {
+struct AttentionTimes {
+    double forward, backward;  // unmixed
+};
+
+// Mixed beside unmixed; in bfloat16 unmixed beside float32, too. bench/peers/attention.py has PyTorch's
+// kernels.
+AttentionTimes attention(Bench& bench, int32_t dtype, int64_t batch, int64_t n,
+                         const AttentionTimes* single = nullptr) {
     bench.begin();
     const horo_exec* exec = bench.exec();
+    const bool half = dtype == HORO_BF16;
     const int64_t heads = 12, dim = 64, size = batch * n * heads * dim;
-    float *q = bench.take(size), *k = bench.take(size), *v = bench.take(size), *out = bench.take(size),
-          *dq = bench.take(size), *dk = bench.take(size), *dv = bench.take(size),
-          *alpha = bench.take(heads * heads), *dalpha = bench.take(heads * heads);
+    const auto take = [&] {
+        float* numbers = bench.take(size);
+        if (!half) return static_cast<void*>(numbers);
+        void* stored = bench.take<uint16_t>(size);
+        ok_horo(horo_convert_from_f32(numbers, dtype, stored, size, exec));
+        return stored;
+    };
+    void *q = take(), *k = take(), *v = take(), *out = take(), *dq = take(), *dk = take(), *dv = take();
+    float *alpha = bench.take(heads * heads), *dalpha = bench.take(heads * heads);
     int64_t bytes = 0;
-    ok_horo(horo_attention_workspace(exec, HORO_F32, batch, heads, heads, n, n, dim, 1, 1, &bytes));
+    ok_horo(horo_attention_workspace(exec, dtype, batch, heads, heads, n, n, dim, 1, 1, &bytes));
+    int64_t forward_bytes = 0;
+    ok_horo(horo_attention_workspace(exec, dtype, batch, heads, heads, n, n, dim, 1, 0, &forward_bytes));
+    bytes = std::max(bytes, forward_bytes);
     char* workspace = bench.take<char>(bytes);
     const int64_t token = heads * dim;
     const auto forward = [&](const float* mix) {
         return [=] {
-            return horo_attention_forward(exec, HORO_F32, batch, heads, heads, n, n, dim, q, n * token, token,
+            return horo_attention_forward(exec, dtype, batch, heads, heads, n, n, dim, q, n * token, token,
                                           dim, k, n * token, token, dim, v, n * token, token, dim, mix, 0.125,
                                           0, nullptr, out, n * token, token, dim, nullptr, workspace, bytes);
         };
     };
     const auto backward = [&](const float* mix) {
         return [=] {
-            return horo_attention_backward(exec, HORO_F32, batch, heads, heads, n, n, dim, q, n * token,
-                                           token, dim, k, n * token, token, dim, v, n * token, token, dim,
-                                           mix, 0.125, 0, nullptr, nullptr, out, n * token, token, dim, dq,
-                                           dk, dv, mix ? dalpha : nullptr, workspace, bytes);
+            return horo_attention_backward(exec, dtype, batch, heads, heads, n, n, dim, q, n * token, token,
+                                           dim, k, n * token, token, dim, v, n * token, token, dim, mix,
+                                           0.125, 0, nullptr, nullptr, out, n * token, token, dim, dq, dk, dv,
+                                           mix ? dalpha : nullptr, workspace, bytes);
         };
     };
-    const std::string shape = sizes({batch, heads, n, dim});
-    const double touched = static_cast<double>(size) * 4;
-    const double plain = bench.time(forward(nullptr));
-    bench.add({"mixed attention", shape, "unmixed", 4 * touched, bench.time(forward(alpha)), plain});
-    const double plain_gradient = bench.time(backward(nullptr));
-    bench.add({"mixed attention gradient", shape, "unmixed", 7 * touched, bench.time(backward(alpha)),
-               plain_gradient});
+    const std::string shape = sizes({batch, heads, n, dim}), type = half ? " bfloat16" : "";
+    const double touched = static_cast<double>(size) * (half ? 2 : 4);
+    const AttentionTimes plain{bench.time(forward(nullptr)), bench.time(backward(nullptr))};
+    if (single) {
+        bench.add({"attention" + type, shape, "float32", 4 * touched, plain.forward, single->forward});
+        bench.add(
+            {"attention gradient" + type, shape, "float32", 7 * touched, plain.backward, single->backward});
+    }
+    bench.add(
+        {"mixed attention" + type, shape, "unmixed", 4 * touched, bench.time(forward(alpha)), plain.forward});
+    bench.add({"mixed attention gradient" + type, shape, "unmixed", 7 * touched, bench.time(backward(alpha)),
+               plain.backward});
     bench.refill();
+    return plain;
 }
 
 // All distances of two sets of points, 1 GiB of them, and their gradient, which reads as many numbers; random
@@ -318,8 +341,11 @@ int main(int count, char** words) {
     product(bench, 4096);
     for (int64_t tokens : quick ? std::vector<int64_t>{4096} : std::vector<int64_t>{1, 512, 4096, 16384})
         adapter(bench, tokens, 4096, 32);
-    for (int64_t n : quick ? std::vector<int64_t>{197, 1024} : std::vector<int64_t>{197, 512, 1024, 4096})
-        attention(bench, n > 1024 ? 1 : 16, n);
+    for (int64_t n : quick ? std::vector<int64_t>{197, 1024} : std::vector<int64_t>{197, 512, 1024, 4096}) {
+        const int64_t batch = n > 1024 ? 1 : 16;
+        const AttentionTimes single = attention(bench, HORO_F32, batch, n);
+        attention(bench, HORO_BF16, batch, n, &single);
+    }
     if (file) {
         std::FILE* json = std::fopen(file, "w");
         if (!json) {

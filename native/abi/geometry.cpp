@@ -8,12 +8,20 @@
 namespace horo {
 namespace {
 
+// What a parameter may be besides finite, as the signature says behind its name.
+enum class Range : uint8_t {
+    positive,
+    any,   // "lr:any": zero or negative too
+    unit,  // "eps:unit": between 0 and 1
+};
+
 struct Operation {
     const char* name;
     const char* signature_text;
     const char* doc;
     Signature signature;
     bool optional_outputs;
+    Range range[Signature::max_params];
 };
 
 constexpr bool ends_with_vjp(const char* name) {
@@ -22,15 +30,26 @@ constexpr bool ends_with_vjp(const char* name) {
     return end - name > 4 && end[-4] == '.' && end[-3] == 'v' && end[-2] == 'j' && end[-1] == 'p';
 }
 
-#define HORO_DESCRIBE(Op) \
-    {Op::name, Op::signature, Op::doc, Signature(Op::signature), ends_with_vjp(Op::name)},
+constexpr Operation describe(const char* name, const char* signature, const char* doc) {
+    Operation op = {name, signature, doc, Signature(signature), ends_with_vjp(name), {}};
+    const char* at = signature;
+    while (*at != ';') ++at;
+    int param = -1;
+    for (; *at != '-'; ++at) {
+        if (at[0] == ' ' && at[1] != '-') ++param;
+        if (at[0] == ':') op.range[param] = at[1] == 'a' ? Range::any : Range::unit;
+    }
+    return op;
+}
+
+#define HORO_DESCRIBE(Op) describe(Op::name, Op::signature, Op::doc),
 constexpr Operation operations[] = {HORO_ROW_OPERATIONS(HORO_DESCRIBE)};
 #undef HORO_DESCRIBE
 
 bool known(int32_t op) { return op >= 0 && op < row_operations; }
 
-// The name of the n-th operand of a signature's part (0 inputs, 1 parameters, 2 outputs), as printf's %.*s
-// wants it.
+// The name of the n-th operand of a signature's part (0 inputs, 1 parameters, 2 outputs). It takes as long as
+// a small batch: for messages only.
 struct Name {
     int length;
     const char* text;
@@ -47,6 +66,9 @@ Name operand(const Operation& op, int part, int n) {
         at += std::strcspn(at, " ;");
     }
 }
+
+// As printf's %.*s wants it.
+#define HORO_NAME(op, part, n) operand(op, part, n).length, operand(op, part, n).text
 
 int64_t width(Kind kind, int64_t dim) {
     return kind == Kind::row ? dim : kind == Kind::ambient ? dim + 1 : 1;
@@ -69,6 +91,12 @@ bool overlap(const void* a, int64_t a_stride, int64_t a_width, const void* b, in
     return offset < a_width * bytes || offset > pitch - b_width * bytes;
 }
 
+// rows * stride <= most_elements, of rows <= most_elements
+bool fits(int64_t rows, int64_t stride) {
+    int64_t product = 0;
+    return !__builtin_mul_overflow(rows, stride, &product) && product <= most_elements;
+}
+
 // What runs on Java arrays has no null pointer to give: the stride says it.
 void* wanted(void* out, int64_t stride) { return stride == HORO_NOT_WANTED ? nullptr : out; }
 
@@ -83,57 +111,49 @@ int32_t row_op(int32_t index, int32_t dtype, const RowCall& call, const horo_exe
     HORO_REQUIRE(call.dim >= 1 && call.dim <= most_elements, "dim: %lld, expected 1 to 2^48",
                  (long long)call.dim);
     for (int i = 0; i < op.signature.params; ++i) {
-        const Name name = operand(op, 1, i);
-        const char* range = name.text + name.length;
-        const bool any = std::strncmp(range, ":any", 4) == 0;    // "lr:any": may be zero or negative
-        const bool unit = std::strncmp(range, ":unit", 5) == 0;  // "eps:unit": between 0 and 1
-        HORO_REQUIRE(std::isfinite(call.param[i]), "%.*s: %g, expected a finite number", name.length,
-                     name.text, call.param[i]);
-        HORO_REQUIRE(any || call.param[i] > 0, "%.*s: %g, expected a positive finite number", name.length,
-                     name.text, call.param[i]);
-        HORO_REQUIRE(!unit || call.param[i] < 1, "%.*s: %g, expected between 0 and 1", name.length, name.text,
-                     call.param[i]);
+        const double param = call.param[i];
+        HORO_REQUIRE(std::isfinite(param), "%.*s: %g, expected a finite number", HORO_NAME(op, 1, i), param);
+        HORO_REQUIRE(op.range[i] == Range::any || param > 0, "%.*s: %g, expected a positive finite number",
+                     HORO_NAME(op, 1, i), param);
+        HORO_REQUIRE(op.range[i] != Range::unit || param < 1, "%.*s: %g, expected between 0 and 1",
+                     HORO_NAME(op, 1, i), param);
     }
     if (call.rows == 0) return HORO_OK;
     for (int i = 0; i < op.signature.inputs; ++i) {
-        const Name name = operand(op, 0, i);
         const int64_t stride = call.in_stride[i];
-        HORO_REQUIRE(call.in[i], "%.*s: null", name.length, name.text);
-        HORO_REQUIRE(reinterpret_cast<uintptr_t>(call.in[i]) % bytes == 0,
-                     "%.*s: address not a multiple of %d", name.length, name.text, (int)bytes);
-        HORO_REQUIRE(stride >= 0 && stride <= most_elements / call.rows,
-                     "%.*s: row stride %lld, expected 0 or more (and < 2^48 in all)", name.length, name.text,
+        HORO_REQUIRE(call.in[i], "%.*s: null", HORO_NAME(op, 0, i));
+        HORO_REQUIRE((reinterpret_cast<uintptr_t>(call.in[i]) & (bytes - 1)) == 0,
+                     "%.*s: address not a multiple of %d", HORO_NAME(op, 0, i), (int)bytes);
+        HORO_REQUIRE(stride >= 0 && fits(call.rows, stride),
+                     "%.*s: row stride %lld, expected 0 or more (and < 2^48 in all)", HORO_NAME(op, 0, i),
                      (long long)stride);
     }
     for (int j = 0; j < op.signature.outputs; ++j) {
-        const Name name = operand(op, 2, j);
         if (!call.out[j]) {
-            HORO_REQUIRE(op.optional_outputs, "%.*s: null", name.length, name.text);
+            HORO_REQUIRE(op.optional_outputs, "%.*s: null", HORO_NAME(op, 2, j));
             continue;
         }
         const int64_t w = width(op.signature.output[j], call.dim), stride = call.out_stride[j];
-        HORO_REQUIRE(reinterpret_cast<uintptr_t>(call.out[j]) % bytes == 0,
-                     "%.*s: address not a multiple of %d", name.length, name.text, (int)bytes);
-        HORO_REQUIRE((call.rows == 1 && stride >= 0) || (stride >= w && stride <= most_elements / call.rows),
-                     "%.*s: row stride %lld, expected %s or more", name.length, name.text, (long long)stride,
+        HORO_REQUIRE((reinterpret_cast<uintptr_t>(call.out[j]) & (bytes - 1)) == 0,
+                     "%.*s: address not a multiple of %d", HORO_NAME(op, 2, j), (int)bytes);
+        HORO_REQUIRE((call.rows == 1 && stride >= 0) || (stride >= w && fits(call.rows, stride)),
+                     "%.*s: row stride %lld, expected %s or more", HORO_NAME(op, 2, j), (long long)stride,
                      kind_name(op.signature.output[j]));
         for (int i = 0; i < op.signature.inputs; ++i) {
             const Kind kind = op.signature.input[i];
             if (call.out[j] == call.in[i] && kind == op.signature.output[j] &&
                 (stride == call.in_stride[i] || call.rows == 1))
                 continue;
-            const Name other = operand(op, 0, i);
             HORO_REQUIRE(!overlap(call.out[j], stride, w, call.in[i], call.in_stride[i],
                                   width(kind, call.dim), call.rows, bytes),
-                         "%.*s: overlaps %.*s without being the same rows", name.length, name.text,
-                         other.length, other.text);
+                         "%.*s: overlaps %.*s without being the same rows", HORO_NAME(op, 2, j),
+                         HORO_NAME(op, 0, i));
         }
         for (int i = 0; i < j; ++i) {
             if (!call.out[i]) continue;
-            const Name other = operand(op, 2, i);
             HORO_REQUIRE(!overlap(call.out[j], stride, w, call.out[i], call.out_stride[i],
                                   width(op.signature.output[i], call.dim), call.rows, bytes),
-                         "%.*s: overlaps %.*s", name.length, name.text, other.length, other.text);
+                         "%.*s: overlaps %.*s", HORO_NAME(op, 2, j), HORO_NAME(op, 2, i));
         }
     }
     const horo_exec& where = resolve(exec);

@@ -248,12 +248,13 @@ void split_lorentz_vjp(const ConcatTask& task, int64_t begin, int64_t end) {
 
 }  // namespace
 
+#define HORO_STORED(function) \
+    { function<float>, function<double>, function<ShortBf16>, function<ShortF16> }
 const ConcatKernel concat_kernel = {
-    {{concat_ball<float>, concat_ball<double>}, {concat_lorentz<float>, concat_lorentz<double>}},
-    {{concat_ball_vjp<float>, concat_ball_vjp<double>},
-     {concat_lorentz_vjp<float>, concat_lorentz_vjp<double>}},
-    {{split_ball<float>, split_ball<double>}, {split_lorentz<float>, split_lorentz<double>}},
-    {{split_ball_vjp<float>, split_ball_vjp<double>}, {split_lorentz_vjp<float>, split_lorentz_vjp<double>}},
+    {HORO_STORED(concat_ball), HORO_STORED(concat_lorentz)},
+    {HORO_STORED(concat_ball_vjp), HORO_STORED(concat_lorentz_vjp)},
+    {HORO_STORED(split_ball), HORO_STORED(split_lorentz)},
+    {HORO_STORED(split_ball_vjp), HORO_STORED(split_lorentz_vjp)},
 };
 
 }  // namespace HORO_ISA_NAMESPACE

@@ -1,7 +1,11 @@
-// Rows of float or double read and written as vectors of doubles, and their sums. Included by files compiled
+// Rows of any storage type read and written as vectors of doubles, and their sums. Included by files compiled
 // once per set only; everything here is static.
 #pragma once
 #include "cpu/lanes.h"
+#include "cpu/short_float.h"
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
 #include "geometry/double_double.h"
 
 namespace horo {
@@ -14,6 +18,26 @@ using Doubles = Vec<double, width>;
 static inline Doubles load_doubles(const double* p) { return load<double, width>(p); }
 static inline Doubles load_doubles(const float* p) {
     return __builtin_convertvector(load<float, width>(p), Doubles);
+}
+
+static inline Doubles load_doubles(const ShortBf16* p) {
+    typedef uint16_t Shorts __attribute__((vector_size(2 * width)));
+    Shorts bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return __builtin_convertvector(
+        bit_cast<Vec<float, width>>(__builtin_convertvector(bits, Vec<uint32_t, width>) << 16), Doubles);
+}
+static inline Doubles load_doubles(const ShortF16* p) {
+#if defined(__AVX512F__)
+    const __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return (Doubles)_mm512_maskz_cvtps_pd(0xff, wide);
+#elif defined(__F16C__)
+    return (Doubles)_mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+    Doubles v;
+    for (int l = 0; l < width; ++l) v[l] = static_cast<double>(p[l]);
+    return v;
+#endif
 }
 
 // Elements at .. at + width of `count`; those beyond are zero.
@@ -38,14 +62,24 @@ static inline Doubles load_at(const float* p, int64_t at, int64_t count) {
     return v;
 #endif
 }
+template <class T>
+static inline Doubles load_at(const T* p, int64_t at, int64_t count) {
+    if (at + width <= count) return load_doubles(p + at);
+    T part[width];
+    std::memset(part, 0, sizeof part);
+    std::memcpy(part, p + at, static_cast<size_t>(count - at) * sizeof(T));
+    return load_doubles(part);
+}
 
 template <class T>
 static inline void store_at(T* p, int64_t at, int64_t count, Doubles v) {
     T part[width];
     if constexpr (sizeof(T) == 8)
         std::memcpy(part, &v, sizeof part);
-    else
+    else if constexpr (sizeof(T) == 4)
         store<float, width>(part, __builtin_convertvector(v, Vec<float, width>));
+    else
+        for (int l = 0; l < width; ++l) part[l] = v[l];
     std::memcpy(p + at, part, static_cast<size_t>(smaller(width, count - at)) * sizeof(T));
 }
 

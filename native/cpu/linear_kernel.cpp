@@ -258,9 +258,11 @@ void vjp_columns(const LinearTask& task, int64_t begin, int64_t end) {
     X(lorentz::Linear)                \
     X(lorentz::PlaneDistance<true>)   \
     X(lorentz::PlaneDistance<false>)
-#define HORO_FORWARD(Op) {forward<Op, float>, forward<Op, double>},
-#define HORO_VJP_ROWS(Op) {vjp_rows<Op, float>, vjp_rows<Op, double>},
-#define HORO_VJP_COLUMNS(Op) {vjp_columns<Op, float>, vjp_columns<Op, double>},
+#define HORO_STORED(function, Op) \
+    {function<Op, float>, function<Op, double>, function<Op, ShortBf16>, function<Op, ShortF16>},
+#define HORO_FORWARD(Op) HORO_STORED(forward, Op)
+#define HORO_VJP_ROWS(Op) HORO_STORED(vjp_rows, Op)
+#define HORO_VJP_COLUMNS(Op) HORO_STORED(vjp_columns, Op)
 #define HORO_SHAPE(Op) {Op::name, Op::ambient_in, Op::ambient_out, Op::time_column, Op::bias, Op::normed},
 const LinearKernel linear_kernel = {{HORO_LINEAR_OPERATIONS(HORO_FORWARD)},
                                     {HORO_LINEAR_OPERATIONS(HORO_VJP_ROWS)},

@@ -198,13 +198,14 @@ void vjp(const PairsTask& task, int64_t first_row, int64_t row_count) {
 
 }  // namespace
 
-const PairsKernel pairs_kernel = {
-    {{forward<poincare::PairDistance, float>, forward<poincare::PairDistance, double>},
-     {forward<lorentz::PairDistance, float>, forward<lorentz::PairDistance, double>},
-     {forward<klein::PairDistance, float>, forward<klein::PairDistance, double>}},
-    {{vjp<poincare::PairDistance, float>, vjp<poincare::PairDistance, double>},
-     {vjp<lorentz::PairDistance, float>, vjp<lorentz::PairDistance, double>},
-     {vjp<klein::PairDistance, float>, vjp<klein::PairDistance, double>}}};
+#define HORO_STORED(function, Model) \
+    { function<Model, float>, function<Model, double>, function<Model, ShortBf16>, function<Model, ShortF16> }
+#define HORO_PAIRS_KERNELS(function)                                                                 \
+    {                                                                                                \
+        HORO_STORED(function, poincare::PairDistance), HORO_STORED(function, lorentz::PairDistance), \
+            HORO_STORED(function, klein::PairDistance)                                               \
+    }
+const PairsKernel pairs_kernel = {HORO_PAIRS_KERNELS(forward), HORO_PAIRS_KERNELS(vjp)};
 
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo

@@ -30,10 +30,14 @@ double working_set(const RowCall& call, int32_t dtype) {
 
 void run_rows(int32_t op, int32_t dtype, const RowCall& call, const horo_exec& exec) {
     static const RowEngine& engine = select(scalar::row_engine, avx2::row_engine, avx512::row_engine);
-    const bool stream = working_set(call, dtype) > cached_bytes;
     // A chunk is worth some tens of microseconds; a multiple of every block size, so rows fall into the same
     // blocks whatever the chunks.
     constexpr int64_t chunk_elements = 32768;
+    // what a small batch needs to know, without a division
+    static_assert(chunk_elements * 2 * Signature::max_operands * 8 <= cached_bytes, "stays in the cache");
+    if (call.rows <= chunk_elements && call.dim <= chunk_elements && call.rows * call.dim <= chunk_elements)
+        return engine.run(op, dtype, call, 0, call.rows, false);
+    const bool stream = working_set(call, dtype) > cached_bytes;
     const int64_t chunk = (chunk_elements / call.dim + 16) & ~int64_t{15};
     if (call.rows <= 2 * chunk) return engine.run(op, dtype, call, 0, call.rows, stream);
     parallel_for(exec, (call.rows + chunk - 1) / chunk, [&](int64_t c) {

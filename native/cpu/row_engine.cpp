@@ -289,9 +289,11 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
     const int64_t block_bytes =
         columns * lanes * int64_t{sizeof(T)} + (op.sums + op.coefficients) * int64_t{sizeof(Vector)};
     constexpr int64_t unit_rows = lanes * unit<T>;
-    const int64_t most = narrow_bytes / block_bytes / unit<T> * unit<T>;
-    const int64_t needed = (end - begin + unit_rows - 1) / unit_rows * unit<T>;
-    const int64_t fitting = most < unit<T> ? unit<T> : most < needed ? most : needed;
+    int64_t fitting = (end - begin + unit_rows - 1) / unit_rows * unit<T>;
+    if (fitting * block_bytes > narrow_bytes) {
+        fitting = narrow_bytes / block_bytes / unit<T> * unit<T>;
+        if (fitting < unit<T>) fitting = unit<T>;
+    }
     Scratch scratch(memory);
     Tile<T> t{};
     t.dim = call.dim;
@@ -336,12 +338,19 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
                 else if (from != in[i])
                     std::memcpy(in[i], from, static_cast<size_t>(whole * unit_rows) * sizeof(T));
             }
-            for (int64_t u = done; u < units; ++u) {  // missing rows repeat the last
+            for (int64_t u = done; u < units; ++u) {
                 T* const block = in[i] + u * unit_rows * x.width;
-                for (int64_t l = 0; l < unit_rows; ++l) {
-                    const int64_t r = u * unit_rows + l;
-                    S::get(x.row(row + (r < t.rows ? r : t.rows - 1)), block + l * x.width, x.width);
+                const int64_t first = u * unit_rows;
+                const int64_t count = t.rows - first < unit_rows ? t.rows - first : unit_rows;
+                if (x.contiguous()) {
+                    S::get(x.row(row + first), block, count * x.width);
+                } else {
+                    for (int64_t l = 0; l < count; ++l)
+                        S::get(x.row(row + first + l), block + l * x.width, x.width);
                 }
+                const int64_t missing = (unit_rows - count) * x.width;  // points of what no one reads
+                if (missing)
+                    std::memset(block + count * x.width, 0, static_cast<size_t>(missing) * sizeof(T));
                 if (x.width > 1) transpose<T, true>(x.width, block, block, 1);
             }
         }

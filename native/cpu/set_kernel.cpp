@@ -434,12 +434,12 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
 
 }  // namespace
 
-#define HORO_SET_KERNELS(function)                                                       \
-    {                                                                                    \
-        {function<poincare::Midpoint, float>, function<poincare::Midpoint, double>},     \
-            {function<lorentz::Midpoint, float>, function<lorentz::Midpoint, double>}, { \
-            function<klein::Midpoint, float>, function<klein::Midpoint, double>          \
-        }                                                                                \
+#define HORO_STORED(function, Model) \
+    { function<Model, float>, function<Model, double>, function<Model, ShortBf16>, function<Model, ShortF16> }
+#define HORO_SET_KERNELS(function)                                                           \
+    {                                                                                        \
+        HORO_STORED(function, poincare::Midpoint), HORO_STORED(function, lorentz::Midpoint), \
+            HORO_STORED(function, klein::Midpoint)                                           \
     }
 const SetKernel set_kernel = {HORO_SET_KERNELS(midpoint), HORO_SET_KERNELS(midpoint_vjp),
                               HORO_SET_KERNELS(frechet), HORO_SET_KERNELS(frechet_vjp)};

@@ -9,6 +9,7 @@ namespace horo {
 // Models of hyperbolic space, as HORO_POINCARE etc.
 enum Model { model_poincare, model_lorentz, model_klein };
 constexpr int models = 3;
+constexpr int storage_types = 4;  // in the order of HORO_F32 etc.
 
 // (rows, k, dim) points and (rows, k) weights to (rows, dim). Pointers are to the storage type; w may be null
 // for equal weights, gradients may be null.
@@ -117,29 +118,30 @@ constexpr int64_t pairs_tile = 64, pairs_columns = 512;
 
 struct PairsKernel {
     // by model and storage type: the tile of rows at `row`, pairs_columns columns from `column` on
-    void (*forward[models][2])(const PairsTask& task, int64_t row, int64_t column);
-    void (*vjp[models][2])(const PairsTask& task, int64_t first, int64_t count);
+    void (*forward[models][storage_types])(const PairsTask& task, int64_t row, int64_t column);
+    void (*vjp[models][storage_types])(const PairsTask& task, int64_t first, int64_t count);
 };
 
 struct SetKernel {
     // rows [begin, end), by model and storage type
-    void (*midpoint[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
-    void (*midpoint_vjp[models][2])(const MidpointTask& task, int64_t begin, int64_t end);
-    void (*frechet[models][2])(const FrechetTask& task, int64_t begin, int64_t end);
-    void (*frechet_vjp[models][2])(const FrechetTask& task, int64_t begin, int64_t end);
+    void (*midpoint[models][storage_types])(const MidpointTask& task, int64_t begin, int64_t end);
+    void (*midpoint_vjp[models][storage_types])(const MidpointTask& task, int64_t begin, int64_t end);
+    void (*frechet[models][storage_types])(const FrechetTask& task, int64_t begin, int64_t end);
+    void (*frechet_vjp[models][storage_types])(const FrechetTask& task, int64_t begin, int64_t end);
 };
 
 struct ConcatKernel {
     // rows [begin, end), by ball or hyperboloid and storage type
     using Run = void (*)(const ConcatTask& task, int64_t begin, int64_t end);
-    Run concat[2][2], concat_vjp[2][2], split[2][2], split_vjp[2][2];
+    Run concat[2][storage_types], concat_vjp[2][storage_types], split[2][storage_types],
+        split_vjp[2][storage_types];
 };
 
 struct LinearKernel {
     // by operation and storage type: one chunk of rows, and of its gradient; then matrix rows [begin, end)
-    void (*forward[linear_operations][2])(const LinearTask& task, int64_t chunk);
-    void (*vjp_rows[linear_operations][2])(const LinearTask& task, int64_t chunk);
-    void (*vjp_columns[linear_operations][2])(const LinearTask& task, int64_t begin, int64_t end);
+    void (*forward[linear_operations][storage_types])(const LinearTask& task, int64_t chunk);
+    void (*vjp_rows[linear_operations][storage_types])(const LinearTask& task, int64_t chunk);
+    void (*vjp_columns[linear_operations][storage_types])(const LinearTask& task, int64_t begin, int64_t end);
     LinearShape shape[linear_operations];
 };
 

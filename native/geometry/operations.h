@@ -159,8 +159,10 @@
     HORO_FORMULA(X, stereographic::Dist)            \
     HORO_FORMULA(X, stereographic::Dist0)           \
     HORO_FORMULA(X, stereographic::Geodesic)        \
-    HORO_FORMULA(X, stereographic::Gyration)        \
-    HORO_FORMULA(X, stereographic::Ptransp)         \
+    X(Apply<stereographic::Gyration>)               \
+    X(stereographic::GyrationVjp)                   \
+    X(Apply<stereographic::Ptransp>)                \
+    X(stereographic::PtranspVjp)                    \
     HORO_FORMULA(X, stereographic::Transp0)         \
     HORO_FORMULA(X, stereographic::Transp0Back)     \
     HORO_FORMULA(X, stereographic::Egrad2rgrad)     \

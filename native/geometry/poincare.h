@@ -620,47 +620,77 @@ struct Gyration : RowOperation {
     }
 };
 
-struct GyrationVjp : RowOperation {
-    static constexpr const char* name = "poincare.gyration.vjp";
-    static constexpr const char* signature =
-        "x:row y:row v:row g:row; c -> g_x:row g_y:row g_v:row g_c:scalar";
-    static constexpr const char* doc = "Gradient of <g, gyr[x, y] v> by x, y, v and c." HORO_POINCARE_RANGE;
-    static constexpr int dots = 2, sums = 10, coefficients = 10;
+// p s - q r from compensated sums
+template <class V>
+HORO_HD V determinant(const Sum<V>& p, const Sum<V>& q, const Sum<V>& r, const Sum<V>& s) {
+    const Sum<V> left = two_product(p.hi, s.hi), right = two_product(q.hi, r.hi);
+    return (left.hi - right.hi) + (left.lo - right.lo) +
+           ((p.hi * s.lo + p.lo * s.hi) - (q.hi * r.lo + q.lo * r.hi));
+}
+
+// The products that decide how far gyr[x, y] turns and what that does to <g, gyr[x, y] v>, the first seven of
+// an operation's sums. With e = 1 + c<x,y> and D = e^2 + c^2 (|x|^2|y|^2 - <x,y>^2) it is <g,v> + 2c/D (e N -
+// c M), N and M below. Both vanish where x and y lie on one ray, and there each is a difference of equal
+// terms.
+template <class V>
+struct Turn {
+    V across, within;  // N and M
+    HORO_HD explicit Turn(const Sum<V>* sum)
+        : across(determinant(sum[4], sum[3], sum[6], sum[5])),
+          within(sum[3].hi * determinant(sum[1], sum[2], sum[6], sum[5]) +
+                 sum[4].hi * determinant(sum[0], sum[2], sum[5], sum[6])) {}
+    HORO_HD V by_curvature(double c, V e, V denominator) const {
+        const V i = 1.0 / denominator;
+        return 2.0 * i * i * (across * (2.0 * e * e - denominator) - 2.0 * c * e * within);
+    }
+    template <class Acc>
+    HORO_HD static void reduce(V x, V y, V v, V g, Acc& sum) {
+        sum.dot(0, x, x);
+        sum.dot(1, y, y);
+        sum.dot(2, x, y);
+        sum.dot(3, x, v);
+        sum.dot(4, y, v);
+        sum.dot(5, g, x);
+        sum.dot(6, g, y);
+    }
+};
+
+// The gradient of the gyration, for curvature -c of either sign.
+struct GyrationGradient : RowOperation {
+    static constexpr int dots = 7, sums = 10, coefficients = 11;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
-        Gyration::reduce(in, sum);
-        sum.add(5, in[3] * in[0]);
-        sum.add(6, in[3] * (in[0] + in[1]));
-        sum.add(7, in[0] * in[1]);
-        sum.add(8, in[1] * in[2]);
-        sum.add(9, in[3] * in[1]);
+        const V s = in[0] + in[1];
+        Turn<V>::reduce(in[0], in[1], in[2], in[3], sum);
+        sum.add(7, s * s);
+        sum.add(8, s * in[2]);
+        sum.add(9, in[3] * s);
     }
     // Twice: written on x + y it is exact near x = -y, written on y where x or y vanishes.
     template <class V>
-    HORO_HD static void solve(const Solve<V>& row) {
-        const double c = row.param[0];
-        const V xx = row.sum[0].hi, yy = row.sum[1].hi, ss = row.sum[2].hi, xy = row.sum[7].hi;
-        const V p = row.sum[3].hi, q = row.sum[4].hi, r = row.sum[8].hi;
-        const V gx = row.sum[5].hi, gs = row.sum[6].hi, gy = row.sum[9].hi;
+    HORO_HD static void solve_for(double c, const Solve<V>& row) {
+        const bool ball = c > 0;
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, xy = row.sum[2].hi, ss = row.sum[7].hi;
+        const V p = row.sum[3].hi, r = row.sum[4].hi, q = row.sum[8].hi;
+        const V gx = row.sum[5].hi, gy = row.sum[6].hi, gs = row.sum[9].hi;
         const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), s = c * ss;
-        const V i = 1.0 / (s + a * b), f = 2.0 * c * i;
-        const auto rim = ss < choose<V>(xx < yy, xx, yy);
+        const V e = ball ? 0.5 * (s + a + b) : gap(-c, row.sum[2]);
+        const V d = ball ? s + a * b : e * e + c * c * gram(row.sum[0], row.sum[1], row.sum[2]);
+        const V i = 1.0 / d, f = 2.0 * c * i;
+        const auto rim = ss < (ball ? choose<V>(xx < yy, xx, yy) : V{});
         // on x + y; w = <g, out - v> / (2c)
         const V along_x = (s + b) * q - s * p, along_s = -((1.0 - a) * q + a * p);
         const V w = (along_x * gx + along_s * gs) * i;
         const V by_a = f * (gs * (q - p) - w * b);
         const V by_b = f * (q * gx - w * a);
         const V by_ss = c * f * ((q - p) * gx - w);
-        const V by_c = 2.0 * w + f * ss * ((q - p) * gx - w) - xx * by_a - yy * by_b;
         // on y
         const V z = 1.0 + 2.0 * c * xy;
         const V on_x = r * z - c * yy * p, on_y = -(p + c * xx * r);
         const V u = (on_x * gx + on_y * gy) * i;
         const V in_xx = -c * f * (r * gy + c * yy * u), in_yy = -c * f * (p * gx + c * xx * u);
         const V in_xy = 2.0 * c * f * (r * gx - u);
-        const V in_c =
-            2.0 * u + f * (gx * (2.0 * xy * r - yy * p) - gy * xx * r - u * (2.0 * xy + 2.0 * c * xx * yy));
         row.k[0] = choose<V>(rim, -2.0 * c * by_a, 2.0 * in_xx);
         row.k[1] = choose<V>(rim, 2.0 * by_ss, V{});
         row.k[2] = choose<V>(rim, f * (b * gx - gs), -f * (c * yy * gx + gy));
@@ -668,17 +698,29 @@ struct GyrationVjp : RowOperation {
         row.k[4] = choose<V>(rim, -2.0 * c * by_b, 2.0 * in_yy);
         row.k[5] = f * choose<V>(rim, (s + b) * gx - (1.0 - a) * gs, gx * z - c * xx * gy);
         row.k[6] = f * choose<V>(rim, along_s, on_y);
-        row.k[7] = -f * (s * gx + a * gs);
-        row.k[8] = f * ((s + b) * gx - (1.0 - a) * gs);
+        row.k[7] = choose<V>(rim, -f * (s * gx + a * gs), -f * (c * yy * gx + gy));
+        row.k[8] = choose<V>(rim, row.k[5], V{});
         row.k[9] = choose<V>(rim, V{}, in_xy);
-        row.result[3] = choose<V>(rim, by_c, in_c);
+        row.k[10] = choose<V>(rim, V{}, row.k[5]);
+        row.result[3] = Turn<V>(row.sum).by_curvature(c, e, d);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
         const V s = in[0] + in[1], t = k[1] * s;
         out[0] = k[0] * in[0] + t + (k[9] * in[1] + (k[2] * in[2] + k[3] * in[3]));
         out[1] = k[4] * in[1] + t + (k[9] * in[0] + (k[5] * in[2] + k[6] * in[3]));
-        out[2] = in[3] + (k[7] * in[0] + k[8] * s);
+        out[2] = in[3] + (k[7] * in[0] + (k[8] * s + k[10] * in[1]));
+    }
+};
+
+struct GyrationVjp : GyrationGradient {
+    static constexpr const char* name = "poincare.gyration.vjp";
+    static constexpr const char* signature =
+        "x:row y:row v:row g:row; c -> g_x:row g_y:row g_v:row g_c:scalar";
+    static constexpr const char* doc = "Gradient of <g, gyr[x, y] v> by x, y, v and c." HORO_POINCARE_RANGE;
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        solve_for(row.param[0], row);
     }
 };
 
@@ -717,6 +759,42 @@ struct Ptransp : RowOperation {
     }
 };
 
+// The gradient of the transport by all but the curvature, of either sign: of b/a (v - 2c/D (along_x x +
+// along_d (y - x))), from the sums of the forward pass and <g,x>, <g,y - x>, <g,v>.
+template <class V>
+struct PtranspSlopes {
+    V scale, f, w, value, by_a, by_b, by_d;  // value = <g, out> / scale = <g,v> - 2c w; by_d by |y - x|^2
+
+    HORO_HD PtranspSlopes(double c, V a, V b, V d, V denominator, V p, V q, V gx, V gd, V gv, V* k) {
+        const V i = 1.0 / denominator;
+        scale = b / a;
+        f = -2.0 * c * i * scale;
+        const V along_x = d * p - a * q, along_d = (b + d) * p + (1.0 - a) * q;
+        w = (along_x * gx + along_d * gd) * i;
+        value = gv - 2.0 * c * w;
+        by_a = -value * scale / a - f * (q * (gx + gd) + w * b);
+        by_b = value / a + f * (p * gd - w * a);
+        by_d = f * (p * (gx + gd) - w);
+        const V by_q = (1.0 - a) * gd - a * gx;
+        k[0] = -2.0 * c * by_a;
+        k[1] = 2.0 * c * by_d;
+        k[2] = f * ((d + a) * gx + (d + a + b - 1.0) * gd);
+        k[3] = -f * (b * p + q);
+        k[4] = -2.0 * c * by_b;
+        k[5] = f * by_q;
+        k[6] = f * along_d;
+        k[7] = scale;
+        k[8] = f * (d * gx + (b + d) * gd);
+        k[9] = f * by_q;
+    }
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V d = in[1] - in[0];
+        out[0] = k[0] * in[0] - k[1] * d + (k[2] * in[2] + k[3] * in[3]);
+        out[1] = k[4] * in[1] + k[1] * d + (k[5] * in[2] + k[6] * in[3]);
+        out[2] = k[7] * in[3] + (k[8] * in[0] + k[9] * d);
+    }
+};
+
 struct PtranspVjp : RowOperation {
     static constexpr const char* name = "poincare.ptransp.vjp";
     static constexpr const char* signature =
@@ -735,36 +813,15 @@ struct PtranspVjp : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
-        const V xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi, p = row.sum[3].hi,
-                q = row.sum[4].hi;
-        const V gx = row.sum[5].hi, gd = row.sum[6].hi, gv = row.sum[7].hi;
+        const V dd = row.sum[2].hi;
         const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), d = c * dd;
-        const V i = 1.0 / (d + a * b), scale = b / a, f = -2.0 * c * i * scale;
-        const V along_x = d * p - a * q, along_d = (b + d) * p + (1.0 - a) * q;
-        const V w = (along_x * gx + along_d * gd) * i;
-        const V value = gv - 2.0 * c * w;  // <g, out> / scale
-        const V by_a = -value * scale / a - f * (q * (gx + gd) + w * b);
-        const V by_b = value / a + f * (p * gd - w * a);
-        const V by_dd = c * f * (p * (gx + gd) - w);
-        const V by_p = d * gx + (b + d) * gd, by_q = (1.0 - a) * gd - a * gx;
-        row.k[0] = -2.0 * c * by_a;
-        row.k[1] = 2.0 * by_dd;
-        row.k[2] = f * ((d + a) * gx + (d + a + b - 1.0) * gd);
-        row.k[3] = -f * (b * p + q);
-        row.k[4] = -2.0 * c * by_b;
-        row.k[5] = f * by_q;
-        row.k[6] = f * along_d;
-        row.k[7] = scale;
-        row.k[8] = f * by_p;
-        row.k[9] = f * by_q;
-        row.result[3] = -2.0 * scale * w + f * dd * (p * (gx + gd) - w) - xx * by_a - yy * by_b;
+        const PtranspSlopes<V> t(c, a, b, d, d + a * b, row.sum[3].hi, row.sum[4].hi, row.sum[5].hi,
+                                 row.sum[6].hi, row.sum[7].hi, row.k);
+        row.result[3] = -2.0 * t.scale * t.w + dd * t.by_d - row.sum[0].hi * t.by_a - row.sum[1].hi * t.by_b;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        const V d = in[1] - in[0];
-        out[0] = k[0] * in[0] - k[1] * d + (k[2] * in[2] + k[3] * in[3]);
-        out[1] = k[4] * in[1] + k[1] * d + (k[5] * in[2] + k[6] * in[3]);
-        out[2] = k[7] * in[3] + (k[8] * in[0] + k[9] * d);
+        PtranspSlopes<V>::combine(in, k, out);
     }
 };
 

@@ -87,11 +87,10 @@ struct Pairs : AnyCurvature<Vectors> {
 };
 
 // The denominator 1 + 2c m + c^2 |x|^2 |y|^2 of x (+) y, m = <x,y>, on the sphere (or flat), where it may
-// come close to zero: the sum of two squares.
-template <class C, class M, class G>
-HORO_HD auto sphere_denominator(const C& c, const M& m, const G& gram) {
-    const auto one = 1.0 + c * m;
-    return one * one + c * c * gram;
+// come close to zero: the sum of two squares, the first of 1 + c m.
+template <class C, class E, class G>
+HORO_HD auto sphere_denominator(const C& c, const E& even, const G& gram) {
+    return even * even + c * c * gram;
 }
 
 struct MobiusAdd : Pairs<Totals<0, 2>> {
@@ -110,7 +109,7 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
         const auto a = row.gap(Index<0>());
         const auto b = row.gap(Index<1>());
         const auto inner = 1.0 + 2.0 * c * xy + (c * xx) * (c * yy);
-        const auto sphere = sphere_denominator(c, xy, row.gram(Index<0>(), Index<1>(), Index<2>()));
+        const auto sphere = sphere_denominator(c, 1.0 + c * xy, row.gram(Index<0>(), Index<1>(), Index<2>()));
         const auto is_ball = hyperbolic(row) ? value_of(xx) == value_of(xx) : value_of(xx) != value_of(xx);
         const auto t =
             poincare::mobius_terms(c, a, b, xx, yy, row.sum(Index<3>()), pick(is_ball, inner, sphere));
@@ -238,7 +237,7 @@ struct Logmap : Pairs<Differences<0, 2>> {
             row.coefficient(1, scale * a);
         } else {
             const auto d =
-                sphere_denominator(-c, row.sum(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
+                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
             const auto scale = a * atan_ratio(-c * dd / d) / d;
             row.coefficient(0, -(scale * (c * dd)));
             row.coefficient(1, scale * a);
@@ -263,7 +262,7 @@ struct Dist : Pairs<Differences<0, 2>> {
             row.result(0, 2.0 * root(z2) * asinh_ratio(c * z2));
         } else {
             const auto d =
-                sphere_denominator(-c, row.sum(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
+                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
             row.result(0, 2.0 * root(dd) * angle_ratio(-c * dd, d));
         }
     }
@@ -326,7 +325,7 @@ struct Geodesic : Pairs<Differences<1, 2>> {
                            t * q * cosh_root(tt * f2) * scale / b, 2.0 * t * u * f2 * p * q * inverse);
         } else {
             const auto d =
-                sphere_denominator(-c, row.sum(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
+                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
             const auto ratio = angle_ratio(-c * dd, d);
             const auto f2 = -c * dd * (ratio * ratio);
             const auto p = sin_ratio(uu * f2);
@@ -371,11 +370,25 @@ struct Gyration : AnyCurvature<Totals<0, 3>> {
             row.coefficient(1, only(opposite, -(f * c * ((1.0 - a) * vs + a * vx))));
             row.coefficient(2, unless(opposite, f * on_y));
         } else {
-            const auto f = 2.0 / sphere_denominator(c, xy, row.gram(Index<0>(), Index<1>(), Index<2>()));
+            const auto f =
+                2.0 / sphere_denominator(c, 1.0 + c * xy, row.gram(Index<0>(), Index<1>(), Index<2>()));
             row.coefficient(0, f * on_x);
             row.constant(1, 0.0);
             row.coefficient(2, f * on_y);
         }
+    }
+};
+
+struct GyrationVjp : poincare::GyrationGradient {
+    static constexpr const char* name = "stereographic.gyration.vjp";
+    static constexpr const char* signature =
+        "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
+    static constexpr const char* doc =
+        "Gradient of <g, gyr[x, y] v> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        solve_for(-row.param[0], row);
+        row.result[3] = -row.result[3];
     }
 };
 
@@ -398,7 +411,7 @@ struct Ptransp : AnyCurvature<Differences<0, 3>> {
         const auto q = row.sum(Index<5>());
         const auto ball = d + a * b;
         const auto sphere =
-            sphere_denominator(-c, row.sum(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
+            sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
         const auto is_ball = hyperbolic(row) ? value_of(p) == value_of(p) : value_of(p) != value_of(p);
         const auto scale = b / a;
         const auto f = -(2.0 * c * scale / pick(is_ball, ball, sphere));
@@ -406,6 +419,44 @@ struct Ptransp : AnyCurvature<Differences<0, 3>> {
         row.coefficient(1, f * ((b + d) * p + (1.0 - a) * q));
         row.constant(2, 0.0);
         row.coefficient(3, scale);
+    }
+};
+
+struct PtranspVjp : RowOperation {
+    static constexpr const char* name = "stereographic.ptransp.vjp";
+    static constexpr const char* signature =
+        "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
+    static constexpr const char* doc =
+        "Gradient of <g, ptransp(x, y, v)> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
+    static constexpr int dots = 7, sums = 11, coefficients = 10;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V d = in[1] - in[0];
+        poincare::Turn<V>::reduce(in[0], in[1], in[2], in[3], sum);
+        sum.add(7, d * d);
+        sum.add(8, d * in[2]);
+        sum.add(9, in[3] * d);
+        sum.add(10, in[3] * in[2]);
+    }
+    // By the curvature: of lambda_x/lambda_y, from |x|^2 - |y|^2, and of gyr[y, -x], which turns as gyr[x,
+    // -y] does the other way.
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = -row.param[0];
+        const Sum<V>*xx = row.sum, *yy = row.sum + 1, *xy = row.sum + 2;
+        const V a = gap(c, *xx), b = gap(c, *yy), d = c * row.sum[7].hi;
+        const V e = c > 0 ? 0.5 * (d + a + b) : gap(c, *xy);
+        const V denominator = c > 0 ? d + a * b : e * e + c * c * gram(*xx, *yy, *xy);
+        const poincare::PtranspSlopes<V> t(c, a, b, d, denominator, row.sum[3].hi, row.sum[8].hi,
+                                           row.sum[5].hi, row.sum[9].hi, row.sum[10].hi, row.k);
+        const V farther = (xx->hi - yy->hi) + (xx->lo - yy->lo);
+        row.result[3] = -(t.value * farther / (a * a) +
+                          t.scale * poincare::Turn<V>(row.sum).by_curvature(c, e, denominator));
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        poincare::PtranspSlopes<V>::combine(in, k, out);
     }
 };
 

@@ -78,10 +78,15 @@ struct WrappedNormalLogProb : PointPair<0> {
     HORO_HD static void evaluate(Row& row) {
         const auto k = row.curvature();
         const auto pair = parts(row);
-        // -<x - y, x - y>_L with the derivatives of |ys - xs|^2 - (y0 - x0)^2, which do not cancel
-        const auto advance =
-            with_value((row.sum(Index<1>()) - row.sum(Index<0>())) / (pair.x + pair.y), pair.advance);
-        const auto chord = with_value(row.sum(Index<2>()) - advance * advance, 4.0 * k * pair.s);
+        // <x - y, x - y>_L with derivatives that do not cancel: of close points those of |ys - xs|^2 - (y0 -
+        // x0)^2, of others of -2K - 2<x,y>_L
+        const auto xx = row.sum(Index<0>());
+        const auto yy = row.sum(Index<1>());
+        const auto dd = row.sum(Index<2>());
+        const auto advance = with_value((yy - xx) / (pair.x + pair.y), pair.advance);
+        const auto close = value_of(dd) < pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
+        const auto far = 2.0 * (pair.x * pair.y - row.sum(Index<4>()) - k);
+        const auto chord = with_value(pick(close, dd - advance * advance, far), 4.0 * k * pair.s);
         const auto w = chord / (4.0 * k);
         const auto ratio = asinh_ratio(w);
         row.result(

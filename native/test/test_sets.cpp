@@ -16,6 +16,7 @@
 
 #include "check.h"
 #include "horosphere/horo.h"
+#include "storage.h"
 
 namespace {
 
@@ -39,8 +40,17 @@ double distance(const Numbers& a, const Numbers& b) {
     return n == n ? n : std::numeric_limits<double>::infinity();
 }
 
+// A 16-bit number as a batch stores it.
+template <class Storage>
+struct Short {
+    uint16_t bits = 0;
+    double value() const { return Storage::get(bits); }
+};
+
 template <class T>
 constexpr int32_t dtype = sizeof(T) == 4 ? HORO_F32 : HORO_F64;
+template <class Storage>
+constexpr int32_t dtype<Short<Storage>> = Storage::dtype;
 template <class T>
 constexpr double epsilon = std::numeric_limits<T>::epsilon();
 
@@ -894,7 +904,7 @@ ConcatResult<T> run_concat(int model, const std::vector<int64_t>& dims, bool spl
                            const std::vector<T>& x, const std::vector<T>& g, int64_t pad = 0,
                            const horo_exec* exec = nullptr) {
     const int64_t parts = dims.size(), in = x.size() / rows, to = g.size() / rows;
-    std::vector<T> wide((in + pad) * rows, T(55));
+    std::vector<T> wide((in + pad) * rows, T{55});
     for (int64_t r = 0; r < rows; ++r) std::copy_n(x.begin() + r * in, in, wide.begin() + r * (in + pad));
     ConcatResult<T> r{std::vector<T>(g.size()), std::vector<T>(x.size()), std::vector<T>(rows)};
     CHECK((split ? horo_split : horo_concat)(model, dtype<T>, rows, parts, dims.data(), wide.data(), in + pad,
@@ -1009,6 +1019,138 @@ void concat_batches() {
     for (int i = 0; i < 4; ++i) CHECK(std::abs(r.out[i] - want[i]) <= 2e-16, "%.17g", r.out[i]);
 }
 
+// ---- 16-bit storage: the same as float64 rows of the same numbers, rounded at the end
+
+template <class Storage>
+std::vector<Short<Storage>> shortened(const std::vector<double>& v) {
+    std::vector<Short<Storage>> out(v.size());
+    for (size_t i = 0; i < v.size(); ++i) out[i].bits = Storage::put(v[i]);
+    return out;
+}
+
+template <class Storage>
+std::vector<double> widened(const std::vector<Short<Storage>>& v) {
+    std::vector<double> out;
+    for (const Short<Storage>& e : v) out.push_back(e.value());
+    return out;
+}
+
+template <class Storage>
+void within_half_ulp(const char* what, const char* tensor, const std::vector<Short<Storage>>& got,
+                     const std::vector<double>& want) {
+    constexpr int bits = Storage::dtype == HORO_BF16 ? 8 : 11,
+                  lowest = Storage::dtype == HORO_BF16 ? -126 : -14;
+    CHECK(got.size() == want.size());
+    double largest = 0;
+    for (double w : want)
+        if (std::isfinite(w)) largest = std::max(largest, std::fabs(w));
+    for (size_t i = 0; i < got.size(); ++i) {
+        const double value = got[i].value();
+        if (std::isnan(want[i]) && std::isnan(value)) continue;
+        if (std::isinf(value) && Short<Storage>{Storage::put(want[i])}.value() == value) continue;
+        const double ulp = std::ldexp(1.0, std::max(std::ilogb(want[i]), lowest) - bits + 1);
+        // rounded by way of float32
+        CHECK(std::fabs(value - want[i]) <= (0.5 + 0x1p-12) * ulp + 1e-12 * largest,
+              "%s %s %zu: %g, expected %g", what, tensor, i, value, want[i]);
+    }
+}
+
+template <class Storage>
+void short_storage() {
+    using T = Short<Storage>;
+    // numbers as they are stored, and the same in double
+    const auto stored = [](const std::vector<double>& v) { return shortened<Storage>(v); };
+    const auto check = [](const char* what, const char* tensor, const std::vector<T>& got,
+                          const std::vector<double>& want) { within_half_ulp(what, tensor, got, want); };
+    for (int model : {poincare, lorentz, klein})
+        for (int64_t dim : {1, 2, 7, 16, 33, 4101}) {
+            const int64_t rows = dim > 4000 ? 2 : 5, k = 4, width = dim + (model == lorentz);
+            const double c = 1.5;
+            std::vector<double> points, weights;
+            for (int64_t i = 0; i < rows * k; ++i) {
+                append(points, random_point<double>(model, dim, 0.1 + 0.3 * double(i % 5), c));
+                weights.push_back(0.1 + double(i % 3));
+            }
+            points[points.size() - 1] = std::numeric_limits<double>::quiet_NaN();  // in the last row
+            const auto x = stored(points), w = stored(weights),
+                       g = stored(random_numbers<double>(rows * width));
+            for (int frechet = 0; frechet < (dim > 4000 ? 1 : 2); ++frechet) {
+                const int64_t sets = frechet ? rows - 1 : rows;  // a NaN does not converge
+                const auto part = [&](const std::vector<T>& v) {
+                    return std::vector<T>(v.begin(), v.begin() + v.size() / rows * sets);
+                };
+                const auto xs = part(x), ws = part(w), gs = part(g);
+                const auto got = run_set<T>(frechet, model, sets, k, dim, c, xs, ws, gs);
+                const auto want =
+                    run_set<double>(frechet, model, sets, k, dim, c, widened(xs), widened(ws), widened(gs));
+                const char* name = frechet ? "frechet_mean" : "midpoint";
+                check(name, "out", got.out, want.out);
+                check(name, "g_x", got.g_x, want.g_x);
+                check(name, "g_w", got.g_w, want.g_w);
+                check(name, "g_curvature", got.g_c, want.g_c);
+                if (frechet) check(name, "variance", got.variance, want.variance);
+            }
+            const int64_t n = rows * k - 1, m = std::min<int64_t>(n, 9);  // without the NaN
+            const auto cot = stored(random_numbers<double>(n * m));
+            const auto pairs_of = [&](auto& out, auto& g_x, auto& g_y, auto& g_c, const auto& in,
+                                      const auto& against, int32_t type) {
+                out.resize(n * m), g_x.resize(n * width), g_y.resize(m * width), g_c.resize(n);
+                CHECK(horo_cdist(model, type, n, m, dim, in.data(), width, in.data() + width, width, c, 0,
+                                 out.data(), m, nullptr) == HORO_OK,
+                      "%s", horo_last_error());
+                CHECK(horo_cdist_vjp(model, type, n, m, dim, in.data(), width, in.data() + width, width, c, 0,
+                                     against.data(), m, g_x.data(), width, g_y.data(), width, g_c.data(),
+                                     nullptr) == HORO_OK,
+                      "%s", horo_last_error());
+            };
+            std::vector<T> out, g_x, g_y, g_c;
+            std::vector<double> wide_out, wide_g_x, wide_g_y, wide_g_c;
+            pairs_of(out, g_x, g_y, g_c, x, cot, Storage::dtype);
+            pairs_of(wide_out, wide_g_x, wide_g_y, wide_g_c, widened(x), widened(cot), HORO_F64);
+            check("cdist", "out", out, wide_out);
+            check("cdist", "g_x", g_x, wide_g_x);
+            check("cdist", "g_y", g_y, wide_g_y);
+            check("cdist", "g_curvature", g_c, wide_g_c);
+        }
+    for (int op = 0; op <= HORO_LORENTZ_DIST2PLANE; ++op)
+        for (int64_t dim : {1, 5, 33}) {
+            const int model = op >= HORO_LORENTZ_LINEAR ? lorentz : poincare;
+            const int64_t rows = 67, p = 9, columns = dim + (op == HORO_LORENTZ_LINEAR);
+            std::vector<double> points;
+            for (int64_t i = 0; i < rows; ++i)
+                append(points, random_point<double>(model, dim, 0.1 + 0.1 * double(i % 20), 1.2));
+            const auto x = stored(points), m = stored(random_numbers<double>(p * columns, 0.3)),
+                       bias = stored(random_numbers<double>(op == HORO_MOBIUS_MATVEC ? 0 : p, 0.1)),
+                       g = stored(random_numbers<double>(rows * (p + (op == HORO_LORENTZ_LINEAR))));
+            const auto got = run_linear<T>(op, rows, dim, p, 1.2, x, m, bias, g);
+            const auto want =
+                run_linear<double>(op, rows, dim, p, 1.2, widened(x), widened(m), widened(bias), widened(g));
+            check(linear_names[op], "out", got.out, want.out);
+            check(linear_names[op], "g_x", got.g_x, want.g_x);
+            check(linear_names[op], "g_m", got.g_m, want.g_m);
+            check(linear_names[op], "g_bias", got.g_bias, want.g_bias);
+            check(linear_names[op], "g_curvature", got.g_c, want.g_c);
+        }
+    for (int model : {poincare, lorentz})
+        for (int split = 0; split < 2; ++split)
+            for (const std::vector<int64_t>& dims : {std::vector<int64_t>{3, 8, 18}, {5}}) {
+                const int64_t rows = 7, whole = std::accumulate(dims.begin(), dims.end(), int64_t{0});
+                std::vector<double> points;
+                for (int64_t r = 0; r < rows; ++r)
+                    for (size_t i = 0; i < (split ? 1 : dims.size()); ++i)
+                        append(points,
+                               random_point<double>(model, split ? whole : dims[i], 0.2 * double(r), 1.3));
+                const int64_t to = whole + (model != lorentz ? 0 : split ? int64_t(dims.size()) : 1);
+                const auto x = stored(points), g = stored(random_numbers<double>(rows * to));
+                const auto got = run_concat<T>(model, dims, split, rows, 1.3, x, g);
+                const auto want = run_concat<double>(model, dims, split, rows, 1.3, widened(x), widened(g));
+                const char* name = split ? "split" : "concat";
+                check(name, "out", got.out, want.out);
+                check(name, "g_x", got.g_x, want.g_x);
+                check(name, "g_curvature", got.g_c, want.g_c);
+            }
+}
+
 // ---- Arguments
 
 bool refused(int32_t status, const char* named) {
@@ -1024,7 +1166,7 @@ void refusals() {
     };
     CHECK(mid(HORO_POINCARE, HORO_F64, 0, 2, 3, nullptr, 1, nullptr) == HORO_OK);
     CHECK(refused(mid(3, HORO_F64, 2, 2, 3, x.data(), 1, out.data()), "model"));
-    CHECK(refused(mid(0, HORO_BF16, 2, 2, 3, x.data(), 1, out.data()), "dtype"));
+    CHECK(refused(mid(0, 4, 2, 2, 3, x.data(), 1, out.data()), "dtype"));
     CHECK(refused(mid(0, HORO_F64, -1, 2, 3, x.data(), 1, out.data()), "rows"));
     CHECK(refused(mid(0, HORO_F64, 2, 0, 3, x.data(), 1, out.data()), "k"));
     CHECK(refused(mid(0, HORO_F64, 2, 2, 0, x.data(), 1, out.data()), "dim"));
@@ -1126,6 +1268,8 @@ int main() {
     concat_values<double>();
     concat_batches<float>();
     concat_batches<double>();
+    short_storage<AsBf16>();
+    short_storage<AsF16>();
     refusals();
     return check_result();
 }

@@ -174,9 +174,9 @@ HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t di
 /* Models of hyperbolic space. `curvature` is c of the ball and of the Klein model (curvature -c, points of
  * dim elements with sqrt(c)|x| < 1), K of the Lorentz model (curvature -1/K, points of dim + 1 elements, time
  * first; the time a point stores is not read, and its gradient is 0). Results are exact given the inputs as
- * stored, up to the rim; docs/geometry.md has formulas and error bounds. HORO_F32 or HORO_F64, arithmetic in
- * float64 or better. Gradients are those of sum(g * out); any of them may be NULL. Outputs must not overlap
- * inputs or each other. */
+ * stored, up to the rim; docs/geometry.md has formulas and error bounds. Any storage type, one for all
+ * operands; arithmetic in float64 or better, results rounded to nearest even. Gradients are those of sum(g *
+ * out); any of them may be NULL. Outputs must not overlap inputs or each other. */
 #define HORO_POINCARE 0
 #define HORO_LORENTZ 1
 #define HORO_KLEIN 2
@@ -497,7 +497,8 @@ HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t 
  *  - q and out: batch x q_len x heads x head_dim; k and v: batch x kv_len x kv_heads x head_dim; each with
  *    strides between batch items, tokens and heads, head_dim contiguous. kv_heads divides heads. scale > 0.
  *  - alpha: heads x heads, row-major, the first index the output head, without the identity. NULL: no mix.
- *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity.
+ *    alpha == 0 gives the bits of NULL as long as no map holds a NaN or an infinity (not with 16 bits on a CUDA
+ *    device, where NULL has a kernel of its own).
  *  - causal: non-zero lets query row r see the keys j <= r + kv_len - q_len (aligned at the end, as a key
  *    cache needs it).
  *  - lengths: one per batch item; keys >= lengths[b] are neither seen nor read. NULL: all keys. On a CUDA

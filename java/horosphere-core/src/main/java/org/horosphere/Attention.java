@@ -131,7 +131,7 @@ public record Attention(
     /**
      * Computes out, and lse for the backward pass. A query row that sees no key has out = 0 and lse
      * = -infinity. With alpha = 0 the result has the bits of alpha = null, as long as no map holds
-     * a NaN or an infinity.
+     * a NaN or an infinity; not with 16 bits on a CUDA device, where null has a kernel of its own.
      *
      * @param alpha heads x heads mixing coefficients, the first index the output head, without the
      *     identity; null for plain attention

@@ -118,6 +118,12 @@ final class Checks {
         }
     }
 
+    static void requireStorage(DType dtype) {
+        if (dtype == null) {
+            throw new IllegalArgumentException("dtype: null, expected a storage type");
+        }
+    }
+
     /** The segment, or a null pointer. */
     static MemorySegment orNull(MemorySegment segment) {
         return segment == null ? MemorySegment.NULL : segment;

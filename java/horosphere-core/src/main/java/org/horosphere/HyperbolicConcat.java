@@ -18,10 +18,10 @@ import java.util.Arrays;
  *
  * <p>The parts of a row lie side by side, point after point. To bring together what several
  * operations computed, let each write with that row stride. Memory is native or of the exec's
- * device, the caller's and of one type, F32 or F64; arithmetic is in double, exact up to the rim.
- * NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any number of
- * threads; immutable and safe from any thread; nothing is allocated per call. Everything that does
- * not fit is an {@link IllegalArgumentException} that names the argument.
+ * device, the caller's and of one storage type; arithmetic is in double, exact up to the rim, and
+ * rounded once. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any
+ * number of threads; immutable and safe from any thread; nothing is allocated per call. Everything
+ * that does not fit is an {@link IllegalArgumentException} that names the argument.
  */
 public final class HyperbolicConcat {
     private static final FunctionDescriptor CALL =
@@ -188,7 +188,7 @@ public final class HyperbolicConcat {
             long from,
             MemorySegment out,
             long to) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Checks.require(exec, "x", x, Operands.product(rows, from, "rows"), dtype.bytes());
         Checks.requireWritable(exec, "out", out, Operands.product(rows, to, "rows"), dtype.bytes());
         int status;
@@ -223,7 +223,7 @@ public final class HyperbolicConcat {
             long to,
             MemorySegment g_x,
             MemorySegment g_curvature) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         int bytes = dtype.bytes();
         long points = Operands.product(rows, from, "rows");
         Checks.require(exec, "x", x, points, bytes);

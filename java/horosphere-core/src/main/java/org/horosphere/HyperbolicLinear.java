@@ -14,12 +14,11 @@ import java.lang.invoke.MethodHandle;
  * Maps of points by a matrix, the layers of hyperbolic networks, with their gradients. Below, m has
  * p rows {@code m_k}, {@code P_k = <m_k, x>} and {@code r_k = bias_k}.
  *
- * <p>Memory is native or of the exec's device, contiguous, the caller's and of one type, F32 or
- * F64; arithmetic is in double, inner products included, so a result is right to some units of its
- * type given its conditioning. NaN stays in its row. Outputs must not overlap inputs. Bitwise the
- * same for any number of threads; immutable and safe from any thread; nothing is allocated per
- * call. Everything that does not fit is an {@link IllegalArgumentException} that names the
- * argument.
+ * <p>Memory is native or of the exec's device, contiguous, the caller's and of one storage type;
+ * arithmetic is in double, inner products included, so a result is right to some units of its type
+ * given its conditioning. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same
+ * for any number of threads; immutable and safe from any thread; nothing is allocated per call.
+ * Everything that does not fit is an {@link IllegalArgumentException} that names the argument.
  *
  * @param operation which map
  * @param curvature c of the ball (curvature {@code -c}), K of the Lorentz model (curvature {@code
@@ -315,7 +314,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             MemorySegment x,
             MemorySegment m,
             MemorySegment bias) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Operands.count(rows, "rows");
         Checks.requireAtLeast("dim", dim, 1);
         Checks.requireAtLeast("p", p, 1);

@@ -15,11 +15,11 @@ import java.lang.invoke.MethodHandle;
  * points of two sets, each with its vector-Jacobian product {@code *_vjp} (gradients of {@code
  * sum(g * out)}; one that is not wanted is null).
  *
- * <p>Memory is native or of the exec's device, the caller's and of one type, F32 or F64; arithmetic
- * is in double or better, and exact up to the rim given the points as stored. Nothing is clamped.
- * NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any number of
- * threads; immutable and safe from any thread; nothing is allocated per call. Everything that does
- * not fit is an {@link IllegalArgumentException} that names the argument.
+ * <p>Memory is native or of the exec's device, the caller's and of one storage type; arithmetic is
+ * in double or better, exact up to the rim given the points as stored, and rounded once. Nothing is
+ * clamped. NaN stays in its row. Outputs must not overlap inputs. Bitwise the same for any number
+ * of threads; immutable and safe from any thread; nothing is allocated per call. Everything that
+ * does not fit is an {@link IllegalArgumentException} that names the argument.
  *
  * @param model what the coordinates of a point are
  * @param curvature c of the ball and of the Klein model (curvature {@code -c}), K of the Lorentz
@@ -641,7 +641,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     }
 
     private static void shape(DType dtype, long rows, long k, long dim) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Operands.count(rows, "rows");
         Checks.requireAtLeast("k", k, 1);
         Checks.requireAtLeast("dim", dim, 1);
@@ -649,7 +649,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     }
 
     private static void pairs(DType dtype, long n, long m, long dim) {
-        Checks.requireFloating(dtype);
+        Checks.requireStorage(dtype);
         Operands.count(n, "n");
         Operands.count(m, "m");
         Checks.requireAtLeast("dim", dim, 1);

@@ -390,7 +390,7 @@ public final class RowOp {
             double p1,
             double p2) {
         sizes(exec, dtype, rows, dim);
-        if (exec.isCuda() || rows > CRITICAL_ELEMENTS / dim) {
+        if (exec.isCuda() || (double) rows * dim > CRITICAL_ELEMENTS) { // cannot overflow
             run(
                     exec,
                     dtype,
@@ -520,7 +520,7 @@ public final class RowOp {
         long is1 = arrayStride(1, length(in1), dim, rows);
         long is2 = arrayStride(2, length(in2), dim, rows);
         long is3 = arrayStride(3, length(in3), dim, rows);
-        if (exec.isCuda() || rows > CRITICAL_ELEMENTS / dim) {
+        if (exec.isCuda() || rows * dim > CRITICAL_ELEMENTS) {
             run(
                     exec,
                     DType.F32,
@@ -608,7 +608,7 @@ public final class RowOp {
         long is1 = arrayStride(1, length(in1), dim, rows);
         long is2 = arrayStride(2, length(in2), dim, rows);
         long is3 = arrayStride(3, length(in3), dim, rows);
-        if (exec.isCuda() || rows > CRITICAL_ELEMENTS / dim) {
+        if (exec.isCuda() || rows * dim > CRITICAL_ELEMENTS) {
             run(
                     exec,
                     DType.F64,
@@ -735,15 +735,17 @@ public final class RowOp {
             throw new IllegalArgumentException(outputs.get(j).name() + ": null");
         }
         long width = outWidth(j, dim);
-        if (rows < 0 ? length % width != 0 : length != rows * width) {
+        // one division, of ints: the dearest of these checks
+        long count = rows >= 0 ? rows : width <= length ? length / (int) width : 0;
+        if (length != count * width) {
             throw new IllegalArgumentException(
                     outputs.get(j).name()
                             + ": "
                             + length
                             + " elements, expected "
-                            + (rows < 0 ? "a multiple of " + width : rows * width));
+                            + (rows < 0 ? "a multiple of " + width : count * width));
         }
-        return length / width;
+        return count;
     }
 
     private long arrayStride(int i, int length, long dim, long rows) {

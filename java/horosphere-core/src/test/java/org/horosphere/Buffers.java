@@ -31,6 +31,7 @@ final class Buffers {
         return arena.allocate((elements + 2) * bytes, 64).asSlice(bytes, elements * bytes);
     }
 
+    /** To bfloat16 by cutting off, to the other types rounded. */
     static void set(MemorySegment segment, DType dtype, long i, double value) {
         switch (dtype) {
             case F32 -> segment.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) value);

@@ -248,6 +248,44 @@ class HyperbolicSetsTest {
         return sum;
     }
 
+    @ParameterizedTest
+    @EnumSource(
+            value = DType.class,
+            names = {"BF16", "F16"})
+    void short_storage_is_what_float64_gives_rounded(DType dtype) {
+        MemorySegment x = Buffers.of(arena, dtype, read(points(5, 3)));
+        MemorySegment wide = of(Buffers.read(x, dtype));
+        MemorySegment out = Buffers.empty(arena, dtype, 25);
+        MemorySegment want = empty(25);
+        sets.cdist(dtype, 5, 5, 3, x, x, false, out);
+        sets.cdist(F64, 5, 5, 3, wide, wide, false, want);
+        rounded(dtype, read(want), Buffers.read(out, dtype));
+        out = Buffers.empty(arena, dtype, 3);
+        want = empty(3);
+        sets.midpoint(dtype, 1, 5, 3, x, null, out);
+        sets.midpoint(F64, 1, 5, 3, wide, null, want);
+        rounded(dtype, read(want), Buffers.read(out, dtype));
+        HyperbolicLinear fc = HyperbolicLinear.fc(ball);
+        out = Buffers.empty(arena, dtype, 25);
+        want = empty(25);
+        fc.forward(dtype, 5, 3, 5, x, x, null, out);
+        fc.forward(F64, 5, 3, 5, wide, wide, null, want);
+        rounded(dtype, read(want), Buffers.read(out, dtype));
+        HyperbolicConcat pair = HyperbolicConcat.of(ball, 2, 1);
+        out = Buffers.empty(arena, dtype, 15);
+        want = empty(15);
+        pair.concat(dtype, 5, x, out);
+        pair.concat(F64, 5, wide, want);
+        rounded(dtype, read(want), Buffers.read(out, dtype));
+    }
+
+    private static void rounded(DType dtype, double[] want, double[] got) {
+        for (int i = 0; i < want.length; i++) {
+            double most = dtype.unitRoundoff() * Math.max(Math.abs(want[i]), 0x1p-14);
+            assertEquals(want[i], got[i], 1.001 * most);
+        }
+    }
+
     @Test
     void what_does_not_fit_is_named() {
         MemorySegment x = points(4, 2);
@@ -262,7 +300,7 @@ class HyperbolicSetsTest {
                 "x",
                 () -> sets.midpoint(F64, 2, 2, 2, MemorySegment.ofArray(new double[8]), null, out));
         refused("k", () -> sets.midpoint(F64, 2, 0, 2, x, null, out));
-        refused("dtype", () -> sets.midpoint(DType.BF16, 2, 2, 2, x, null, out));
+        refused("dtype", () -> sets.midpoint(null, 2, 2, 2, x, null, out));
         refused("g", () -> sets.midpoint_vjp(F64, 2, 2, 2, x, null, of(1), out, null, null));
         refused("m", () -> sets.cdist(F64, 2, -1, 2, x, x, false, out));
         refused("out", () -> sets.cdist(F64, 2, 3, 2, x, x, false, out));
