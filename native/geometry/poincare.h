@@ -763,12 +763,12 @@ struct Ptransp : RowOperation {
 // along_d (y - x))), from the sums of the forward pass and <g,x>, <g,y - x>, <g,v>.
 template <class V>
 struct PtranspSlopes {
-    V scale, f, w, value, by_a, by_b, by_d;  // value = <g, out> / scale = <g,v> - 2c w; by_d by |y - x|^2
+    V scale, w, value, by_a, by_b, by_d;  // value = <g, out> / scale = <g,v> - 2c w; by_d by |y - x|^2
 
     HORO_HD PtranspSlopes(double c, V a, V b, V d, V denominator, V p, V q, V gx, V gd, V gv, V* k) {
         const V i = 1.0 / denominator;
         scale = b / a;
-        f = -2.0 * c * i * scale;
+        const V f = -2.0 * c * i * scale;
         const V along_x = d * p - a * q, along_d = (b + d) * p + (1.0 - a) * q;
         w = (along_x * gx + along_d * gd) * i;
         value = gv - 2.0 * c * w;
@@ -795,33 +795,52 @@ struct PtranspSlopes {
     }
 };
 
-struct PtranspVjp : RowOperation {
+// The gradient of the transport, for curvature -c of either sign.
+struct PtranspGradient : RowOperation {
+    static constexpr int dots = 7, sums = 11, coefficients = 10;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V d = in[1] - in[0];
+        Turn<V>::reduce(in[0], in[1], in[2], in[3], sum);
+        sum.add(7, d * d);
+        sum.add(8, d * in[2]);
+        sum.add(9, in[3] * d);
+        sum.add(10, in[3] * in[2]);
+    }
+    // By the curvature: of lambda_x/lambda_y, from |x|^2 - |y|^2, and of gyr[y, -x], which turns as gyr[x,
+    // -y] does the other way.
+    template <class V>
+    HORO_HD static void solve_for(double c, const Solve<V>& row) {
+        const Sum<V>*xx = row.sum, *yy = row.sum + 1, *xy = row.sum + 2;
+        const V a = gap(c, *xx), b = gap(c, *yy), d = c * row.sum[7].hi;
+        const V e = c > 0 ? 0.5 * (d + a + b) : gap(c, *xy);
+        const V denominator = c > 0 ? d + a * b : e * e + c * c * gram(*xx, *yy, *xy);
+        const PtranspSlopes<V> t(c, a, b, d, denominator, row.sum[3].hi, row.sum[8].hi, row.sum[5].hi,
+                                 row.sum[9].hi, row.sum[10].hi, row.k);
+        const V farther = (xx->hi - yy->hi) + (xx->lo - yy->lo);
+        const V turned =
+            t.value * farther / (a * a) + t.scale * Turn<V>(row.sum).by_curvature(c, e, denominator);
+        // on y - x, which needs no compensated sums
+        const V plain = -2.0 * t.scale * t.w + row.sum[7].hi * t.by_d - xx->hi * t.by_a - yy->hi * t.by_b;
+        const bool compensated = row.rounding < 0x1p-50;
+        row.result[3] = compensated || c <= 0 ? turned : plain;
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        PtranspSlopes<V>::combine(in, k, out);
+    }
+};
+
+struct PtranspVjp : PtranspGradient {
     static constexpr const char* name = "poincare.ptransp.vjp";
     static constexpr const char* signature =
         "x:row y:row v:row g:row; c -> g_x:row g_y:row g_v:row g_c:scalar";
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and c." HORO_POINCARE_RANGE;
-    static constexpr int dots = 2, sums = 8, coefficients = 10;
-
-    template <class V, class Acc>
-    HORO_HD static void reduce(const V* in, Acc& sum) {
-        Ptransp::reduce(in, sum);
-        sum.add(5, in[3] * in[0]);
-        sum.add(6, in[3] * (in[1] - in[0]));
-        sum.add(7, in[3] * in[2]);
-    }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const double c = row.param[0];
-        const V dd = row.sum[2].hi;
-        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), d = c * dd;
-        const PtranspSlopes<V> t(c, a, b, d, d + a * b, row.sum[3].hi, row.sum[4].hi, row.sum[5].hi,
-                                 row.sum[6].hi, row.sum[7].hi, row.k);
-        row.result[3] = -2.0 * t.scale * t.w + dd * t.by_d - row.sum[0].hi * t.by_a - row.sum[1].hi * t.by_b;
-    }
-    template <class V>
-    HORO_HD static void combine(const V* in, const V* k, V* out) {
-        PtranspSlopes<V>::combine(in, k, out);
+        solve_for(row.param[0], row);
     }
 };
 

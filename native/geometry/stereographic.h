@@ -422,41 +422,16 @@ struct Ptransp : AnyCurvature<Differences<0, 3>> {
     }
 };
 
-struct PtranspVjp : RowOperation {
+struct PtranspVjp : poincare::PtranspGradient {
     static constexpr const char* name = "stereographic.ptransp.vjp";
     static constexpr const char* signature =
         "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int dots = 7, sums = 11, coefficients = 10;
-
-    template <class V, class Acc>
-    HORO_HD static void reduce(const V* in, Acc& sum) {
-        const V d = in[1] - in[0];
-        poincare::Turn<V>::reduce(in[0], in[1], in[2], in[3], sum);
-        sum.add(7, d * d);
-        sum.add(8, d * in[2]);
-        sum.add(9, in[3] * d);
-        sum.add(10, in[3] * in[2]);
-    }
-    // By the curvature: of lambda_x/lambda_y, from |x|^2 - |y|^2, and of gyr[y, -x], which turns as gyr[x,
-    // -y] does the other way.
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const double c = -row.param[0];
-        const Sum<V>*xx = row.sum, *yy = row.sum + 1, *xy = row.sum + 2;
-        const V a = gap(c, *xx), b = gap(c, *yy), d = c * row.sum[7].hi;
-        const V e = c > 0 ? 0.5 * (d + a + b) : gap(c, *xy);
-        const V denominator = c > 0 ? d + a * b : e * e + c * c * gram(*xx, *yy, *xy);
-        const poincare::PtranspSlopes<V> t(c, a, b, d, denominator, row.sum[3].hi, row.sum[8].hi,
-                                           row.sum[5].hi, row.sum[9].hi, row.sum[10].hi, row.k);
-        const V farther = (xx->hi - yy->hi) + (xx->lo - yy->lo);
-        row.result[3] = -(t.value * farther / (a * a) +
-                          t.scale * poincare::Turn<V>(row.sum).by_curvature(c, e, denominator));
-    }
-    template <class V>
-    HORO_HD static void combine(const V* in, const V* k, V* out) {
-        poincare::PtranspSlopes<V>::combine(in, k, out);
+        solve_for(-row.param[0], row);
+        row.result[3] = -row.result[3];
     }
 };
 
