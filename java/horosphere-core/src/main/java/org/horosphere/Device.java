@@ -101,4 +101,22 @@ public record Device(int number) {
             return text.getString(0);
         }
     }
+
+    /** The address that {@code allocate}, a function of (device, bytes, result), gives. */
+    static MemorySegment allocate(MethodHandle allocate, Device device, long byteSize) {
+        if (device == null) {
+            throw new IllegalArgumentException("device: null");
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            int status;
+            try {
+                status = (int) allocate.invokeExact(device.number, byteSize, result);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return result.get(ADDRESS, 0);
+        }
+    }
 }

@@ -4,7 +4,6 @@ import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
@@ -58,20 +57,7 @@ public final class DeviceMemory implements AutoCloseable {
      * @throws HorosphereException if there is no such device, with the reason, or not enough memory
      */
     public static DeviceMemory allocate(Device device, long byteSize) {
-        if (device == null) {
-            throw new IllegalArgumentException("device: null");
-        }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment result = arena.allocate(ADDRESS);
-            int status;
-            try {
-                status = (int) ALLOCATE.invokeExact(device.number(), byteSize, result);
-            } catch (Throwable t) {
-                throw Native.rethrow(t);
-            }
-            Native.check(status);
-            return new DeviceMemory(device, result.get(ADDRESS, 0), byteSize);
-        }
+        return new DeviceMemory(device, Device.allocate(ALLOCATE, device, byteSize), byteSize);
     }
 
     /** The device it lies on. */

@@ -38,20 +38,7 @@ public final class PinnedMemory implements AutoCloseable {
      * @throws HorosphereException if there is no such device, with the reason, or not enough memory
      */
     public static PinnedMemory allocate(Device device, long byteSize) {
-        if (device == null) {
-            throw new IllegalArgumentException("device: null");
-        }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment result = arena.allocate(ADDRESS);
-            int status;
-            try {
-                status = (int) ALLOCATE.invokeExact(device.number(), byteSize, result);
-            } catch (Throwable t) {
-                throw Native.rethrow(t);
-            }
-            Native.check(status);
-            return new PinnedMemory(device, result.get(ADDRESS, 0), byteSize);
-        }
+        return new PinnedMemory(device, Device.allocate(ALLOCATE, device, byteSize), byteSize);
     }
 
     /** The device it was allocated for. */

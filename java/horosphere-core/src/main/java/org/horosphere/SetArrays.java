@@ -2,7 +2,6 @@ package org.horosphere;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -93,29 +92,10 @@ final class SetArrays {
     }
 
     static void midpoint(HyperbolicSets sets, int k, int dim, float[] x, float[] w, float[] out) {
+        int rows = midpointRows(sets, k, dim, x, length(x), w, length(w), out, length(out));
         int width = width(sets.model(), dim);
-        requireCpu(sets.exec());
-        Checks.requireAtLeast("k", k, 1);
-        int rows = count("out", length(out), width);
-        require("x", length(x), (long) rows * k * width);
-        requireApart("out", out, "x", x);
-        requireApart("out", out, "w", w);
-        if (w != null) {
-            require("w", w.length, (long) rows * k);
-        }
         if ((long) rows * k * width > CRITICAL_ELEMENTS) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment to = arena.allocate(JAVA_FLOAT, out.length);
-                sets.midpoint(
-                        DType.F32,
-                        rows,
-                        k,
-                        dim,
-                        arena.allocateFrom(JAVA_FLOAT, x),
-                        w == null ? null : arena.allocateFrom(JAVA_FLOAT, w),
-                        to);
-                MemorySegment.copy(to, JAVA_FLOAT, 0, out, 0, out.length);
-            }
+            midpoint(sets, DType.F32, rows, k, dim, segment(x), segment(w), segment(out));
             return;
         }
         int status;
@@ -173,19 +153,7 @@ final class SetArrays {
         requireApart("out", out, "x", x);
         requireApart("out", out, "y", y);
         if ((double) n * m * dim > CRITICAL_ELEMENTS) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment to = arena.allocate(JAVA_FLOAT, out.length);
-                sets.cdist(
-                        DType.F32,
-                        n,
-                        m,
-                        dim,
-                        arena.allocateFrom(JAVA_FLOAT, x),
-                        arena.allocateFrom(JAVA_FLOAT, y),
-                        squared,
-                        to);
-                MemorySegment.copy(to, JAVA_FLOAT, 0, out, 0, out.length);
-            }
+            cdist(sets, DType.F32, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
         int status;
@@ -216,36 +184,30 @@ final class SetArrays {
     static void forward(
             HyperbolicLinear map, int dim, int p, float[] x, float[] m, float[] bias, float[] out) {
         HyperbolicLinear.Operation operation = map.operation();
-        requireCpu(map.exec());
-        Checks.requireAtLeast("dim", dim, 1);
-        Checks.requireAtLeast("p", p, 1);
-        int rows = count("x", length(x), operation.width(dim));
-        require("m", length(m), p * operation.columns(dim));
-        require("out", length(out), rows * operation.outWidth(p));
-        if (bias != null) {
-            if (!operation.hasBias()) {
-                throw new IllegalArgumentException(
-                        "bias: expected null, " + operation + " has none");
-            }
-            require("bias", bias.length, p);
-        }
-        requireApart("out", out, "x", x);
-        requireApart("out", out, "m", m);
-        requireApart("out", out, "bias", bias);
-        if ((double) rows * dim * p > CRITICAL_ELEMENTS) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment to = arena.allocate(JAVA_FLOAT, out.length);
-                map.forward(
-                        DType.F32,
-                        rows,
+        int rows =
+                linearRows(
+                        map,
                         dim,
                         p,
-                        arena.allocateFrom(JAVA_FLOAT, x),
-                        arena.allocateFrom(JAVA_FLOAT, m),
-                        bias == null ? null : arena.allocateFrom(JAVA_FLOAT, bias),
-                        to);
-                MemorySegment.copy(to, JAVA_FLOAT, 0, out, 0, out.length);
-            }
+                        x,
+                        length(x),
+                        m,
+                        length(m),
+                        bias,
+                        length(bias),
+                        out,
+                        length(out));
+        if ((double) rows * dim * p > CRITICAL_ELEMENTS) {
+            forward(
+                    map,
+                    DType.F32,
+                    rows,
+                    dim,
+                    p,
+                    segment(x),
+                    segment(m),
+                    segment(bias),
+                    segment(out));
             return;
         }
         int status;
@@ -297,31 +259,16 @@ final class SetArrays {
         return array == null ? -1 : array.length;
     }
 
+    private static MemorySegment segment(float[] array) {
+        return array == null ? null : MemorySegment.ofArray(array);
+    }
+
     static void midpoint(
             HyperbolicSets sets, int k, int dim, double[] x, double[] w, double[] out) {
+        int rows = midpointRows(sets, k, dim, x, length(x), w, length(w), out, length(out));
         int width = width(sets.model(), dim);
-        requireCpu(sets.exec());
-        Checks.requireAtLeast("k", k, 1);
-        int rows = count("out", length(out), width);
-        require("x", length(x), (long) rows * k * width);
-        requireApart("out", out, "x", x);
-        requireApart("out", out, "w", w);
-        if (w != null) {
-            require("w", w.length, (long) rows * k);
-        }
         if ((long) rows * k * width > CRITICAL_ELEMENTS) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment to = arena.allocate(JAVA_DOUBLE, out.length);
-                sets.midpoint(
-                        DType.F64,
-                        rows,
-                        k,
-                        dim,
-                        arena.allocateFrom(JAVA_DOUBLE, x),
-                        w == null ? null : arena.allocateFrom(JAVA_DOUBLE, w),
-                        to);
-                MemorySegment.copy(to, JAVA_DOUBLE, 0, out, 0, out.length);
-            }
+            midpoint(sets, DType.F64, rows, k, dim, segment(x), segment(w), segment(out));
             return;
         }
         int status;
@@ -379,19 +326,7 @@ final class SetArrays {
         requireApart("out", out, "x", x);
         requireApart("out", out, "y", y);
         if ((double) n * m * dim > CRITICAL_ELEMENTS) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment to = arena.allocate(JAVA_DOUBLE, out.length);
-                sets.cdist(
-                        DType.F64,
-                        n,
-                        m,
-                        dim,
-                        arena.allocateFrom(JAVA_DOUBLE, x),
-                        arena.allocateFrom(JAVA_DOUBLE, y),
-                        squared,
-                        to);
-                MemorySegment.copy(to, JAVA_DOUBLE, 0, out, 0, out.length);
-            }
+            cdist(sets, DType.F64, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
         int status;
@@ -428,36 +363,30 @@ final class SetArrays {
             double[] bias,
             double[] out) {
         HyperbolicLinear.Operation operation = map.operation();
-        requireCpu(map.exec());
-        Checks.requireAtLeast("dim", dim, 1);
-        Checks.requireAtLeast("p", p, 1);
-        int rows = count("x", length(x), operation.width(dim));
-        require("m", length(m), p * operation.columns(dim));
-        require("out", length(out), rows * operation.outWidth(p));
-        if (bias != null) {
-            if (!operation.hasBias()) {
-                throw new IllegalArgumentException(
-                        "bias: expected null, " + operation + " has none");
-            }
-            require("bias", bias.length, p);
-        }
-        requireApart("out", out, "x", x);
-        requireApart("out", out, "m", m);
-        requireApart("out", out, "bias", bias);
-        if ((double) rows * dim * p > CRITICAL_ELEMENTS) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment to = arena.allocate(JAVA_DOUBLE, out.length);
-                map.forward(
-                        DType.F64,
-                        rows,
+        int rows =
+                linearRows(
+                        map,
                         dim,
                         p,
-                        arena.allocateFrom(JAVA_DOUBLE, x),
-                        arena.allocateFrom(JAVA_DOUBLE, m),
-                        bias == null ? null : arena.allocateFrom(JAVA_DOUBLE, bias),
-                        to);
-                MemorySegment.copy(to, JAVA_DOUBLE, 0, out, 0, out.length);
-            }
+                        x,
+                        length(x),
+                        m,
+                        length(m),
+                        bias,
+                        length(bias),
+                        out,
+                        length(out));
+        if ((double) rows * dim * p > CRITICAL_ELEMENTS) {
+            forward(
+                    map,
+                    DType.F64,
+                    rows,
+                    dim,
+                    p,
+                    segment(x),
+                    segment(m),
+                    segment(bias),
+                    segment(out));
             return;
         }
         int status;
@@ -507,6 +436,125 @@ final class SetArrays {
 
     private static int length(double[] array) {
         return array == null ? -1 : array.length;
+    }
+
+    private static MemorySegment segment(double[] array) {
+        return array == null ? null : MemorySegment.ofArray(array);
+    }
+
+    // ---- What both types share: checks, by the lengths of arrays (-1 for null), and the way of
+    // large
+    // batches by native memory
+
+    private static int midpointRows(
+            HyperbolicSets sets,
+            int k,
+            int dim,
+            Object x,
+            int xLength,
+            Object w,
+            int wLength,
+            Object out,
+            int outLength) {
+        int width = width(sets.model(), dim);
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        int rows = count("out", outLength, width);
+        require("x", xLength, (long) rows * k * width);
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "w", w);
+        if (w != null) {
+            require("w", wLength, (long) rows * k);
+        }
+        return rows;
+    }
+
+    private static int linearRows(
+            HyperbolicLinear map,
+            int dim,
+            int p,
+            Object x,
+            int xLength,
+            Object m,
+            int mLength,
+            Object bias,
+            int biasLength,
+            Object out,
+            int outLength) {
+        HyperbolicLinear.Operation operation = map.operation();
+        requireCpu(map.exec());
+        Checks.requireAtLeast("dim", dim, 1);
+        Checks.requireAtLeast("p", p, 1);
+        int rows = count("x", xLength, operation.width(dim));
+        require("m", mLength, p * operation.columns(dim));
+        require("out", outLength, rows * operation.outWidth(p));
+        if (bias != null) {
+            if (!operation.hasBias()) {
+                throw new IllegalArgumentException(
+                        "bias: expected null, " + operation + " has none");
+            }
+            require("bias", biasLength, p);
+        }
+        requireApart("out", out, "x", x);
+        requireApart("out", out, "m", m);
+        requireApart("out", out, "bias", bias);
+        return rows;
+    }
+
+    private static void midpoint(
+            HyperbolicSets sets,
+            DType dtype,
+            int rows,
+            int k,
+            int dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment out) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment to = arena.allocate(out.byteSize(), Double.BYTES);
+            sets.midpoint(dtype, rows, k, dim, copy(x, arena), copy(w, arena), to);
+            out.copyFrom(to);
+        }
+    }
+
+    private static void cdist(
+            HyperbolicSets sets,
+            DType dtype,
+            int n,
+            int m,
+            int dim,
+            MemorySegment x,
+            MemorySegment y,
+            boolean squared,
+            MemorySegment out) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment to = arena.allocate(out.byteSize(), Double.BYTES);
+            sets.cdist(dtype, n, m, dim, copy(x, arena), copy(y, arena), squared, to);
+            out.copyFrom(to);
+        }
+    }
+
+    private static void forward(
+            HyperbolicLinear map,
+            DType dtype,
+            int rows,
+            int dim,
+            int p,
+            MemorySegment x,
+            MemorySegment m,
+            MemorySegment bias,
+            MemorySegment out) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment to = arena.allocate(out.byteSize(), Double.BYTES);
+            map.forward(dtype, rows, dim, p, copy(x, arena), copy(m, arena), copy(bias, arena), to);
+            out.copyFrom(to);
+        }
+    }
+
+    private static MemorySegment copy(MemorySegment array, Arena arena) {
+        return array == null
+                ? null
+                : arena.allocate(array.byteSize(), Double.BYTES).copyFrom(array);
     }
 
     private static int width(HyperbolicSets.Model model, int dim) {

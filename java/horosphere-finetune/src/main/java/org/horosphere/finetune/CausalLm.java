@@ -99,11 +99,8 @@ public final class CausalLm extends AdaptableModel {
             throw new IllegalArgumentException(
                     "token: " + token + ", expected 0.." + (model.config().vocabSize() - 1));
         }
-        float[] row = new float[model.config().hiddenSize()];
-        for (int i = 0; i < row.length; i++) {
-            row[i] = model.embeddings().at((long) token * row.length + i);
-        }
-        return row;
+        int width = model.config().hiddenSize();
+        return model.embeddings().toArray((long) token * width, width);
     }
 
     /**

@@ -82,15 +82,15 @@ final class Tensor {
                 : this;
     }
 
-    /** Element i, in row-major order. */
-    float at(long i) {
-        return at(hostBytes(i, 1), 0);
+    float[] toArray() {
+        return toArray(0, Math.toIntExact(size()));
     }
 
-    float[] toArray() {
-        float[] values = new float[Math.toIntExact(size())];
-        MemorySegment stored = hostBytes(0, size());
-        for (int i = 0; i < values.length; i++) {
+    /** Elements from {@code from} on, in row-major order. */
+    float[] toArray(long from, int count) {
+        float[] values = new float[count];
+        MemorySegment stored = hostBytes(from, count);
+        for (int i = 0; i < count; i++) {
             values[i] = at(stored, i);
         }
         return values;

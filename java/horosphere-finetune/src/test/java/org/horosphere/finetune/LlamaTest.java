@@ -12,7 +12,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.Random;
 import java.util.TreeMap;
 import org.horosphere.DType;
@@ -39,27 +38,6 @@ class LlamaTest {
         OneDnn.ensureLoaded();
     }
 
-    private static ModelConfig config(ModelConfig.Family family, boolean tied) {
-        return new ModelConfig(
-                family,
-                17,
-                12,
-                20,
-                2,
-                4,
-                2,
-                6,
-                32,
-                1e-5,
-                tied,
-                RopeConfig.of(6, 10000),
-                0.02,
-                DType.F32,
-                OptionalInt.of(1),
-                List.of(2),
-                OptionalInt.empty());
-    }
-
     /** A model of random weights, of a size that makes every part matter. */
     private static final class Case {
         final ModelConfig config;
@@ -70,7 +48,7 @@ class LlamaTest {
         final Random random = new Random(7);
 
         Case(ModelConfig.Family family, boolean tied, boolean trainBase) {
-            config = config(family, tied);
+            config = TinyLlama.config(family, tied);
             trainable = trainBase ? new Parameters() : null;
             Map<String, Tensor> tensors = new HashMap<>();
             model =
@@ -229,7 +207,8 @@ class LlamaTest {
     @Test
     void pretrainedWeightsAreStoredAsTheFamilyStoresThem() {
         for (ModelConfig.Family family : ModelConfig.Family.values()) {
-            for (TensorData tensor : new Pretraining(config(family, true), 1, Exec.CPU).weights()) {
+            for (TensorData tensor :
+                    new Pretraining(TinyLlama.config(family, true), 1, Exec.CPU).weights()) {
                 float first = tensor.toFloatArray()[0];
                 if (Llama.isNorm(tensor.name())) {
                     assertEquals(1 - family.normOffset(), first, tensor.name());

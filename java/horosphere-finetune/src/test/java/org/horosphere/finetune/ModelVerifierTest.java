@@ -17,7 +17,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.IntToLongFunction;
@@ -241,25 +240,7 @@ class ModelVerifierTest {
         final ObjectNode numbers = Json.MAPPER.createObjectNode();
 
         SelfMade() {
-            ModelConfig config =
-                    new ModelConfig(
-                            ModelConfig.Family.QWEN2,
-                            17,
-                            12,
-                            20,
-                            2,
-                            4,
-                            2,
-                            6,
-                            32,
-                            1e-5,
-                            true,
-                            RopeConfig.of(6, 10000),
-                            0.02,
-                            DType.F32,
-                            OptionalInt.of(1),
-                            List.of(2),
-                            OptionalInt.empty());
+            ModelConfig config = TinyLlama.config(ModelConfig.Family.QWEN2, true);
             ModelWriter.write(
                     directory,
                     config,

@@ -14,7 +14,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.OptionalInt;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.IntFunction;
@@ -93,25 +92,7 @@ class TrainerGpuTest {
     }
 
     private static Llama model(ModelConfig.Family family, DType type, Exec exec) {
-        ModelConfig config =
-                new ModelConfig(
-                        family,
-                        17,
-                        12,
-                        20,
-                        2,
-                        4,
-                        2,
-                        6,
-                        32,
-                        1e-5,
-                        true,
-                        RopeConfig.of(6, 10000),
-                        0.02,
-                        DType.F32,
-                        OptionalInt.of(1),
-                        List.of(2),
-                        OptionalInt.empty());
+        ModelConfig config = TinyLlama.config(family, true);
         Random random = new Random(7);
         return new Llama(config, (name, shape) -> weight(name, type, random, shape), exec);
     }
