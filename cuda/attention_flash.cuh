@@ -68,13 +68,7 @@ flash_kernel(HORO_CONSTANT Call c) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) acc[mt][n][e] = 0;
     }
-    if (steps > 0) bring(0);
-    copy_commit();
-    for (int64_t step = 0; step < steps; ++step) {
-        if (step + 1 < steps) bring(step + 1);
-        copy_commit();
-        copy_wait<1>();
-        __syncthreads();
+    pipelined(steps, bring, [&](int64_t step) {
         const uint16_t* k_tile = k_tiles + static_cast<int>(step % 2) * tile;
         uint16_t* v_tile = v_tiles + static_cast<int>(step % 2) * tile;
         float s[MT][8][4];
@@ -167,8 +161,7 @@ flash_kernel(HORO_CONSTANT Call c) {
                 }
             }
         }
-        __syncthreads();
-    }
+    });
 #pragma unroll
     for (int mt = 0; mt < MT; ++mt)
 #pragma unroll

@@ -200,13 +200,7 @@ weighted_kernel(HORO_CONSTANT Call c, HORO_CONSTANT Operand x, const uint16_t* m
     const Lane lane = lane_of_thread();
     float acc[8][4];
     clear(acc);
-    if (steps > 0) bring(0);
-    copy_commit();
-    for (int64_t step = 0; step < steps; ++step) {
-        if (step + 1 < steps) bring(step + 1);
-        copy_commit();
-        copy_wait<1>();
-        __syncthreads();
+    pipelined(steps, bring, [&](int64_t step) {
         const int at = static_cast<int>(step % 2);
         if ((step + 1) * side > shared && poisoned<Type, side>(x_tiles[at], pitch)) {
             add_poison<Type>(acc, x_tiles[at], pitch, lane.warp_row + lane.g, lane.t,
@@ -214,8 +208,7 @@ weighted_kernel(HORO_CONSTANT Call c, HORO_CONSTANT Operand x, const uint16_t* m
             remove_poison<Type, side>(x_tiles[at], pitch);
         }
         multiply<Type, true, false>(acc, map_tiles[at], x_tiles[at], lane.warp_row);
-        __syncthreads();
-    }
+    });
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
         const int64_t r = lane.warp_row + lane.g + e * 8;
@@ -281,13 +274,7 @@ keys_kernel(HORO_CONSTANT Call c, bool begin, bool end) {
                     load<2>(pair, sums + (first + e * 8) * sums_row + n * 8);
                     acc[n][2 * e] = pair[0], acc[n][2 * e + 1] = pair[1];
                 }
-    if (steps > 0) bring(0);
-    copy_commit();
-    for (int64_t step = 0; step < steps; ++step) {
-        if (step + 1 < steps) bring(step + 1);
-        copy_commit();
-        copy_wait<1>();
-        __syncthreads();
+    pipelined(steps, bring, [&](int64_t step) {
         const int at = static_cast<int>(step % 2);
         const int64_t m = (hidden + step % down) * side;
         if (c.limit(i, m) < key + side && poisoned<Type, side>(x_tiles[at], pitch)) {
@@ -296,8 +283,7 @@ keys_kernel(HORO_CONSTANT Call c, bool begin, bool end) {
             remove_poison<Type, side>(x_tiles[at], pitch);
         }
         multiply<Type, false, false>(acc, map_tiles[at], x_tiles[at], lane.warp_row);
-        __syncthreads();
-    }
+    });
     const TokenStrides& strides = values ? c.s.v : c.s.k;
     uint16_t* to = (values ? c.dv : c.dk) + (c.item + i) * strides.batch + head * strides.head;
 #pragma unroll

@@ -155,6 +155,21 @@ HORO_DEVICE void copy_wait() {
 #endif
 }
 
+// Steps on tiles in two buffers: while one is worked on, bring(step) starts the copies of the next.
+template <class Bring, class Work>
+HORO_DEVICE void pipelined(int64_t steps, const Bring& bring, const Work& work) {
+    if (steps > 0) bring(0);
+    copy_commit();
+    for (int64_t step = 0; step < steps; ++step) {
+        if (step + 1 < steps) bring(step + 1);
+        copy_commit();
+        copy_wait<1>();
+        __syncthreads();
+        work(step);
+        __syncthreads();
+    }
+}
+
 // A tile in shared memory by `threads` threads, `pitch` elements from row to row, from rows that lie `stride`
 // apart; zeros beyond what is real. wide: rows are aligned to 16 bytes and as long as whole packs of 8.
 template <int rows, int columns, int threads>

@@ -316,17 +316,17 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
 
         // Reduce. The last tile stays in registers; of most rows it is the only one.
         Accumulator<Op, T> sum[row_count];
-        rows.load(plan, call, row, own, 0);
-        rows.reduce(sum, plan.slots);
-        if constexpr (Tile::wide) {
-            for (int64_t tile = 1; tile < plan.tiles; ++tile) {
-                const int64_t first = tile * plan.tile;
+        const auto bring = [&](int64_t tile) {
+            const int64_t first = tile * plan.tile;
+            if constexpr (Tile::wide)
                 if (own[0].elements)
                     own[0].elements =
                         static_cast<int>(call.dim - first < plan.tile ? call.dim - first : plan.tile);
-                rows.load(plan, call, row, own, first);
-                rows.reduce(sum, plan.slots);
-            }
+            rows.load(plan, call, row, own, first);
+        };
+        for (int64_t tile = 0; tile < (Tile::wide ? plan.tiles : 1); ++tile) {
+            bring(tile);
+            rows.reduce(sum, plan.slots);
         }
         for (int mask = (plan.lanes < warp ? plan.lanes : warp) / 2; mask; mask /= 2)
             each<row_count>([&](auto r) { sum[r].merge(mask); });
@@ -342,17 +342,8 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
                 each<Op::sums>([&](auto n) { s[n] = {sum[r].hi[n], 0.0}; });
                 across_aim<Op>(s, aim[r]);
             });
-            if constexpr (Tile::wide) {
-                for (int64_t tile = 0; tile < plan.tiles && plan.tiles > 1; ++tile) {
-                    const int64_t first = tile * plan.tile;
-                    if (own[0].elements)
-                        own[0].elements =
-                            static_cast<int>(call.dim - first < plan.tile ? call.dim - first : plan.tile);
-                    rows.load(plan, call, row, own, first);
-                    rows.refine(across, aim, plan.slots);
-                }
-                if (plan.tiles == 1) rows.refine(across, aim, plan.slots);
-            } else {
+            for (int64_t tile = 0; tile < (Tile::wide ? plan.tiles : 1); ++tile) {
+                if (Tile::wide && plan.tiles > 1) bring(tile);
                 rows.refine(across, aim, plan.slots);
             }
             for (int mask = (plan.lanes < warp ? plan.lanes : warp) / 2; mask; mask /= 2)
@@ -416,9 +407,8 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
         if constexpr (S::combines()) {
             rows.combine(plan, call, k, row, own, (plan.tiles - 1) * plan.tile);
             if constexpr (Tile::wide) {
-                if (own[0].elements) own[0].elements = static_cast<int>(plan.tile);
                 for (int64_t tile = plan.tiles - 2; tile >= 0; --tile) {
-                    rows.load(plan, call, row, own, tile * plan.tile);
+                    bring(tile);
                     rows.combine(plan, call, k, row, own, tile * plan.tile);
                 }
             }

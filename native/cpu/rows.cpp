@@ -246,7 +246,7 @@ void reduce_wide(const Tile<T>& tile) {
         Vector x[operands] = {};
         int64_t j = 0;
         for (; j + step * lanes <= whole; j += step * lanes) {
-            // two passes ask for half of the next rows each: 7 % faster than all of it in the first
+            // two passes ask for half of the next rows each: some 7 % faster than all of it in the first
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar && (!L::refined || (Pass::at == 0) == (i % 2 == 0)))
                     for (int line = 0; line < step * lanes * int{sizeof(T)}; line += 64)

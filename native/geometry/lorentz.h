@@ -25,11 +25,6 @@ HORO_HD V time_of(double k, const Sum<V>& xx) {
 // Operations on the sums of `reduce_pair`.
 struct PairOperation : RowOperation {
     static constexpr Determinant determinant{0, 1, 4, 2, 3};
-    template <class V>
-    HORO_HD static void sides(const V* in, V& x, V& y) {
-        x = in[0];
-        y = in[1];
-    }
 };
 
 // A pair of points, from the sums of `reduce_pair`: |xs|^2, |ys|^2, |ys - xs|^2, <xs, ys - xs>, <xs,ys>.
@@ -182,11 +177,6 @@ struct Dist0Vjp : RowOperation {
 // Operations on |xs|^2, |vs|^2 and <xs,vs> of a tangent vector v at x.
 struct TangentOperation : RowOperation {
     static constexpr Determinant determinant{0, 1, 2};
-    template <class V>
-    HORO_HD static void sides(const V* in, V& x, V& v) {
-        x = in[0];
-        v = in[1];
-    }
 };
 
 // |v|_L^2 / K, from those sums and the time of x

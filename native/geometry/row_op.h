@@ -31,10 +31,16 @@ struct Determinant {
 // What an operation may override. precise: dots are compensated for float32 storage too. refined: instead,
 // each row of float32 (or 16-bit) numbers is read once more for its determinant; the operation then says
 //     static constexpr Determinant determinant;
-//     template <class V> static void sides(const V* in, V& x, V& y);  // one coordinate of the vectors
+//     template <class V> static void sides(const V* in, V& x, V& y);  // if not of the first two inputs
 struct RowOperation {
     static constexpr bool precise = false;
     static constexpr bool refined = false;
+    // one coordinate of the vectors of the determinant
+    template <class V>
+    HORO_HD static void sides(const V* in, V& x, V& y) {
+        x = in[0];
+        y = in[1];
+    }
 };
 
 enum class Kind { row, ambient, scalar };
