@@ -25,7 +25,8 @@ import java.util.stream.Stream;
  * memory, which also runs on all threads. With an {@link Exec#cuda} operands are device addresses
  * ({@link DeviceMemory#at}, segments of size zero) and a call only enqueues; arrays are refused. An
  * output may be the same rows as an input of the same kind; any other overlap is refused. Immutable
- * and safe from any thread; a call allocates nothing.
+ * and safe from any thread; a call allocates nothing (on arrays, 32 bytes for each of them where
+ * HotSpot compiled the call before it had profiled it).
  */
 public final class RowOp {
     /** What one row of an operand is. */
@@ -500,7 +501,8 @@ public final class RowOp {
 
     /**
      * Arrays: as many rows as the outputs have; an input of a single row is repeated. The segments
-     * around the arrays are made beside the call, where the compiler can do without them.
+     * around the arrays are made beside the call, where the compiler can do without them: a call of
+     * ours between the two that it does not inline would hide what they hold.
      */
     void floats(
             Exec exec,
@@ -551,6 +553,11 @@ public final class RowOp {
                     0);
             return;
         }
+        long os0 = stride(out0 != null, 0, dim);
+        long os1 = stride(out1 != null, 1, dim);
+        long os2 = stride(out2 != null, 2, dim);
+        long os3 = stride(out3 != null, 3, dim);
+        long handle = exec.handle().address();
         int status;
         try {
             status =
@@ -569,20 +576,20 @@ public final class RowOp {
                                     present(in3),
                                     is3,
                                     present(out0),
-                                    stride(out0 != null, 0, dim),
+                                    os0,
                                     present(out1),
-                                    stride(out1 != null, 1, dim),
+                                    os1,
                                     present(out2),
-                                    stride(out2 != null, 2, dim),
+                                    os2,
                                     present(out3),
-                                    stride(out3 != null, 3, dim),
+                                    os3,
                                     p0,
                                     p1,
                                     p2,
                                     0.0,
                                     0.0,
                                     0.0,
-                                    exec.handle().address());
+                                    handle);
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -639,6 +646,11 @@ public final class RowOp {
                     0);
             return;
         }
+        long os0 = stride(out0 != null, 0, dim);
+        long os1 = stride(out1 != null, 1, dim);
+        long os2 = stride(out2 != null, 2, dim);
+        long os3 = stride(out3 != null, 3, dim);
+        long handle = exec.handle().address();
         int status;
         try {
             status =
@@ -657,20 +669,20 @@ public final class RowOp {
                                     present(in3),
                                     is3,
                                     present(out0),
-                                    stride(out0 != null, 0, dim),
+                                    os0,
                                     present(out1),
-                                    stride(out1 != null, 1, dim),
+                                    os1,
                                     present(out2),
-                                    stride(out2 != null, 2, dim),
+                                    os2,
                                     present(out3),
-                                    stride(out3 != null, 3, dim),
+                                    os3,
                                     p0,
                                     p1,
                                     p2,
                                     0.0,
                                     0.0,
                                     0.0,
-                                    exec.handle().address());
+                                    handle);
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

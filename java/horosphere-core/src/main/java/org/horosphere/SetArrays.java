@@ -17,7 +17,7 @@ import java.lang.invoke.MethodHandle;
  * memory. As in {@link RowOp} arrays have handles of their own, the context as a number in them,
  * and their segments are made beside the call, where the compiler can do without them; what is left
  * out has a handle with a number in its place, as the choice between a segment and NULL would be
- * allocated.
+ * allocated, and a method of its own, which is profiled on its own.
  */
 final class SetArrays {
     /** Products or coordinates per critical call: some tens of microseconds. */
@@ -98,49 +98,67 @@ final class SetArrays {
             midpoint(sets, DType.F32, rows, k, dim, segment(x), segment(w), segment(out));
             return;
         }
-        int status;
+        Native.check(
+                w == null
+                        ? even(sets, rows, k, dim, width, x, out)
+                        : weighted(sets, rows, k, dim, width, x, w, out));
+    }
+
+    private static int even(
+            HyperbolicSets sets, int rows, int k, int dim, int width, float[] x, float[] out) {
+        long exec = sets.exec().handle().address();
         try {
-            if (w == null) {
-                status =
-                        (int)
-                                MIDPOINT_EVEN.invokeExact(
-                                        sets.model().ordinal(),
-                                        DType.F32.code(),
-                                        (long) rows,
-                                        (long) k,
-                                        (long) dim,
-                                        MemorySegment.ofArray(x),
-                                        (long) k * width,
-                                        (long) width,
-                                        0L,
-                                        0L,
-                                        sets.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        (long) width,
-                                        sets.exec().handle().address());
-            } else {
-                status =
-                        (int)
-                                MIDPOINT.invokeExact(
-                                        sets.model().ordinal(),
-                                        DType.F32.code(),
-                                        (long) rows,
-                                        (long) k,
-                                        (long) dim,
-                                        MemorySegment.ofArray(x),
-                                        (long) k * width,
-                                        (long) width,
-                                        MemorySegment.ofArray(w),
-                                        (long) k,
-                                        sets.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        (long) width,
-                                        sets.exec().handle().address());
-            }
+            return (int)
+                    MIDPOINT_EVEN.invokeExact(
+                            sets.model().ordinal(),
+                            DType.F32.code(),
+                            (long) rows,
+                            (long) k,
+                            (long) dim,
+                            MemorySegment.ofArray(x),
+                            (long) k * width,
+                            (long) width,
+                            0L,
+                            0L,
+                            sets.curvature(),
+                            MemorySegment.ofArray(out),
+                            (long) width,
+                            exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
         }
-        Native.check(status);
+    }
+
+    private static int weighted(
+            HyperbolicSets sets,
+            int rows,
+            int k,
+            int dim,
+            int width,
+            float[] x,
+            float[] w,
+            float[] out) {
+        long exec = sets.exec().handle().address();
+        try {
+            return (int)
+                    MIDPOINT.invokeExact(
+                            sets.model().ordinal(),
+                            DType.F32.code(),
+                            (long) rows,
+                            (long) k,
+                            (long) dim,
+                            MemorySegment.ofArray(x),
+                            (long) k * width,
+                            (long) width,
+                            MemorySegment.ofArray(w),
+                            (long) k,
+                            sets.curvature(),
+                            MemorySegment.ofArray(out),
+                            (long) width,
+                            exec);
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
     }
 
     static void cdist(
@@ -156,6 +174,7 @@ final class SetArrays {
             cdist(sets, DType.F32, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
+        long exec = sets.exec().handle().address();
         int status;
         try {
             status =
@@ -174,7 +193,7 @@ final class SetArrays {
                                     squared ? 1 : 0,
                                     MemorySegment.ofArray(out),
                                     (long) m,
-                                    sets.exec().handle().address());
+                                    exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
         }
@@ -183,7 +202,6 @@ final class SetArrays {
 
     static void forward(
             HyperbolicLinear map, int dim, int p, float[] x, float[] m, float[] bias, float[] out) {
-        HyperbolicLinear.Operation operation = map.operation();
         int rows =
                 linearRows(
                         map,
@@ -210,49 +228,75 @@ final class SetArrays {
                     segment(out));
             return;
         }
-        int status;
+        Native.check(
+                bias == null
+                        ? plain(map, rows, dim, p, x, m, out)
+                        : biased(map, rows, dim, p, x, m, bias, out));
+    }
+
+    private static int plain(
+            HyperbolicLinear map, int rows, int dim, int p, float[] x, float[] m, float[] out) {
+        HyperbolicLinear.Operation operation = map.operation();
+        long width = operation.width(dim);
+        long columns = operation.columns(dim);
+        long outWidth = operation.outWidth(p);
+        long exec = map.exec().handle().address();
         try {
-            if (bias == null) {
-                status =
-                        (int)
-                                LINEAR_PLAIN.invokeExact(
-                                        operation.ordinal(),
-                                        DType.F32.code(),
-                                        (long) rows,
-                                        (long) dim,
-                                        (long) p,
-                                        MemorySegment.ofArray(x),
-                                        operation.width(dim),
-                                        MemorySegment.ofArray(m),
-                                        operation.columns(dim),
-                                        0L,
-                                        map.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        operation.outWidth(p),
-                                        map.exec().handle().address());
-            } else {
-                status =
-                        (int)
-                                LINEAR.invokeExact(
-                                        operation.ordinal(),
-                                        DType.F32.code(),
-                                        (long) rows,
-                                        (long) dim,
-                                        (long) p,
-                                        MemorySegment.ofArray(x),
-                                        operation.width(dim),
-                                        MemorySegment.ofArray(m),
-                                        operation.columns(dim),
-                                        MemorySegment.ofArray(bias),
-                                        map.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        operation.outWidth(p),
-                                        map.exec().handle().address());
-            }
+            return (int)
+                    LINEAR_PLAIN.invokeExact(
+                            operation.ordinal(),
+                            DType.F32.code(),
+                            (long) rows,
+                            (long) dim,
+                            (long) p,
+                            MemorySegment.ofArray(x),
+                            width,
+                            MemorySegment.ofArray(m),
+                            columns,
+                            0L,
+                            map.curvature(),
+                            MemorySegment.ofArray(out),
+                            outWidth,
+                            exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
         }
-        Native.check(status);
+    }
+
+    private static int biased(
+            HyperbolicLinear map,
+            int rows,
+            int dim,
+            int p,
+            float[] x,
+            float[] m,
+            float[] bias,
+            float[] out) {
+        HyperbolicLinear.Operation operation = map.operation();
+        long width = operation.width(dim);
+        long columns = operation.columns(dim);
+        long outWidth = operation.outWidth(p);
+        long exec = map.exec().handle().address();
+        try {
+            return (int)
+                    LINEAR.invokeExact(
+                            operation.ordinal(),
+                            DType.F32.code(),
+                            (long) rows,
+                            (long) dim,
+                            (long) p,
+                            MemorySegment.ofArray(x),
+                            width,
+                            MemorySegment.ofArray(m),
+                            columns,
+                            MemorySegment.ofArray(bias),
+                            map.curvature(),
+                            MemorySegment.ofArray(out),
+                            outWidth,
+                            exec);
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
     }
 
     private static int length(float[] array) {
@@ -271,49 +315,67 @@ final class SetArrays {
             midpoint(sets, DType.F64, rows, k, dim, segment(x), segment(w), segment(out));
             return;
         }
-        int status;
+        Native.check(
+                w == null
+                        ? even(sets, rows, k, dim, width, x, out)
+                        : weighted(sets, rows, k, dim, width, x, w, out));
+    }
+
+    private static int even(
+            HyperbolicSets sets, int rows, int k, int dim, int width, double[] x, double[] out) {
+        long exec = sets.exec().handle().address();
         try {
-            if (w == null) {
-                status =
-                        (int)
-                                MIDPOINT_EVEN.invokeExact(
-                                        sets.model().ordinal(),
-                                        DType.F64.code(),
-                                        (long) rows,
-                                        (long) k,
-                                        (long) dim,
-                                        MemorySegment.ofArray(x),
-                                        (long) k * width,
-                                        (long) width,
-                                        0L,
-                                        0L,
-                                        sets.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        (long) width,
-                                        sets.exec().handle().address());
-            } else {
-                status =
-                        (int)
-                                MIDPOINT.invokeExact(
-                                        sets.model().ordinal(),
-                                        DType.F64.code(),
-                                        (long) rows,
-                                        (long) k,
-                                        (long) dim,
-                                        MemorySegment.ofArray(x),
-                                        (long) k * width,
-                                        (long) width,
-                                        MemorySegment.ofArray(w),
-                                        (long) k,
-                                        sets.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        (long) width,
-                                        sets.exec().handle().address());
-            }
+            return (int)
+                    MIDPOINT_EVEN.invokeExact(
+                            sets.model().ordinal(),
+                            DType.F64.code(),
+                            (long) rows,
+                            (long) k,
+                            (long) dim,
+                            MemorySegment.ofArray(x),
+                            (long) k * width,
+                            (long) width,
+                            0L,
+                            0L,
+                            sets.curvature(),
+                            MemorySegment.ofArray(out),
+                            (long) width,
+                            exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
         }
-        Native.check(status);
+    }
+
+    private static int weighted(
+            HyperbolicSets sets,
+            int rows,
+            int k,
+            int dim,
+            int width,
+            double[] x,
+            double[] w,
+            double[] out) {
+        long exec = sets.exec().handle().address();
+        try {
+            return (int)
+                    MIDPOINT.invokeExact(
+                            sets.model().ordinal(),
+                            DType.F64.code(),
+                            (long) rows,
+                            (long) k,
+                            (long) dim,
+                            MemorySegment.ofArray(x),
+                            (long) k * width,
+                            (long) width,
+                            MemorySegment.ofArray(w),
+                            (long) k,
+                            sets.curvature(),
+                            MemorySegment.ofArray(out),
+                            (long) width,
+                            exec);
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
     }
 
     static void cdist(
@@ -329,6 +391,7 @@ final class SetArrays {
             cdist(sets, DType.F64, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
+        long exec = sets.exec().handle().address();
         int status;
         try {
             status =
@@ -347,7 +410,7 @@ final class SetArrays {
                                     squared ? 1 : 0,
                                     MemorySegment.ofArray(out),
                                     (long) m,
-                                    sets.exec().handle().address());
+                                    exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
         }
@@ -362,7 +425,6 @@ final class SetArrays {
             double[] m,
             double[] bias,
             double[] out) {
-        HyperbolicLinear.Operation operation = map.operation();
         int rows =
                 linearRows(
                         map,
@@ -389,49 +451,75 @@ final class SetArrays {
                     segment(out));
             return;
         }
-        int status;
+        Native.check(
+                bias == null
+                        ? plain(map, rows, dim, p, x, m, out)
+                        : biased(map, rows, dim, p, x, m, bias, out));
+    }
+
+    private static int plain(
+            HyperbolicLinear map, int rows, int dim, int p, double[] x, double[] m, double[] out) {
+        HyperbolicLinear.Operation operation = map.operation();
+        long width = operation.width(dim);
+        long columns = operation.columns(dim);
+        long outWidth = operation.outWidth(p);
+        long exec = map.exec().handle().address();
         try {
-            if (bias == null) {
-                status =
-                        (int)
-                                LINEAR_PLAIN.invokeExact(
-                                        operation.ordinal(),
-                                        DType.F64.code(),
-                                        (long) rows,
-                                        (long) dim,
-                                        (long) p,
-                                        MemorySegment.ofArray(x),
-                                        operation.width(dim),
-                                        MemorySegment.ofArray(m),
-                                        operation.columns(dim),
-                                        0L,
-                                        map.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        operation.outWidth(p),
-                                        map.exec().handle().address());
-            } else {
-                status =
-                        (int)
-                                LINEAR.invokeExact(
-                                        operation.ordinal(),
-                                        DType.F64.code(),
-                                        (long) rows,
-                                        (long) dim,
-                                        (long) p,
-                                        MemorySegment.ofArray(x),
-                                        operation.width(dim),
-                                        MemorySegment.ofArray(m),
-                                        operation.columns(dim),
-                                        MemorySegment.ofArray(bias),
-                                        map.curvature(),
-                                        MemorySegment.ofArray(out),
-                                        operation.outWidth(p),
-                                        map.exec().handle().address());
-            }
+            return (int)
+                    LINEAR_PLAIN.invokeExact(
+                            operation.ordinal(),
+                            DType.F64.code(),
+                            (long) rows,
+                            (long) dim,
+                            (long) p,
+                            MemorySegment.ofArray(x),
+                            width,
+                            MemorySegment.ofArray(m),
+                            columns,
+                            0L,
+                            map.curvature(),
+                            MemorySegment.ofArray(out),
+                            outWidth,
+                            exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
         }
-        Native.check(status);
+    }
+
+    private static int biased(
+            HyperbolicLinear map,
+            int rows,
+            int dim,
+            int p,
+            double[] x,
+            double[] m,
+            double[] bias,
+            double[] out) {
+        HyperbolicLinear.Operation operation = map.operation();
+        long width = operation.width(dim);
+        long columns = operation.columns(dim);
+        long outWidth = operation.outWidth(p);
+        long exec = map.exec().handle().address();
+        try {
+            return (int)
+                    LINEAR.invokeExact(
+                            operation.ordinal(),
+                            DType.F64.code(),
+                            (long) rows,
+                            (long) dim,
+                            (long) p,
+                            MemorySegment.ofArray(x),
+                            width,
+                            MemorySegment.ofArray(m),
+                            columns,
+                            MemorySegment.ofArray(bias),
+                            map.curvature(),
+                            MemorySegment.ofArray(out),
+                            outWidth,
+                            exec);
+        } catch (Throwable thrown) {
+            throw Native.rethrow(thrown);
+        }
     }
 
     private static int length(double[] array) {
@@ -442,9 +530,8 @@ final class SetArrays {
         return array == null ? null : MemorySegment.ofArray(array);
     }
 
-    // ---- What both types share: checks, by the lengths of arrays (-1 for null), and the way of
-    // large
-    // batches by native memory
+    // ---- What both types share: checks, by the lengths of arrays (-1 for null), and the
+    // way of large batches by native memory
 
     private static int midpointRows(
             HyperbolicSets sets,
