@@ -116,7 +116,7 @@ gains_kernel(HORO_CONSTANT LowRank w) {
     if (live && lane == 0) {
         const double m = sqrt(square < 0 ? 0.0 : square);
         put(w.m + token, m);
-        put(w.gain + token, gain_at<false>(get(w.norm + token), m, curvature(w.K, w.s), w.kind).g);
+        put(w.gain + token, gain_at<false>(get(w.norm + token), m, curvature(get(w.K), get(w.s)), w.kind).g);
     }
 }
 
@@ -358,7 +358,8 @@ gain_gradients_kernel(HORO_CONSTANT LowRank w, T* dp, T* gp, double* weights, do
         }
         return;
     }
-    const Gain g = gain_at<true>(get(w.norm + token), get(w.m + token), curvature(w.K, w.s), w.kind);
+    const Gain g =
+        gain_at<true>(get(w.norm + token), get(w.m + token), curvature(get(w.K), get(w.s)), w.kind);
     const double weight = saturate(g.by_m_over_m * along);
     for (int64_t j = lane; j < w.r; j += warp) {
         const double product = gram_row(p, w.gram, w.r, j);

@@ -113,7 +113,21 @@ int32_t release(int32_t device, void* address, CudaError* error) {
     return on(device, error, "free", [&] { return cudaFree(address); });
 }
 
+// Waiting for a stream that is being captured would end the capture.
+bool refused(void* stream, CudaError* error) {
+    cudaStreamCaptureStatus capture{};
+    if (cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &capture) != cudaSuccess) {
+        cudaGetLastError();
+        return false;
+    }
+    if (capture == cudaStreamCaptureStatusNone) return false;
+    std::snprintf(error->text, sizeof error->text,
+                  "stream: it is being captured, expected no waiting for it before the end of the capture");
+    return true;
+}
+
 int32_t copy(int32_t device, void* to, const void* from, int64_t bytes, void* stream, CudaError* error) {
+    if (refused(stream, error)) return HORO_INVALID_ARGUMENT;
     return on(device, error, "copy", [&] {
         const cudaStream_t s = static_cast<cudaStream_t>(stream);
         const cudaError_t code = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, s);
@@ -152,8 +166,38 @@ int32_t stream_destroy(int32_t device, void* stream, CudaError* error) {
 }
 
 int32_t stream_synchronize(int32_t device, void* stream, CudaError* error) {
+    if (refused(stream, error)) return HORO_INVALID_ARGUMENT;
     return on(device, error, "stream",
               [&] { return cudaStreamSynchronize(static_cast<cudaStream_t>(stream)); });
+}
+
+int32_t begin_capture(int32_t device, void* stream, CudaError* error) {
+    return on(device, error, "capture", [&] {
+        return cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeThreadLocal);
+    });
+}
+
+int32_t end_capture(int32_t device, void* stream, void** made, CudaError* error) {
+    return on(device, error, "capture", [&] {
+        cudaGraph_t graph = nullptr;
+        cudaError_t code = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph);
+        if (code != cudaSuccess) return code;
+        code = cudaGraphInstantiate(reinterpret_cast<cudaGraphExec_t*>(made), graph, 0);
+        if (code != cudaSuccess) *made = nullptr;
+        cudaGraphDestroy(graph);
+        return code;
+    });
+}
+
+int32_t graph_launch(int32_t device, void* graph, void* stream, CudaError* error) {
+    return on(device, error, "graph", [&] {
+        return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream));
+    });
+}
+
+int32_t graph_destroy(int32_t device, void* graph, CudaError* error) {
+    return on(device, error, "graph",
+              [&] { return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); });
 }
 
 int32_t fill(int32_t device, void* address, int32_t value, int64_t bytes, void* stream, CudaError* error) {
@@ -203,6 +247,10 @@ extern "C" __attribute__((visibility("default"))) const horo::CudaBackend* horo_
                                               stream_create,
                                               stream_destroy,
                                               stream_synchronize,
+                                              begin_capture,
+                                              end_capture,
+                                              graph_launch,
+                                              graph_destroy,
                                               fill,
                                               &kernels,
                                               enqueue,

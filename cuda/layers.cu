@@ -181,6 +181,7 @@ struct GeluGradient : Elementwise<2, 1> {  // dout, x -> dx
 
 struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
     AdamwStep step;
+    const float* scalars;  // an AdamwStep in the place of step, or null
     const double* sum_squares;
     double max_norm;
 
@@ -188,9 +189,11 @@ struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
 
     HORO_DEVICE Adamw prepared() const {
         Adamw f = *this;
-        if (sum_squares) {
+        if (scalars) {
+            f.step = {get(scalars),     get(scalars + 1), get(scalars + 2), get(scalars + 3),
+                      get(scalars + 4), get(scalars + 5), get(scalars + 6), get(scalars + 7)};
             const double squares = get(sum_squares);
-            f.step.grad_scale = clipped(step.grad_scale, squares, max_norm);
+            f.step.grad_scale = clipped(f.step.grad_scale, squares, max_norm);
             f.finite = squares <= std::numeric_limits<double>::max();
         }
         return f;
@@ -205,6 +208,18 @@ struct Adamw : Elementwise<4, 3> {  // param, grad, m, v -> param, m, v
         y[2] = finite ? second : x[3];
     }
 };
+
+HORO_KERNEL(threads)
+exp_kernel(const float* x, double* y, int64_t n) {
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+    if (i < n) put(y + i, exp(static_cast<double>(get(x + i))));
+}
+
+HORO_KERNEL(threads)
+exp_gradient_kernel(const double* dy, const double* y, float* dx, int64_t n) {
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+    if (i < n) put(dx + i, static_cast<float>(static_cast<double>(get(dx + i)) + get(dy + i) * get(y + i)));
+}
 
 HORO_DEVICE float widened(float x) { return x; }
 HORO_DEVICE float widened(double x) { return static_cast<float>(x); }
@@ -885,8 +900,8 @@ int32_t embedding_backward(const int32_t* ids, const float* dout, int64_t tokens
 
 template <int width>
 HORO_KERNEL(threads)
-cross_entropy_kernel(float* logits, const int32_t* targets, int64_t vocab, float* losses, int32_t gradient,
-                     double gradient_scale) {
+cross_entropy_kernel(float* logits, const int32_t* targets, int64_t vocab, float* losses,
+                     const float* gradient_scale) {
     constexpr int packs = 4;
     const int thread = static_cast<int>(threadIdx.x);
     const int64_t token = blockIdx.x, all = vocab / width;
@@ -895,7 +910,7 @@ cross_entropy_kernel(float* logits, const int32_t* targets, int64_t vocab, float
     if (target < 0) {
         if (thread == 0) put(losses + token, 0);
         const float zeros[width] = {};
-        if (gradient)
+        if (gradient_scale)
             for (int64_t p = thread; p < all; p += threads) store(row + p * width, zeros);
         return;
     }
@@ -939,26 +954,27 @@ cross_entropy_kernel(float* logits, const int32_t* targets, int64_t vocab, float
         put(losses + token,
             known ? static_cast<float>(log(total) + (static_cast<double>(greatest) - get(row + target)))
                   : quiet_nan);
-    if (!gradient) return;
+    if (!gradient_scale) return;
     __syncthreads();  // the target's logit has been read
-    const float factor = known ? static_cast<float>(gradient_scale / total) : quiet_nan;
+    const float scale = get(gradient_scale);
+    const float factor = known ? static_cast<float>(static_cast<double>(scale) / total) : quiet_nan;
     for (int64_t p = thread; p < all; p += threads) {
         float x[width];
         load(x, row + p * width);
 #pragma unroll
         for (int e = 0; e < width; ++e) {
             x[e] = expf(x[e] - greatest) * factor;
-            if (p * width + e == target) x[e] -= static_cast<float>(gradient_scale);
+            if (p * width + e == target) x[e] -= scale;
         }
         store(row + p * width, x);
     }
 }
 
 int32_t cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab, float* losses,
-                      int32_t gradient, double gradient_scale, void* stream) {
+                      const float* gradient_scale, void* stream) {
     const bool wide = vocab % 4 == 0 && aligned(16, logits);
     return launch(stream, tokens, threads, wide ? cross_entropy_kernel<4> : cross_entropy_kernel<1>, logits,
-                  targets, vocab, losses, gradient, gradient_scale);
+                  targets, vocab, losses, gradient_scale);
 }
 
 // ---- Sums of squares in two stages: as many partial sums for any length
@@ -1052,9 +1068,20 @@ const CudaLayers& layers() {
         },
         sum_squares_add,
         [](float* param, const float* grad, float* m, float* v, int64_t n, const AdamwStep& step,
-           const double* sum_squares, double max_norm, void* stream) {
-            return elements(Adamw{{{param, grad, m, v}, {param, m, v}}, step, sum_squares, max_norm}, n,
+           void* stream) {
+            return elements(Adamw{{{param, grad, m, v}, {param, m, v}}, step, nullptr, nullptr, 0}, n,
                             stream);
+        },
+        [](float* param, const float* grad, float* m, float* v, int64_t n, const float* scalars,
+           const double* sum_squares, double max_norm, void* stream) {
+            return elements(Adamw{{{param, grad, m, v}, {param, m, v}}, {}, scalars, sum_squares, max_norm},
+                            n, stream);
+        },
+        [](const float* x, double* y, int64_t n, void* stream) {
+            return launch(stream, parts(n, threads), threads, exp_kernel, x, y, n);
+        },
+        [](const double* dy, const double* y, float* dx, int64_t n, void* stream) {
+            return launch(stream, parts(n, threads), threads, exp_gradient_kernel, dy, y, dx, n);
         },
         convert_to_f32,
         convert_from_f32,

@@ -87,7 +87,7 @@ struct Layer {
     std::vector<float> x, a, b, dout, weight, out, p, dx, da, db;
     std::vector<double> gram, gain, norm, m;
     std::vector<char> workspace;
-    double dK = 0, ds = 0, s;
+    double dK = 0, ds = 0, K = 1, s;
 
     Layer(horo_exec* e, int64_t n, int64_t d, int64_t r)
         : exec(e),
@@ -118,12 +118,12 @@ struct Layer {
         if (kind == HORO_HYPLORA && rows > 1)
             require(horo_gram(exec, HORO_F32, dim, rank, b.data(), gram.data()));
         require(horo_low_rank_forward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
-                                      b.data(), gram.data(), 1, s, 2, out.data(), dim, p.data(), gain.data(),
-                                      norm.data(), m.data()));
+                                      b.data(), gram.data(), &K, &s, 2, out.data(), dim, p.data(),
+                                      gain.data(), norm.data(), m.data()));
     }
     void adapter_backward(int32_t kind) {
         require(horo_low_rank_backward(exec, HORO_F32, kind, rows, dim, rank, dim, x.data(), dim, a.data(),
-                                       b.data(), gram.data(), 1, s, 2, dout.data(), dim, p.data(),
+                                       b.data(), gram.data(), &K, &s, 2, dout.data(), dim, p.data(),
                                        norm.data(), m.data(), dx.data(), dim, da.data(), db.data(), &dK, &ds,
                                        workspace.data(), bytes));
     }

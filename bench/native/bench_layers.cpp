@@ -113,10 +113,11 @@ void layers(int64_t rows, int64_t dim) {
     layer("embedding_backward", 3 * element,
           [&] { horo_embedding_backward(ids.data(), x.data(), rows, rows, dim, z.data(), exec); });
     for (int64_t t = 0; t < rows; ++t) ids[t] = static_cast<int32_t>(t % 7);
+    const float one = 1;
     layer("cross_entropy", element,
-          [&] { horo_cross_entropy(x.data(), ids.data(), tokens, vocab, rstd.data(), 0, 1, exec); });
+          [&] { horo_cross_entropy(x.data(), ids.data(), tokens, vocab, rstd.data(), nullptr, exec); });
     layer("cross_entropy+gradient", 2 * element,
-          [&] { horo_cross_entropy(x.data(), ids.data(), tokens, vocab, rstd.data(), 1, 1, exec); });
+          [&] { horo_cross_entropy(x.data(), ids.data(), tokens, vocab, rstd.data(), &one, exec); });
     layer("add", 3 * element, [&] { horo_add(x.data(), y.data(), z.data(), n, exec); });
     layer("axpy", 3 * element, [&] { horo_axpy(1e-9, x.data(), y.data(), n, exec); });
     layer("scale", 2 * element, [&] { horo_scale(1, x.data(), n, exec); });

@@ -53,8 +53,13 @@ class Bench {
         std::mt19937 random(3);
         std::vector<int32_t> ids(static_cast<size_t>(n));
         for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<uint32_t>(below));
-        int32_t* there = take<int32_t>(n);
-        ok(cudaMemcpyAsync(there, ids.data(), ids.size() * 4, cudaMemcpyHostToDevice, stream_));
+        return take_copy(ids);
+    }
+    template <class T>
+    T* take_copy(const std::vector<T>& numbers) {
+        T* there = take<T>(static_cast<int64_t>(numbers.size()));
+        ok(cudaMemcpyAsync(there, numbers.data(), numbers.size() * sizeof(T), cudaMemcpyHostToDevice,
+                           stream_));
         ok(cudaStreamSynchronize(stream_));
         return there;
     }
@@ -174,10 +179,10 @@ void layers(Bench& bench, int64_t dim) {
     {
         bench.begin();
         const int64_t vocab = 32000, tokens = 2048;
-        float *logits = bench.take(tokens * vocab), *losses = bench.take(tokens);
+        float *logits = bench.take(tokens * vocab), *losses = bench.take(tokens), *scale = bench.take(1);
         const int32_t* targets = bench.take_ids(tokens, static_cast<int32_t>(vocab));
         bench.layer("cross_entropy", sizes({tokens, vocab}), static_cast<double>(tokens * vocab) * 8,
-                    [&] { return horo_cross_entropy(logits, targets, tokens, vocab, losses, 1, 1.0, exec); });
+                    [&] { return horo_cross_entropy(logits, targets, tokens, vocab, losses, scale, exec); });
     }
 }
 
@@ -190,6 +195,7 @@ void adapter(Bench& bench, int64_t tokens, int64_t dim, int64_t r) {
     double *gram = bench.take<double>(r * r), *gain = bench.take<double>(tokens),
            *norm = bench.take<double>(tokens), *m = bench.take<double>(tokens),
            *scalars = bench.take<double>(2);
+    const double* curve = bench.take_copy<double>({1, std::sqrt(static_cast<double>(dim))});  // K, s
     int64_t bytes = 0;
     ok_horo(horo_low_rank_workspace(exec, HORO_F32, HORO_HYPLORA, tokens, dim, r, dim, &bytes));
     char* workspace = bench.take<char>(bytes);
@@ -197,15 +203,15 @@ void adapter(Bench& bench, int64_t tokens, int64_t dim, int64_t r) {
         return [=] {
             if (training)  // once per update of b
                 if (const int32_t status = horo_gram(exec, HORO_F32, dim, r, b, gram)) return status;
-            return horo_low_rank_forward(exec, HORO_F32, kind, tokens, dim, r, dim, x, dim, a, b, gram, 1,
-                                         std::sqrt(static_cast<double>(dim)), 1, out, dim, p, gain, norm, m);
+            return horo_low_rank_forward(exec, HORO_F32, kind, tokens, dim, r, dim, x, dim, a, b, gram, curve,
+                                         curve + 1, 1, out, dim, p, gain, norm, m);
         };
     };
     const auto backward = [&](int32_t kind) {
         return [=] {
-            return horo_low_rank_backward(exec, HORO_F32, kind, tokens, dim, r, dim, x, dim, a, b, gram, 1,
-                                          std::sqrt(static_cast<double>(dim)), 1, out, dim, p, norm, m, dx,
-                                          dim, da, db, scalars, scalars + 1, workspace, bytes);
+            return horo_low_rank_backward(exec, HORO_F32, kind, tokens, dim, r, dim, x, dim, a, b, gram,
+                                          curve, curve + 1, 1, out, dim, p, norm, m, dx, dim, da, db, scalars,
+                                          scalars + 1, workspace, bytes);
         };
     };
     const std::string shape = sizes({tokens, dim, r});

@@ -35,18 +35,18 @@ int64_t backward_workspace(int32_t dtype, const LowRank& w, const horo_exec* exe
 }
 
 // On a device a wrong alignment would end the process's use of it.
-int32_t check_alignment(int32_t dtype, const void* const (&of_dtype)[8], const void* const (&of_f64)[6]) {
+int32_t check_alignment(int32_t dtype, const void* const (&of_dtype)[8], const void* const (&of_f64)[8]) {
     const uintptr_t bytes = dtype == HORO_F64 ? 8 : 4;
     for (const void* p : of_dtype)
         HORO_REQUIRE(reinterpret_cast<uintptr_t>(p) % bytes == 0,
                      "x, a, b, p, out or a gradient: address not a multiple of %d", static_cast<int>(bytes));
     for (const void* p : of_f64)
         HORO_REQUIRE(reinterpret_cast<uintptr_t>(p) % 8 == 0,
-                     "gram, gain, norm, m, dK or ds: address not a multiple of 8");
+                     "gram, K, s, gain, norm, m, dK or ds: address not a multiple of 8");
     return HORO_OK;
 }
 
-int32_t check_inputs(const LowRank& w) {
+int32_t check_inputs(const LowRank& w, const horo_exec* exec) {
     HORO_REQUIRE(w.x, "x: null pointer");
     HORO_REQUIRE(w.a, "a: null pointer");
     HORO_REQUIRE(w.b, "b: null pointer");
@@ -57,8 +57,12 @@ int32_t check_inputs(const LowRank& w) {
                  static_cast<long long>(w.out_stride), static_cast<long long>(w.k));
     HORO_REQUIRE(std::isfinite(w.scaling), "scaling: %g, expected a finite number", w.scaling);
     if (!w.hyperbolic()) return HORO_OK;
-    HORO_REQUIRE(std::isfinite(w.K) && w.K > 0, "K: %g, expected a positive number", w.K);
-    HORO_REQUIRE(std::isfinite(w.s) && w.s > 0, "s: %g, expected a positive number", w.s);
+    HORO_REQUIRE(w.K, "K: null pointer");
+    HORO_REQUIRE(w.s, "s: null pointer");
+    if (on_cpu(exec)) {
+        HORO_REQUIRE(std::isfinite(*w.K) && *w.K > 0, "K: %g, expected a positive number", *w.K);
+        HORO_REQUIRE(std::isfinite(*w.s) && *w.s > 0, "s: %g, expected a positive number", *w.s);
+    }
     HORO_REQUIRE(w.gram, "gram: null pointer");
     HORO_REQUIRE(w.norm, "norm: null pointer");
     HORO_REQUIRE(w.m, "m: null pointer");
@@ -85,17 +89,19 @@ int32_t horo_gram(const horo_exec* exec, int32_t dtype, int64_t k, int64_t r, co
 
 int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens, int64_t d,
                               int64_t r, int64_t k, const void* x, int64_t x_stride, const void* a,
-                              const void* b, const double* gram, double K, double s, double scaling,
-                              void* out, int64_t out_stride, void* p, double* gain, double* norm, double* m) {
+                              const void* b, const double* gram, const double* K, const double* s,
+                              double scaling, void* out, int64_t out_stride, void* p, double* gain,
+                              double* norm, double* m) {
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;
         const horo::LowRank w{kind, tokens, d, r,       k,          x, x_stride, a,    b,
                               gram, K,      s, scaling, out_stride, p, gain,     norm, m};
-        if (const int32_t status = horo::check_inputs(w)) return status;
+        if (const int32_t status = horo::check_inputs(w, exec)) return status;
         HORO_REQUIRE(out, "out: null pointer");
         HORO_REQUIRE(gain || kind == HORO_LORA, "gain: null pointer");
-        if (const int32_t status = horo::check_alignment(dtype, {x, a, b, p, out}, {gram, gain, norm, m}))
+        if (const int32_t status =
+                horo::check_alignment(dtype, {x, a, b, p, out}, {gram, K, s, gain, norm, m}))
             return status;
         if (dtype == HORO_F64) HORO_ON_CUDA(exec, low_rank_f64.forward, w, out);
         HORO_ON_CUDA(exec, low_rank_f32.forward, w, out);
@@ -106,10 +112,10 @@ int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int32_t kind
 
 int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens, int64_t d,
                                int64_t r, int64_t k, const void* x, int64_t x_stride, const void* a,
-                               const void* b, const double* gram, double K, double s, double scaling,
-                               const void* dout, int64_t out_stride, const void* p, const double* norm,
-                               const double* m, void* dx, int64_t dx_stride, void* da, void* db, double* dK,
-                               double* ds, void* workspace, int64_t workspace_bytes) {
+                               const void* b, const double* gram, const double* K, const double* s,
+                               double scaling, const void* dout, int64_t out_stride, const void* p,
+                               const double* norm, const double* m, void* dx, int64_t dx_stride, void* da,
+                               void* db, double* dK, double* ds, void* workspace, int64_t workspace_bytes) {
     return horo::guarded([&] {
         if (const int32_t status = horo::check_sizes(dtype, kind, tokens, d, r, k)) return status;
         if (tokens == 0) return HORO_OK;
@@ -131,14 +137,14 @@ int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, int32_t kin
                               nullptr,
                               const_cast<double*>(norm),
                               const_cast<double*>(m)};
-        if (const int32_t status = horo::check_inputs(w)) return status;
+        if (const int32_t status = horo::check_inputs(w, exec)) return status;
         HORO_REQUIRE(dout, "dout: null pointer");
         HORO_REQUIRE(da, "da: null pointer");
         HORO_REQUIRE(db, "db: null pointer");
         HORO_REQUIRE(!dx || tokens < 2 || dx_stride >= d, "dx_stride: %lld, expected d (%lld) or more",
                      static_cast<long long>(dx_stride), static_cast<long long>(d));
         if (const int32_t status =
-                horo::check_alignment(dtype, {x, a, b, p, dout, dx, da, db}, {gram, norm, m, dK, ds}))
+                horo::check_alignment(dtype, {x, a, b, p, dout, dx, da, db}, {gram, K, s, norm, m, dK, ds}))
             return status;
         const int64_t needed = horo::backward_workspace(dtype, w, exec);
         HORO_REQUIRE(workspace, "workspace: null pointer");

@@ -18,7 +18,10 @@ struct AdamwStep {
     float eps;
     float step_size;  // lr / (1 - beta1^step)
     float grad_scale;
+
+    static constexpr int scalars = 8;  // it is an array of so many float, in this order
 };
+static_assert(sizeof(AdamwStep) == AdamwStep::scalars * sizeof(float));
 
 // The factor of a gradient whose norm is to be at most `most`: squares is the sum of its squares before
 // grad_scale.
@@ -73,8 +76,8 @@ struct LowRank {
     const void* x;
     int64_t x_stride;
     const void *a, *b;
-    const double* gram;
-    double K, s, scaling;
+    const double *gram, *K, *s;
+    double scaling;
     int64_t out_stride;
     void* p;  // forward: written; backward: read, like norm and m
     double *gain, *norm, *m;

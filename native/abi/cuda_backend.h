@@ -9,7 +9,7 @@
 namespace horo {
 
 // Changes whenever this header, cuda_kernels.h or the meaning of a call does.
-constexpr int32_t cuda_backend_version = 3;
+constexpr int32_t cuda_backend_version = 4;
 
 // Where a failure leaves its text.
 struct CudaError {
@@ -44,6 +44,13 @@ struct CudaBackend {
     int32_t (*stream_create)(int32_t device, void** stream, CudaError* error);
     int32_t (*stream_destroy)(int32_t device, void* stream, CudaError* error);
     int32_t (*stream_synchronize)(int32_t device, void* stream, CudaError* error);
+
+    // From one to the other, what is enqueued on the stream goes into a graph instead; graph is a
+    // cudaGraphExec_t.
+    int32_t (*begin_capture)(int32_t device, void* stream, CudaError* error);
+    int32_t (*end_capture)(int32_t device, void* stream, void** graph, CudaError* error);
+    int32_t (*graph_launch)(int32_t device, void* graph, void* stream, CudaError* error);
+    int32_t (*graph_destroy)(int32_t device, void* graph, CudaError* error);
 
     // Sets bytes in the order of the stream, without waiting.
     int32_t (*fill)(int32_t device, void* address, int32_t value, int64_t bytes, void* stream,

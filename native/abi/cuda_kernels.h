@@ -42,15 +42,18 @@ struct CudaLayers {
     int32_t (*embedding_backward)(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
                                   int64_t dim, float* dtable, void* stream);
     int32_t (*cross_entropy)(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
-                             float* losses, int32_t gradient, double gradient_scale, void* stream);
+                             float* losses, const float* gradient_scale, void* stream);
     int32_t (*add)(const float* x, const float* y, float* out, int64_t n, void* stream);
     int32_t (*axpy)(double a, const float* x, float* y, int64_t n, void* stream);
     int32_t (*scale)(double a, float* x, int64_t n, void* stream);
     // total += the sum of squares, by way of 256 doubles of workspace.
     int32_t (*sum_squares_add)(const float* x, int64_t n, double* total, double* workspace, void* stream);
-    // sum_squares: null, or a number on the device by which the gradient is clipped to max_norm.
     int32_t (*adamw)(float* param, const float* grad, float* m, float* v, int64_t n, const AdamwStep& step,
-                     const double* sum_squares, double max_norm, void* stream);
+                     void* stream);
+    int32_t (*adamw_clipped)(float* param, const float* grad, float* m, float* v, int64_t n,
+                             const float* scalars, const double* sum_squares, double max_norm, void* stream);
+    int32_t (*exp_forward)(const float* x, double* y, int64_t n, void* stream);
+    int32_t (*exp_backward)(const double* dy, const double* y, float* dx, int64_t n, void* stream);
     int32_t (*convert_to_f32)(int32_t from, const void* src, float* dst, int64_t n, void* stream);
     int32_t (*convert_from_f32)(const float* src, int32_t to, void* dst, int64_t n, void* stream);
     int32_t (*row_lengths)(const RowLengths& call, void* stream);

@@ -210,4 +210,26 @@ int32_t horo_stream_destroy(int32_t device, void* stream) {
 int32_t horo_stream_synchronize(int32_t device, void* stream) {
     HORO_ON_DEVICE(device, stream_synchronize, stream);
 }
+
+int32_t horo_stream_begin_capture(int32_t device, void* stream) {
+    HORO_REQUIRE(stream, "stream: the default stream, expected another: CUDA cannot capture it");
+    HORO_ON_DEVICE(device, begin_capture, stream);
+}
+
+int32_t horo_stream_end_capture(int32_t device, void* stream, void** graph) {
+    HORO_REQUIRE(stream, "stream: null");
+    HORO_REQUIRE(graph, "graph: null result pointer");
+    *graph = nullptr;
+    HORO_ON_DEVICE(device, end_capture, stream, graph);
+}
+
+int32_t horo_graph_launch(int32_t device, void* graph, void* stream) {
+    HORO_REQUIRE(graph, "graph: null");
+    HORO_ON_DEVICE(device, graph_launch, graph, stream);
+}
+
+int32_t horo_graph_destroy(int32_t device, void* graph) {
+    if (!graph) return HORO_OK;
+    HORO_ON_DEVICE(device, graph_destroy, graph);
+}
 }

@@ -74,30 +74,25 @@ double sum_squares(const float* x, int64_t n, const horo_exec* exec) {
     return total;
 }
 
-int32_t adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr, double beta1,
-              double beta2, double eps, double weight_decay, int64_t step, double grad_scale,
-              const double* sum_squares, double max_norm, const horo_exec* exec) {
-    REQUIRE_COUNT(n);
+int32_t adamw_step(double lr, double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                   double grad_scale, horo::AdamwStep& scalars) {
     HORO_REQUIRE(beta1 >= 0 && beta1 < 1, "beta1: %g, expected 0 or more and below 1", beta1);
     HORO_REQUIRE(beta2 >= 0 && beta2 < 1, "beta2: %g, expected 0 or more and below 1", beta2);
     HORO_REQUIRE(step >= 1, "step: %lld, expected 1 or more", ll(step));
-    if (n == 0) return HORO_OK;
-    REQUIRE_POINTER(param);
-    REQUIRE_POINTER(grad);
-    REQUIRE_POINTER(m);
-    REQUIRE_POINTER(v);
     const double count = static_cast<double>(step);
-    horo::AdamwStep scalars{static_cast<float>(1 - lr * weight_decay),
-                            static_cast<float>(1 - beta1),
-                            static_cast<float>(beta2),
-                            static_cast<float>(1 - beta2),
-                            static_cast<float>(std::sqrt(1 - std::pow(beta2, count))),
-                            static_cast<float>(eps),
-                            static_cast<float>(lr / (1 - std::pow(beta1, count))),
-                            static_cast<float>(grad_scale)};
-    HORO_ON_CUDA(exec, layers.adamw, param, grad, m, v, n, scalars, sum_squares, max_norm);
-    if (sum_squares && !std::isfinite(*sum_squares)) return HORO_OK;
-    if (sum_squares) scalars.grad_scale = horo::clipped(scalars.grad_scale, *sum_squares, max_norm);
+    scalars = {static_cast<float>(1 - lr * weight_decay),
+               static_cast<float>(1 - beta1),
+               static_cast<float>(beta2),
+               static_cast<float>(1 - beta2),
+               static_cast<float>(std::sqrt(1 - std::pow(beta2, count))),
+               static_cast<float>(eps),
+               static_cast<float>(lr / (1 - std::pow(beta1, count))),
+               static_cast<float>(grad_scale)};
+    return HORO_OK;
+}
+
+int32_t adamw(float* param, const float* grad, float* m, float* v, int64_t n, const horo::AdamwStep& scalars,
+              const horo_exec* exec) {
     return over(exec, n, chunk_elements, [&](int64_t i, int64_t size) {
         kernels().adamw(param + i, grad + i, m + i, v + i, size, scalars);
     });
@@ -399,18 +394,18 @@ int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t t
 }
 
 int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
-                           float* losses, int32_t gradient, double gradient_scale, const horo_exec* exec) {
+                           float* losses, const float* gradient_scale, const horo_exec* exec) {
     REQUIRE_SHAPE(tokens, vocab);
     if (tokens == 0) return HORO_OK;
     REQUIRE_POINTER(logits);
     REQUIRE_POINTER(targets);
     REQUIRE_POINTER(losses);
-    HORO_ON_CUDA(exec, layers.cross_entropy, logits, targets, tokens, vocab, losses, gradient,
-                 gradient_scale);
+    REQUIRE_ALIGNED(gradient_scale, sizeof *gradient_scale);
+    HORO_ON_CUDA(exec, layers.cross_entropy, logits, targets, tokens, vocab, losses, gradient_scale);
     REQUIRE_INDICES(targets, tokens, INT32_MIN, vocab);
     return over(exec, tokens, rows_per_chunk(vocab), [&](int64_t first, int64_t count) {
         kernels().cross_entropy(logits + first * vocab, targets + first, count, vocab, losses + first,
-                                gradient != 0, static_cast<float>(gradient_scale));
+                                gradient_scale != nullptr, gradient_scale ? *gradient_scale : 0);
     });
 }
 
@@ -474,18 +469,71 @@ int32_t horo_sum_squares_add(const float* x, int64_t n, double* total, double* w
 int32_t horo_adamw(float* param, const float* grad, float* m, float* v, int64_t n, double lr, double beta1,
                    double beta2, double eps, double weight_decay, int64_t step, double grad_scale,
                    const horo_exec* exec) {
-    return adamw(param, grad, m, v, n, lr, beta1, beta2, eps, weight_decay, step, grad_scale, nullptr, 0,
-                 exec);
+    REQUIRE_COUNT(n);
+    horo::AdamwStep scalars;
+    if (const int32_t status = adamw_step(lr, beta1, beta2, eps, weight_decay, step, grad_scale, scalars))
+        return status;
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(param);
+    REQUIRE_POINTER(grad);
+    REQUIRE_POINTER(m);
+    REQUIRE_POINTER(v);
+    HORO_ON_CUDA(exec, layers.adamw, param, grad, m, v, n, scalars);
+    return adamw(param, grad, m, v, n, scalars, exec);
 }
 
-int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
-                           double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                           double grad_scale, const double* sum_squares, double max_norm,
+int32_t horo_adamw_scalars(double lr, double beta1, double beta2, double eps, double weight_decay,
+                           int64_t step, double grad_scale, float* scalars) {
+    REQUIRE_POINTER(scalars);
+    horo::AdamwStep combined;
+    if (const int32_t status = adamw_step(lr, beta1, beta2, eps, weight_decay, step, grad_scale, combined))
+        return status;
+    std::memcpy(scalars, &combined, sizeof combined);
+    return HORO_OK;
+}
+
+int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n,
+                           const float* scalars, const double* sum_squares, double max_norm,
                            const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    REQUIRE_POINTER(scalars);
     REQUIRE_POINTER(sum_squares);
     HORO_REQUIRE(max_norm > 0, "max_norm: %g, expected a positive number", max_norm);
-    return adamw(param, grad, m, v, n, lr, beta1, beta2, eps, weight_decay, step, grad_scale, sum_squares,
-                 max_norm, exec);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(param);
+    REQUIRE_POINTER(grad);
+    REQUIRE_POINTER(m);
+    REQUIRE_POINTER(v);
+    HORO_ON_CUDA(exec, layers.adamw_clipped, param, grad, m, v, n, scalars, sum_squares, max_norm);
+    if (!std::isfinite(*sum_squares)) return HORO_OK;
+    horo::AdamwStep step;
+    std::memcpy(&step, scalars, sizeof step);
+    step.grad_scale = horo::clipped(step.grad_scale, *sum_squares, max_norm);
+    return adamw(param, grad, m, v, n, step, exec);
+}
+
+int32_t horo_exp_forward(const float* x, double* y, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(x);
+    REQUIRE_POINTER(y);
+    HORO_ON_CUDA(exec, layers.exp_forward, x, y, n);
+    return over(exec, n, chunk_elements, [&](int64_t first, int64_t count) {
+        for (int64_t i = first; i < first + count; ++i) y[i] = std::exp(static_cast<double>(x[i]));
+    });
+}
+
+int32_t horo_exp_backward(const double* dy, const double* y, float* dx, int64_t n, const horo_exec* exec) {
+    REQUIRE_COUNT(n);
+    if (n == 0) return HORO_OK;
+    REQUIRE_POINTER(dy);
+    REQUIRE_POINTER(y);
+    REQUIRE_POINTER(dx);
+    HORO_ON_CUDA(exec, layers.exp_backward, dy, y, dx, n);
+    return over(exec, n, chunk_elements, [&](int64_t first, int64_t count) {
+        for (int64_t i = first; i < first + count; ++i)
+            dx[i] = static_cast<float>(static_cast<double>(dx[i]) + dy[i] * y[i]);
+    });
 }
 
 int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n, const horo_exec* exec) {

@@ -206,7 +206,7 @@ static void shrink(const LowRank& w, int64_t first, int64_t tokens) {
 template <class T>
 static void forward(const LowRank& w, void* out, const horo_exec& exec) {
     const T* all_p = static_cast<const T*>(w.p);
-    const Curvature curve = curvature(w.K, w.s);
+    const Curvature curve = w.hyperbolic() ? curvature(*w.K, *w.s) : Curvature{};
     parallel_for(exec, parts(w.tokens, token_chunk), [&](int64_t task) {
         const int64_t first = task * token_chunk;
         const int64_t tokens = smaller(token_chunk, w.tokens - first);
@@ -294,7 +294,7 @@ static void solve_gradients(const LowRank& w, const Scratch<T>& z, int64_t chunk
         }
         return;
     }
-    const Curvature curve = curvature(w.K, w.s);
+    const Curvature curve = curvature(*w.K, *w.s);
     Lanes total_K{}, total_s{}, ps[rank_block], us[rank_block], products[rank_block];
     for (int64_t t = 0; t < tokens;
          t += token_lanes, p += token_lanes * w.r, dp += token_lanes * w.r, gp += token_lanes * w.r) {

@@ -95,14 +95,17 @@ inline void rows_of_layers(Side& side, int64_t rows, int64_t dim, int64_t offset
         if (rows > 3)  // a row of which some threads see nothing but masked logits
             for (int64_t i = 0; i < dim; ++i)
                 if (i != target[3] && i % 7) logits[static_cast<size_t>(3 * dim + i)] = -INFINITY;
+        const std::vector<float> factor = {0.37f};
+        const Array<float> scale(side, factor, 1);
         for (int gradient = 0; gradient < 2; ++gradient) {
             want = logits;
             const Array<float> l(side, logits, offset), loss(side, losses, 1);
             const Array<int32_t> t(side, target, 1);
-            ran(horo_cross_entropy(want.data(), target.data(), rows, dim, losses.data(), gradient, 0.37,
-                                   nullptr),
+            ran(horo_cross_entropy(want.data(), target.data(), rows, dim, losses.data(),
+                                   gradient ? factor.data() : nullptr, nullptr),
                 "cross_entropy");
-            ran(cuda.cross_entropy(l, t, rows, dim, loss, gradient, 0.37, nullptr), "cross_entropy");
+            ran(cuda.cross_entropy(l, t, rows, dim, loss, gradient ? scale.p() : nullptr, nullptr),
+                "cross_entropy");
             // a loss of nearly 0 is the difference of two logits
             std::vector<float> got = loss.values();
             for (size_t i = 0; i < got.size(); ++i)
@@ -115,7 +118,7 @@ inline void rows_of_layers(Side& side, int64_t rows, int64_t dim, int64_t offset
         target.assign(static_cast<size_t>(rows), static_cast<int32_t>(dim));  // unknown to the host
         const Array<float> l(side, logits, offset), loss(side, losses);
         const Array<int32_t> t(side, target);
-        ran(cuda.cross_entropy(l, t, rows, dim, loss, 1, 1, nullptr), "cross_entropy");
+        ran(cuda.cross_entropy(l, t, rows, dim, loss, scale, nullptr), "cross_entropy");
         for (float v : loss.values()) CHECK(std::isnan(v), "loss of an unknown target: %g", v);
         for (float v : l.values()) CHECK(std::isnan(v), "gradient of an unknown target: %g", v);
     }
@@ -258,24 +261,34 @@ inline void elementwise(Side& side, int64_t n, int64_t offset) {
         const Array<double> s(side, squares);
         const Array<float> p(side, param, offset), first(side, m, offset), second(side, v, offset);
         const double most = clip == 1 ? 1.5 : 100;
-        const double step = 3;
-        const horo::AdamwStep scalars{static_cast<float>(1 - 1e-3 * 0.1),
-                                      static_cast<float>(1 - 0.9),
-                                      static_cast<float>(0.999),
-                                      static_cast<float>(1 - 0.999),
-                                      static_cast<float>(std::sqrt(1 - std::pow(0.999, step))),
-                                      static_cast<float>(1e-8),
-                                      static_cast<float>(1e-3 / (1 - std::pow(0.9, step))),
-                                      0.5f};
-        ran(cuda.adamw(p, y, first, second, n, scalars, clip ? s.p() : nullptr, most, nullptr), "adamw");
-        ran(clip ? horo_adamw_clipped(param.data(), b.data(), m.data(), v.data(), n, 1e-3, 0.9, 0.999, 1e-8,
-                                      0.1, 3, 0.5, squares.data(), most, nullptr)
+        horo::AdamwStep step;
+        std::vector<float> combined(HORO_ADAMW_SCALARS);
+        ran(horo_adamw_scalars(1e-3, 0.9, 0.999, 1e-8, 0.1, 3, 0.5, combined.data()), "adamw_scalars");
+        std::memcpy(&step, combined.data(), sizeof step);
+        const Array<float> scalars(side, combined, 1);
+        ran(clip ? cuda.adamw_clipped(p, y, first, second, n, scalars, s, most, nullptr)
+                 : cuda.adamw(p, y, first, second, n, step, nullptr),
+            "adamw");
+        ran(clip ? horo_adamw_clipped(param.data(), b.data(), m.data(), v.data(), n, combined.data(),
+                                      squares.data(), most, nullptr)
                  : horo_adamw(param.data(), b.data(), m.data(), v.data(), n, 1e-3, 0.9, 0.999, 1e-8, 0.1, 3,
                               0.5, nullptr),
             "adamw");
         same(p.values(), param, n, 1e-6, name("adamw param"));
         same(first.values(), m, n, 1e-6, name("adamw m"));
         same(second.values(), v, n, 1e-6, name("adamw v"));
+    }
+    {
+        std::vector<double> values(b.size()), slopes = normal<double>(n);
+        std::vector<float> gradient = normal(n);
+        const Array<double> value(side, values, offset), slope(side, slopes, offset);
+        const Array<float> into(side, gradient, offset);
+        ran(horo_exp_forward(b.data(), values.data(), n, nullptr), "exp");
+        ran(cuda.exp_forward(y, value, n, nullptr), "exp");
+        same(value.values(), values, 1, 1e-15, name("exp"));
+        ran(horo_exp_backward(slopes.data(), values.data(), gradient.data(), n, nullptr), "exp gradient");
+        ran(cuda.exp_backward(slope, value, into, n, nullptr), "exp gradient");
+        same(into.values(), gradient, 1, 1.2e-7, name("exp gradient"));
     }
 }
 

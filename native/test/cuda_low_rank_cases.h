@@ -13,7 +13,8 @@ void adapters(Side& side, int32_t kind, int64_t tokens, int64_t d, int64_t r, in
     const std::string name = "adapter " + std::to_string(kind) + " (" + std::to_string(tokens) + ", " +
                              std::to_string(d) + ", " + std::to_string(r) + ", " + std::to_string(k) + ") " +
                              (wide ? "float64" : "float32");
-    const double K = 0.8, s = std::sqrt(static_cast<double>(d)) * 0.6, scaling = 1.3;
+    const std::vector<double> K = {0.8}, s = {std::sqrt(static_cast<double>(d)) * 0.6};
+    const double scaling = 1.3;
     const int64_t xs = d + pad, os = k + pad;
     std::vector<T> x = normal<T>(tokens * xs), a = normal<T>(r * d, 1 / std::sqrt(static_cast<double>(d))),
                    b = normal<T>(k * r, 0.3), out = normal<T>(tokens * os), dout = normal<T>(tokens * os),
@@ -30,7 +31,8 @@ void adapters(Side& side, int32_t kind, int64_t tokens, int64_t d, int64_t r, in
 
     const Array<T> x_(side, x, offset), a_(side, a, offset), b_(side, b, offset), out_(side, out, offset),
         dout_(side, dout, offset), p_(side, p, offset);
-    const Array<double> gram_(side, gram, 1), gain_(side, gain, 1), norm_(side, norm), m_(side, m);
+    const Array<double> K_(side, K), s_(side, s, 1), gram_(side, gram, 1), gain_(side, gain, 1),
+        norm_(side, norm), m_(side, m);
     ran(horo_gram(nullptr, dtype, k, r, b.data(), gram.data()), "gram");
     ran(cuda.gram(k, r, b_.p(), gram_, nullptr), "gram");
     same(gram_.values(), gram, r * r, 1e-14, name + " gram");
@@ -45,8 +47,8 @@ void adapters(Side& side, int32_t kind, int64_t tokens, int64_t d, int64_t r, in
                        a_.p(),
                        b_.p(),
                        hyperbolic ? gram_.p() : nullptr,
-                       K,
-                       s,
+                       hyperbolic ? K_.p() : nullptr,
+                       hyperbolic ? s_.p() : nullptr,
                        scaling,
                        os,
                        p_.p(),
@@ -54,8 +56,8 @@ void adapters(Side& side, int32_t kind, int64_t tokens, int64_t d, int64_t r, in
                        hyperbolic ? norm_.p() : nullptr,
                        hyperbolic ? m_.p() : nullptr};
     ran(horo_low_rank_forward(nullptr, dtype, kind, tokens, d, r, k, x.data(), xs, a.data(), b.data(),
-                              gram.data(), K, s, scaling, out.data(), os, p.data(), gain.data(), norm.data(),
-                              m.data()),
+                              gram.data(), K.data(), s.data(), scaling, out.data(), os, p.data(), gain.data(),
+                              norm.data(), m.data()),
         "adapter");
     ran(cuda.forward(call, out_.p(), nullptr), "adapter");
     same(p_.values(), p, r, error, name + " p");
@@ -76,8 +78,9 @@ void adapters(Side& side, int32_t kind, int64_t tokens, int64_t d, int64_t r, in
     std::vector<char> workspace(static_cast<size_t>(bytes));
     const std::vector<T> dx_before = dx, da_before = da, db_before = db;
     ran(horo_low_rank_backward(nullptr, dtype, kind, tokens, d, r, k, x.data(), xs, a.data(), b.data(),
-                               gram.data(), K, s, scaling, dout.data(), os, p.data(), norm.data(), m.data(),
-                               dx.data(), xs, da.data(), db.data(), &dK, &ds, workspace.data(), bytes),
+                               gram.data(), K.data(), s.data(), scaling, dout.data(), os, p.data(),
+                               norm.data(), m.data(), dx.data(), xs, da.data(), db.data(), &dK, &ds,
+                               workspace.data(), bytes),
         "adapter gradient");
     std::vector<T> first_da;
     for (int want_dx = 1; want_dx >= 0; --want_dx) {

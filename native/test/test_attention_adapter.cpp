@@ -71,17 +71,18 @@ std::vector<float> adapter(int threads, int32_t kind, int64_t tokens, int64_t d,
                dout = random(tokens * k, 4);
     std::vector<float> out(tokens * k), p(tokens * r), dx(tokens * d), da(r * d), db(k * r);
     std::vector<double> gram(r * r), gain(tokens), norm(tokens), m(tokens);
+    const double K = 0.7, s = 2;
     double dK = 0, ds = 0;
     int64_t bytes = 0;
     CHECK(horo_gram(exec, HORO_F32, k, r, b.data(), gram.data()) == HORO_OK);
     CHECK(horo_low_rank_workspace(exec, HORO_F32, kind, tokens, d, r, k, &bytes) == HORO_OK);
     std::vector<char> workspace(static_cast<size_t>(bytes));
     CHECK(horo_low_rank_forward(exec, HORO_F32, kind, tokens, d, r, k, x.data(), d, a.data(), b.data(),
-                                gram.data(), 0.7, 2, 3, out.data(), k, p.data(), gain.data(), norm.data(),
+                                gram.data(), &K, &s, 3, out.data(), k, p.data(), gain.data(), norm.data(),
                                 m.data()) == HORO_OK,
           "%s", horo_last_error());
     CHECK(horo_low_rank_backward(exec, HORO_F32, kind, tokens, d, r, k, x.data(), d, a.data(), b.data(),
-                                 gram.data(), 0.7, 2, 3, dout.data(), k, p.data(), norm.data(), m.data(),
+                                 gram.data(), &K, &s, 3, dout.data(), k, p.data(), norm.data(), m.data(),
                                  dx.data(), d, da.data(), db.data(), &dK, &ds, workspace.data(),
                                  bytes) == HORO_OK,
           "%s", horo_last_error());

@@ -62,10 +62,8 @@ horo::CudaLayers layers_of_the_abi() {
         [](const int32_t* ids, const F* dout, int64_t tokens, int64_t vocab, int64_t dim, F* dtable, void*) {
             return horo_embedding_backward(ids, dout, tokens, vocab, dim, dtable, exec);
         },
-        [](F* logits, const int32_t* targets, int64_t tokens, int64_t vocab, F* losses, int32_t gradient,
-           double scale, void*) {
-            return horo_cross_entropy(logits, targets, tokens, vocab, losses, gradient, scale, exec);
-        },
+        [](F* logits, const int32_t* targets, int64_t tokens, int64_t vocab, F* losses, const F* scale,
+           void*) { return horo_cross_entropy(logits, targets, tokens, vocab, losses, scale, exec); },
         [](const F* x, const F* y, F* out, int64_t n, void*) { return horo_add(x, y, out, n, exec); },
         [](double a, const F* x, F* y, int64_t n, void*) { return horo_axpy(a, x, y, n, exec); },
         [](double a, F* x, int64_t n, void*) { return horo_scale(a, x, n, exec); },
@@ -73,12 +71,16 @@ horo::CudaLayers layers_of_the_abi() {
             return horo_sum_squares_add(x, n, total, workspace, exec);
         },
         // the scalars of cuda_layer_cases.h, before they were combined
-        [](F* param, const F* grad, F* m, F* v, int64_t n, const horo::AdamwStep& step, const double* squares,
-           double most, void*) {
-            return squares ? horo_adamw_clipped(param, grad, m, v, n, 1e-3, 0.9, 0.999, 1e-8, 0.1, 3,
-                                                static_cast<double>(step.grad_scale), squares, most, exec)
-                           : horo_adamw(param, grad, m, v, n, 1e-3, 0.9, 0.999, 1e-8, 0.1, 3,
-                                        static_cast<double>(step.grad_scale), exec);
+        [](F* param, const F* grad, F* m, F* v, int64_t n, const horo::AdamwStep& step, void*) {
+            return horo_adamw(param, grad, m, v, n, 1e-3, 0.9, 0.999, 1e-8, 0.1, 3,
+                              static_cast<double>(step.grad_scale), exec);
+        },
+        [](F* param, const F* grad, F* m, F* v, int64_t n, const F* scalars, const double* squares,
+           double most,
+           void*) { return horo_adamw_clipped(param, grad, m, v, n, scalars, squares, most, exec); },
+        [](const F* x, double* y, int64_t n, void*) { return horo_exp_forward(x, y, n, exec); },
+        [](const double* dy, const double* y, F* dx, int64_t n, void*) {
+            return horo_exp_backward(dy, y, dx, n, exec);
         },
         [](int32_t from, const void* src, F* dst, int64_t n, void*) {
             return horo_convert_to_f32(from, src, dst, n, exec);

@@ -407,9 +407,9 @@ void cross_entropy() {
         targets[5] = static_cast<int32_t>(vocab - 1);
         Floats losses(tokens), only(tokens), gradient = logits;
         const float scale = 0.25f;
-        CHECK(horo_cross_entropy(logits.data(), targets.data(), tokens, vocab, only.data(), 0, 9, nullptr) ==
-              0);
-        CHECK(horo_cross_entropy(gradient.data(), targets.data(), tokens, vocab, losses.data(), 1, scale,
+        CHECK(horo_cross_entropy(logits.data(), targets.data(), tokens, vocab, only.data(), nullptr,
+                                 nullptr) == 0);
+        CHECK(horo_cross_entropy(gradient.data(), targets.data(), tokens, vocab, losses.data(), &scale,
                                  nullptr) == HORO_OK);
         CHECK(same_bits(only, losses));
         CHECK(losses[3] == 0);
@@ -432,11 +432,11 @@ void cross_entropy() {
             }
         }
         for (auto& target : targets) target = -1;
-        horo_cross_entropy(logits.data(), targets.data(), tokens, vocab, losses.data(), 1, 1, nullptr);
+        horo_cross_entropy(logits.data(), targets.data(), tokens, vocab, losses.data(), &scale, nullptr);
         for (float loss : losses) CHECK(loss == 0);
         for (float g : logits) CHECK(g == 0);
         targets[1] = static_cast<int32_t>(vocab);
-        CHECK(horo_cross_entropy(logits.data(), targets.data(), tokens, vocab, losses.data(), 1, 1,
+        CHECK(horo_cross_entropy(logits.data(), targets.data(), tokens, vocab, losses.data(), &scale,
                                  nullptr) == HORO_INVALID_ARGUMENT);
         CHECK(std::strstr(horo_last_error(), "at position 1"), "%s", horo_last_error());
     }
@@ -575,7 +575,8 @@ std::vector<Floats> everything(const horo_exec* exec) {
     for (int64_t t = 0; t < rows; ++t) ids[t] = static_cast<int32_t>(t * t % 50);
     Floats table = random(50 * dim, 23), logits = x, losses(rows), p = x, m = y, v(n, 0.1f);
     horo_embedding_backward(ids.data(), x.data(), rows, 50, dim, table.data(), exec);
-    horo_cross_entropy(logits.data(), ids.data(), rows, dim, losses.data(), 1, 0.1, exec);
+    const float tenth = 0.1f;
+    horo_cross_entropy(logits.data(), ids.data(), rows, dim, losses.data(), &tenth, exec);
     horo_adamw(p.data(), y.data(), m.data(), v.data(), n, 0.01, 0.9, 0.99, 1e-8, 0, 3, 1, exec);
     const Floats norm = {static_cast<float>(horo_sum_squares(x.data(), n, exec))};
     return {out, rstd, dx, dw,   a,  b,    c,     d,   e,   db,  table, logits, losses,

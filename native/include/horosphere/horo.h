@@ -131,6 +131,21 @@ HORO_API int32_t horo_stream_destroy(int32_t device, void* stream);
 /* Waits until all that was enqueued on the stream has run, and reports what failed in it. */
 HORO_API int32_t horo_stream_synchronize(int32_t device, void* stream);
 
+/* Begins to record what is enqueued on the stream, not the default one, instead of running it, until the same
+ * thread calls horo_stream_end_capture. Meanwhile that thread must not wait for the stream, allocate or free:
+ * this is refused, and CUDA may give up the recording. What kernels read by address is read anew by every
+ * launch; numbers passed by value are those of the recording. */
+HORO_API int32_t horo_stream_begin_capture(int32_t device, void* stream);
+
+/* Ends the recording, whatever the status, and stores it as a CUDA graph, ready to be launched. */
+HORO_API int32_t horo_stream_end_capture(int32_t device, void* stream, void** graph);
+
+/* Enqueues all of a graph on a stream; the memory it was recorded with must still be there. */
+HORO_API int32_t horo_graph_launch(int32_t device, void* graph, void* stream);
+
+/* Destroys a graph of horo_stream_end_capture; launches that are enqueued still run. NULL is ignored. */
+HORO_API int32_t horo_graph_destroy(int32_t device, void* graph);
+
 /* ---- Row operations
  * ------------------------------------------------------------------------------------------ */
 
@@ -415,13 +430,12 @@ HORO_API int32_t horo_embedding_forward(const int32_t* ids, int32_t table_type, 
 HORO_API int32_t horo_embedding_backward(const int32_t* ids, const float* dout, int64_t tokens, int64_t vocab,
                                          int64_t dim, float* dtable, const horo_exec* exec);
 
-/* losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]; 0 where targets[t] < 0. With gradient != 0,
- * logits becomes gradient_scale * (softmax(logits) - onehot(target)), 0 in ignored rows; otherwise it is only
- * read. logits: (tokens, vocab). Exponentials of float32 after the maximum is subtracted, summed in double.
- */
+/* losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]; 0 where targets[t] < 0. Unless gradient_scale is
+ * NULL, logits becomes *gradient_scale * (softmax(logits) - onehot(target)), 0 in ignored rows; otherwise it
+ * is only read. logits: (tokens, vocab). Exponentials of float32 after the maximum is subtracted, summed in
+ * double. */
 HORO_API int32_t horo_cross_entropy(float* logits, const int32_t* targets, int64_t tokens, int64_t vocab,
-                                    float* losses, int32_t gradient, double gradient_scale,
-                                    const horo_exec* exec);
+                                    float* losses, const float* gradient_scale, const horo_exec* exec);
 
 /* out = x + y; out may be x or y. */
 HORO_API int32_t horo_add(const float* x, const float* y, float* out, int64_t n, const horo_exec* exec);
@@ -451,14 +465,26 @@ HORO_API int32_t horo_adamw(float* param, const float* grad, float* m, float* v,
                             double beta1, double beta2, double eps, double weight_decay, int64_t step,
                             double grad_scale, const horo_exec* exec);
 
+/* Stores what horo_adamw_clipped reads of a step, HORO_ADAMW_SCALARS numbers in host memory; the arguments
+ * are those of horo_adamw. */
+#define HORO_ADAMW_SCALARS 8
+HORO_API int32_t horo_adamw_scalars(double lr, double beta1, double beta2, double eps, double weight_decay,
+                                    int64_t step, double grad_scale, float* scalars);
+
 /* As horo_adamw, with the gradient clipped to a norm: with norm = |grad_scale| sqrt(*sum_squares), grad_scale
- * is multiplied by max_norm / norm where norm is larger. sum_squares: of the whole gradient before
- * grad_scale, memory of the exec's device; max_norm > 0. Where *sum_squares is not finite nothing is changed.
- */
-HORO_API int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n, double lr,
-                                    double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                                    double grad_scale, const double* sum_squares, double max_norm,
+ * is multiplied by max_norm / norm where norm is larger. scalars: of horo_adamw_scalars; sum_squares: of the
+ * whole gradient before grad_scale; both memory of the exec's device, so that a captured CUDA graph can be
+ * launched for step after step. max_norm > 0. Where *sum_squares is not finite nothing is changed. */
+HORO_API int32_t horo_adamw_clipped(float* param, const float* grad, float* m, float* v, int64_t n,
+                                    const float* scalars, const double* sum_squares, double max_norm,
                                     const horo_exec* exec);
+
+/* y = e^x in double: the values of numbers that are trained as logarithms, a few at a time. */
+HORO_API int32_t horo_exp_forward(const float* x, double* y, int64_t n, const horo_exec* exec);
+
+/* dx += dy * y, y of horo_exp_forward; the sum is rounded once. */
+HORO_API int32_t horo_exp_backward(const double* dy, const double* y, float* dx, int64_t n,
+                                   const horo_exec* exec);
 
 /* dst = src as float32; `from` is HORO_F32, .... Exact except from float64, which rounds to nearest even. */
 HORO_API int32_t horo_convert_to_f32(int32_t from, const void* src, float* dst, int64_t n,
@@ -592,14 +618,16 @@ HORO_API int32_t horo_gram(const horo_exec* exec, int32_t dtype, int64_t k, int6
  *    s is not used (but must be positive).
  *  - x: tokens x d, out: tokens x k, with strides between tokens; a: r x d, b: k x r, contiguous.
  *  - gram: from horo_gram; unused by LORA, like K and s.
+ *  - K, s: a number each, memory of the exec's device like all operands, so that they can be trained there.
+ *    On the CPU they are checked; on a device one that is not positive gives NaN or what the formula gives.
  *  - p: tokens x r of dtype, receives a x. gain, norm, m: tokens, float64, receive g, |x|, |b a x|; not
  *    touched by LORA. p, norm and m are what the backward pass needs.
  */
 HORO_API int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
                                        int64_t d, int64_t r, int64_t k, const void* x, int64_t x_stride,
-                                       const void* a, const void* b, const double* gram, double K, double s,
-                                       double scaling, void* out, int64_t out_stride, void* p, double* gain,
-                                       double* norm, double* m);
+                                       const void* a, const void* b, const double* gram, const double* K,
+                                       const double* s, double scaling, void* out, int64_t out_stride,
+                                       void* p, double* gain, double* norm, double* m);
 
 /*
  * The gradients of sum(dout * out), all of them added to what dx (tokens x d), da (r x d), db (k x r), dK and
@@ -608,11 +636,11 @@ HORO_API int32_t horo_low_rank_forward(const horo_exec* exec, int32_t dtype, int
  */
 HORO_API int32_t horo_low_rank_backward(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,
                                         int64_t d, int64_t r, int64_t k, const void* x, int64_t x_stride,
-                                        const void* a, const void* b, const double* gram, double K, double s,
-                                        double scaling, const void* dout, int64_t out_stride, const void* p,
-                                        const double* norm, const double* m, void* dx, int64_t dx_stride,
-                                        void* da, void* db, double* dK, double* ds, void* workspace,
-                                        int64_t workspace_bytes);
+                                        const void* a, const void* b, const double* gram, const double* K,
+                                        const double* s, double scaling, const void* dout, int64_t out_stride,
+                                        const void* p, const double* norm, const double* m, void* dx,
+                                        int64_t dx_stride, void* da, void* db, double* dK, double* ds,
+                                        void* workspace, int64_t workspace_bytes);
 
 /* Stores in *bytes the workspace of horo_low_rank_backward. */
 HORO_API int32_t horo_low_rank_workspace(const horo_exec* exec, int32_t dtype, int32_t kind, int64_t tokens,

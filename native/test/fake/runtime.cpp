@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,8 @@ using Work = std::function<void()>;
 struct FakeStream {
     std::vector<Work> work;
     FakeGraph* capture = nullptr;
+    std::thread::id capturing;  // the thread that captures
+    bool broken = false;        // the capture met what cannot be captured
 };
 struct FakeGraph {
     std::vector<Work> work;
@@ -99,6 +102,18 @@ cudaError_t enqueue(cudaStream_t stream, Count kind, Work work) {
     return cudaSuccess;
 }
 
+// What a thread must not do while it captures; the capture is lost.
+bool forbidden(FakeStream& stream) {
+    if (stream.capture) stream.broken = true;
+    return stream.capture;
+}
+bool forbidden() {
+    bool any = false;
+    for (auto& [stream, there] : device().streams)
+        if (stream->capturing == std::this_thread::get_id()) any |= forbidden(*stream);
+    return any;
+}
+
 bool on_device(const void* p) {
     const char* at = static_cast<const char*>(p);
     return device().memory && at >= device().memory && at < device().memory + most;
@@ -131,7 +146,11 @@ extern "C" void horo_fake_counts(int64_t counts[4]) {
 
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t code) {
-    return code == cudaErrorMemoryAllocation ? "out of memory" : "refused by the fake";
+    return code == cudaErrorMemoryAllocation           ? "out of memory"
+           : code == cudaErrorStreamCaptureUnsupported ? "operation not permitted when stream is capturing"
+           : code == cudaErrorStreamCaptureInvalidated
+               ? "operation failed due to a previous error during capture"
+               : "refused by the fake";
 }
 cudaError_t cudaGetDeviceCount(int* count) {
     *count = 1;
@@ -163,6 +182,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
     Device& d = device();
     const Guard guard(d.lock);
+    if (forbidden()) return cudaErrorStreamCaptureUnsupported;
     ++d.counts[allocations];
     if (!d.memory) {
         void* all = mmap(nullptr, most, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -188,6 +208,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 cudaError_t cudaFree(void* memory) {
     Device& d = device();
     const Guard guard(d.lock);
+    if (forbidden()) return cudaErrorStreamCaptureUnsupported;
     ++d.counts[waits];
     run_all();
     const auto block = d.blocks.find(static_cast<size_t>(static_cast<char*>(memory) - d.memory));
@@ -200,6 +221,7 @@ cudaError_t cudaFree(void* memory) {
 
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
     const Guard guard(device().lock);
+    if (forbidden()) return cudaErrorStreamCaptureUnsupported;
     ++device().counts[allocations];
     *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
     if (!*memory) return cudaErrorMemoryAllocation;
@@ -210,6 +232,7 @@ cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
 
 cudaError_t cudaFreeHost(void* memory) {
     const Guard guard(device().lock);
+    if (forbidden()) return cudaErrorStreamCaptureUnsupported;
     ++device().counts[waits];
     run_all();
     if (!device().pinned.erase(static_cast<char*>(memory))) return cudaErrorInvalidValue;
@@ -226,7 +249,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     };
     const auto later = [&](const void* p) { return on_device(p) || is_pinned(p, bytes); };
     if (later(to) && later(from)) return enqueue(stream, copies, body);
-    if (of(stream).capture) return cudaErrorStreamCaptureUnsupported;
+    if (forbidden(of(stream))) return cudaErrorStreamCaptureUnsupported;
     ++device().counts[copies];
     ++device().counts[waits];  // memory that is not pinned
     run(of(stream));
@@ -269,7 +292,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     const Guard guard(device().lock);
-    if (of(stream).capture) return cudaErrorStreamCaptureUnsupported;
+    if (forbidden(of(stream))) return cudaErrorStreamCaptureUnsupported;
     ++device().counts[waits];
     run(of(stream));
     return cudaSuccess;
@@ -284,13 +307,19 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     const Guard guard(device().lock);
     if (!stream || stream->capture) return cudaErrorInvalidValue;
     stream->capture = new FakeGraph;
+    stream->capturing = std::this_thread::get_id();
+    stream->broken = false;
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     const Guard guard(device().lock);
+    if (!stream->capture || stream->capturing != std::this_thread::get_id()) return cudaErrorInvalidValue;
     *graph = std::exchange(stream->capture, nullptr);
-    return *graph ? cudaSuccess : cudaErrorInvalidValue;
+    stream->capturing = {};
+    if (!stream->broken) return cudaSuccess;
+    delete std::exchange(*graph, nullptr);
+    return cudaErrorStreamCaptureInvalidated;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t graph, unsigned long long) {

@@ -148,14 +148,7 @@ public final class Layers {
             Native.bind(
                     "horo_cross_entropy",
                     FunctionDescriptor.of(
-                            JAVA_INT,
-                            ADDRESS,
-                            ADDRESS,
-                            JAVA_LONG,
-                            JAVA_LONG,
-                            ADDRESS,
-                            JAVA_INT,
-                            JAVA_DOUBLE,
+                            JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, ADDRESS, ADDRESS,
                             ADDRESS));
     private static final MethodHandle ADD =
             Native.bind(
@@ -188,13 +181,7 @@ public final class Layers {
                             ADDRESS,
                             ADDRESS,
                             JAVA_LONG,
-                            JAVA_DOUBLE,
-                            JAVA_DOUBLE,
-                            JAVA_DOUBLE,
-                            JAVA_DOUBLE,
-                            JAVA_DOUBLE,
-                            JAVA_LONG,
-                            JAVA_DOUBLE,
+                            ADDRESS,
                             ADDRESS,
                             JAVA_DOUBLE,
                             ADDRESS));
@@ -216,6 +203,27 @@ public final class Layers {
                             JAVA_LONG,
                             JAVA_DOUBLE,
                             ADDRESS));
+    private static final MethodHandle COMBINE_ADAMW =
+            Native.bind(
+                    "horo_adamw_scalars",
+                    FunctionDescriptor.of(
+                            JAVA_INT,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_DOUBLE,
+                            JAVA_LONG,
+                            JAVA_DOUBLE,
+                            ADDRESS));
+    private static final MethodHandle EXP_FORWARD =
+            Native.bind(
+                    "horo_exp_forward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
+    private static final MethodHandle EXP_BACKWARD =
+            Native.bind(
+                    "horo_exp_backward",
+                    FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, ADDRESS));
     private static final MethodHandle CONVERT_TO_F32 =
             Native.bind(
                     "horo_convert_to_f32",
@@ -963,14 +971,14 @@ public final class Layers {
      * {@code losses[t] = logsumexp(logits[t]) - logits[t, targets[t]]}; 0 where the target is
      * negative.
      *
-     * @param logits (tokens, vocab); if {@code gradient}, overwritten by {@code gradientScale
-     *     (softmax(logits) - onehot(target))}, which is 0 in ignored rows
+     * @param logits (tokens, vocab); overwritten by {@code gradientScale (softmax(logits) -
+     *     onehot(target))}, which is 0 in ignored rows, if that is wanted
      * @param targets (tokens) int32; negative means ignored
      * @param tokens number of tokens, 0 or more
      * @param vocab number of classes, 1 or more
      * @param losses (tokens), overwritten
-     * @param gradient whether the gradient is wanted
-     * @param gradientScale factor of the gradient, usually 1 / (targets that count)
+     * @param gradientScale one value, the factor of the gradient, usually 1 / (targets that count);
+     *     {@link MemorySegment#NULL} if the gradient is not wanted
      * @param exec where to run
      * @throws IllegalArgumentException naming position and target if a target is vocab or more;
      *     nothing is written then
@@ -981,11 +989,11 @@ public final class Layers {
             long tokens,
             long vocab,
             MemorySegment losses,
-            boolean gradient,
-            double gradientScale,
+            MemorySegment gradientScale,
             Exec exec) {
         long n = Operands.product(tokens, vocab, "tokens * vocab");
-        if (gradient) {
+        if (!MemorySegment.NULL.equals(gradientScale)) {
+            Operands.input(gradientScale, "gradientScale", 1, Operands.FLOAT, exec);
             Operands.output(logits, "logits", n, Operands.FLOAT, exec);
         } else {
             Operands.input(logits, "logits", n, Operands.FLOAT, exec);
@@ -1002,7 +1010,6 @@ public final class Layers {
                                     tokens,
                                     vocab,
                                     losses,
-                                    gradient ? 1 : 0,
                                     gradientScale,
                                     exec.handle());
         } catch (Throwable t) {
@@ -1185,25 +1192,50 @@ public final class Layers {
         Native.check(status);
     }
 
+    /** How many numbers {@link #adamw_scalars} stores. */
+    public static final int ADAMW_SCALARS = 8;
+
+    /**
+     * Combines, in float64, what {@link #adamw_clipped} reads of a step; the arguments are those of
+     * {@link #adamw}.
+     *
+     * @param scalars {@link #ADAMW_SCALARS} float32 values of host memory, overwritten
+     */
+    public static void adamw_scalars(
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            long step,
+            double gradScale,
+            MemorySegment scalars) {
+        Operands.output(scalars, "scalars", ADAMW_SCALARS, Operands.FLOAT, Exec.CPU);
+        int status;
+        try {
+            status =
+                    (int)
+                            COMBINE_ADAMW.invokeExact(
+                                    lr, beta1, beta2, eps, weightDecay, step, gradScale, scalars);
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
     /**
      * As {@link #adamw}, with the gradient clipped to a norm: with {@code norm = |gradScale|
      * sqrt(sumSquares)}, gradScale is multiplied by {@code maxNorm / norm} where norm is larger;
      * where sumSquares is not finite nothing is changed. On a device the host sees neither, so a
-     * whole training step runs without waiting.
+     * whole training step runs without waiting, and a captured one ({@link Stream#capture}) can be
+     * launched again after new scalars were copied there.
      *
      * @param param n values, updated
      * @param grad n values
      * @param m first moment, n values, updated; zero before the first step
      * @param v second moment, n values, updated; zero before the first step
      * @param n number of elements, 0 or more
-     * @param lr learning rate
-     * @param beta1 decay of the first moment, in [0, 1); pass a double literal, {@code 0.9f} is
-     *     another number
-     * @param beta2 decay of the second moment, in [0, 1)
-     * @param eps added to the denominator
-     * @param weightDecay decoupled weight decay
-     * @param step number of this step, from 1
-     * @param gradScale multiplied into the gradient; 1 for none
+     * @param scalars {@link #ADAMW_SCALARS} float32 values of {@link #adamw_scalars}
      * @param sumSquares one double, of {@link #sum_squares_add} over the whole gradient
      * @param maxNorm the largest norm, positive
      * @param exec where to run
@@ -1214,13 +1246,7 @@ public final class Layers {
             MemorySegment m,
             MemorySegment v,
             long n,
-            double lr,
-            double beta1,
-            double beta2,
-            double eps,
-            double weightDecay,
-            long step,
-            double gradScale,
+            MemorySegment scalars,
             MemorySegment sumSquares,
             double maxNorm,
             Exec exec) {
@@ -1229,6 +1255,7 @@ public final class Layers {
         Operands.input(grad, "grad", n, Operands.FLOAT, exec);
         Operands.output(m, "m", n, Operands.FLOAT, exec);
         Operands.output(v, "v", n, Operands.FLOAT, exec);
+        Operands.input(scalars, "scalars", ADAMW_SCALARS, Operands.FLOAT, exec);
         Operands.input(sumSquares, "sumSquares", 1, Double.BYTES, exec);
         int status;
         try {
@@ -1240,16 +1267,57 @@ public final class Layers {
                                     m,
                                     v,
                                     n,
-                                    lr,
-                                    beta1,
-                                    beta2,
-                                    eps,
-                                    weightDecay,
-                                    step,
-                                    gradScale,
+                                    scalars,
                                     sumSquares,
                                     maxNorm,
                                     exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code y = e^x} in float64: the values of numbers that are trained as logarithms, a few at a
+     * time.
+     *
+     * @param x n values
+     * @param y n doubles, overwritten
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void exp_forward(MemorySegment x, MemorySegment y, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Operands.output(y, "y", n, Double.BYTES, exec);
+        Operands.disjoint(y, n * Double.BYTES, "y", x, n * Operands.FLOAT, "x");
+        int status;
+        try {
+            status = (int) EXP_FORWARD.invokeExact(x, y, n, exec.handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
+
+    /**
+     * {@code dx += dy y}, y of {@link #exp_forward}; the sum is rounded once.
+     *
+     * @param dy n doubles
+     * @param y n doubles
+     * @param dx n values, added to
+     * @param n number of elements, 0 or more
+     * @param exec where to run
+     */
+    public static void exp_backward(
+            MemorySegment dy, MemorySegment y, MemorySegment dx, long n, Exec exec) {
+        Operands.count(n, "n");
+        Operands.input(dy, "dy", n, Double.BYTES, exec);
+        Operands.input(y, "y", n, Double.BYTES, exec);
+        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        int status;
+        try {
+            status = (int) EXP_BACKWARD.invokeExact(dy, y, dx, n, exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

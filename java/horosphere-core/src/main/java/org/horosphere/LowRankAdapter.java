@@ -115,8 +115,9 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
      * @param a r x d
      * @param b k x r
      * @param gram of b; null for LORA
-     * @param curvature K of curvature -1/K, positive; ignored for LORA
-     * @param s divides the norm of x, positive; ignored for LORA
+     * @param curvature one double, K of curvature -1/K, positive (not checked on a device); null
+     *     for LORA
+     * @param s one double, divides the norm of x, positive likewise; null for LORA
      * @param out tokens x k, outStride elements between tokens, added to
      * @param p tokens x r, receives A x for the backward pass
      * @param gain tokens doubles, receives g; null for LORA
@@ -134,8 +135,8 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment a,
             MemorySegment b,
             MemorySegment gram,
-            double curvature,
-            double s,
+            MemorySegment curvature,
+            MemorySegment s,
             MemorySegment out,
             long outStride,
             MemorySegment p,
@@ -168,8 +169,8 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
                 a,
                 b,
                 hyperbolic ? gram : MemorySegment.NULL,
-                curvature,
-                s,
+                hyperbolic ? curvature : MemorySegment.NULL,
+                hyperbolic ? s : MemorySegment.NULL,
                 out,
                 outStride,
                 p,
@@ -200,8 +201,8 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment a,
             MemorySegment b,
             MemorySegment gram,
-            double curvature,
-            double s,
+            MemorySegment curvature,
+            MemorySegment s,
             MemorySegment dout,
             long outStride,
             MemorySegment p,
@@ -257,8 +258,8 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
                 a,
                 b,
                 hyperbolic ? gram : MemorySegment.NULL,
-                curvature,
-                s,
+                hyperbolic ? curvature : MemorySegment.NULL,
+                hyperbolic ? s : MemorySegment.NULL,
                 dout,
                 outStride,
                 p,
@@ -281,16 +282,23 @@ public record LowRankAdapter(DType dtype, Kind kind, long d, long r, long k, dou
             MemorySegment a,
             MemorySegment b,
             MemorySegment gram,
-            double curvature,
-            double s) {
+            MemorySegment curvature,
+            MemorySegment s) {
         Checks.requireAtLeast("tokens", tokens, 0);
         Checks.require(exec, "x", x, extent("xStride", tokens, xStride, d), dtype.bytes());
         Checks.require(exec, "a", a, Math.multiplyExact(r, d), dtype.bytes());
         Checks.require(exec, "b", b, Math.multiplyExact(k, r), dtype.bytes());
         if (hyperbolic()) {
             Checks.require(exec, "gram", gram, Math.multiplyExact(r, r), Double.BYTES);
-            Checks.requirePositive("curvature", curvature);
-            Checks.requirePositive("s", s);
+            requirePositive(exec, "curvature", curvature);
+            requirePositive(exec, "s", s);
+        }
+    }
+
+    private static void requirePositive(Exec exec, String name, MemorySegment number) {
+        Checks.require(exec, name, number, 1, Double.BYTES);
+        if (!exec.isCuda()) {
+            Checks.requirePositive(name, number.get(ValueLayout.JAVA_DOUBLE, 0));
         }
     }
 

@@ -21,6 +21,15 @@ public final class Stream implements AutoCloseable {
             Native.bind(
                     "horo_stream_synchronize", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS));
 
+    private static final MethodHandle BEGIN_CAPTURE =
+            Native.bind(
+                    "horo_stream_begin_capture",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS));
+    private static final MethodHandle END_CAPTURE =
+            Native.bind(
+                    "horo_stream_end_capture",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, ADDRESS));
+
     private final Device device;
     private final MemorySegment handle;
     private final boolean owned;
@@ -87,6 +96,56 @@ public final class Stream implements AutoCloseable {
             throw Native.rethrow(t);
         }
         Native.check(status);
+    }
+
+    /**
+     * Records what {@code work} enqueues on this stream, instead of running it: as a CUDA graph,
+     * one call enqueues all of it. Kernels and the enqueued copies and fills of {@link
+     * DeviceMemory} can be recorded, those of other libraries (JCuda) on this stream, too. While it
+     * records, {@code work} must not wait for the stream, allocate or free memory of the device;
+     * have it run once before, so that matrix products have their workspace and kernels are loaded.
+     * Calls with an exec of the CPU are not recorded but run at once.
+     *
+     * @param work runs on this thread; what it throws ends the capture and is thrown on
+     * @throws IllegalArgumentException if this is the default stream, or {@code work} waits
+     * @throws HorosphereException if CUDA gave up the recording, with its reason
+     */
+    public Graph capture(Runnable work) {
+        if (work == null) {
+            throw new IllegalArgumentException("work: null");
+        }
+        int status;
+        try {
+            status = (int) BEGIN_CAPTURE.invokeExact(device.number(), handle());
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+        try {
+            work.run();
+        } catch (Throwable t) {
+            try {
+                endCapture().close();
+            } catch (RuntimeException e) {
+                t.addSuppressed(e);
+            }
+            throw t;
+        }
+        return endCapture();
+    }
+
+    private Graph endCapture() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ADDRESS);
+            int status;
+            try {
+                status = (int) END_CAPTURE.invokeExact(device.number(), handle(), result);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return new Graph(device, result.get(ADDRESS, 0));
+        }
     }
 
     MemorySegment handle() {

@@ -110,6 +110,7 @@ class KernelsGpuTest {
         MemorySegment want = floats(tokens * 64);
         MemorySegment gram = arena.allocate(JAVA_DOUBLE, 64);
         MemorySegment scalars = arena.allocate(JAVA_DOUBLE, 3 * tokens);
+        MemorySegment curve = arena.allocateFrom(JAVA_DOUBLE, 0.7, 4);
         long bytes = (long) tokens * Double.BYTES;
         LowRankAdapter.gram(Exec.CPU, shape, b, gram);
         LowRankAdapter.forward(
@@ -121,8 +122,8 @@ class KernelsGpuTest {
                 a,
                 b,
                 gram,
-                0.7,
-                4,
+                curve.asSlice(0, 8),
+                curve.asSlice(8, 8),
                 want,
                 64,
                 floats(tokens * 8),
@@ -142,8 +143,8 @@ class KernelsGpuTest {
                 up(a),
                 deviceB,
                 deviceGram,
-                0.7,
-                4,
+                up(curve.asSlice(0, 8)),
+                up(curve.asSlice(8, 8)),
                 out,
                 64,
                 room((long) tokens * 8 * Float.BYTES),

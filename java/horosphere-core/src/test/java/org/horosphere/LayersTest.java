@@ -423,27 +423,28 @@ class LayersTest {
         double[] logits = random(4 * vocab, 11);
         MemorySegment sl = floats(logits);
         MemorySegment losses = zeros(4);
-        Layers.cross_entropy(sl.asReadOnly(), ints(targets), 4, vocab, losses, false, 1, Exec.CPU);
+        MemorySegment none = MemorySegment.NULL;
+        Layers.cross_entropy(sl.asReadOnly(), ints(targets), 4, vocab, losses, none, Exec.CPU);
         double total = 0;
         for (int t = 0; t < 4; t++) {
             total += losses.getAtIndex(JAVA_FLOAT, t);
         }
         assertEquals(crossEntropy(logits, targets, vocab), total, 1e-5);
         assertEquals(0, losses.getAtIndex(JAVA_FLOAT, 1));
-        Layers.cross_entropy(sl, ints(targets), 4, vocab, losses, true, 0.5, Exec.CPU);
+        Layers.cross_entropy(sl, ints(targets), 4, vocab, losses, floats(0.5), Exec.CPU);
         assertNear(differences(logits, v -> 0.5 * crossEntropy(v, targets, vocab)), sl, 2e-6);
         refused(
                 "targets: 37 at position 2",
                 () ->
                         Layers.cross_entropy(
-                                sl, ints(0, 1, 37, 0), 4, vocab, losses, true, 1, Exec.CPU));
+                                sl, ints(0, 1, 37, 0), 4, vocab, losses, floats(1), Exec.CPU));
     }
 
     @Test
     void hugeLogitsAndNanStayInTheirRow() {
         MemorySegment logits = floats(1e30, -1e30, 0, Double.NaN, 0, 1, 1, 1, 1);
         MemorySegment losses = zeros(3);
-        Layers.cross_entropy(logits, ints(1, 0, 2), 3, 3, losses, true, 1, Exec.CPU);
+        Layers.cross_entropy(logits, ints(1, 0, 2), 3, 3, losses, floats(1), Exec.CPU);
         float[] loss = losses.toArray(JAVA_FLOAT);
         assertEquals(2e30f, loss[0]);
         assertTrue(Float.isNaN(loss[1]));
@@ -491,6 +492,8 @@ class LayersTest {
         MemorySegment grad = floats(new double[] {3, 4});
         MemorySegment squares = arena.allocate(JAVA_DOUBLE);
         squares.set(JAVA_DOUBLE, 0, 25);
+        MemorySegment scalars = zeros(Layers.ADAMW_SCALARS);
+        Layers.adamw_scalars(0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, scalars);
         // norm 5 scaled by 0.5 is 2.5: a bound of 1 leaves 0.2 of the gradient, one of 3 all of it
         for (double bound : new double[] {1, 3}) {
             MemorySegment[] want = {floats(new double[] {1, -1}), zeros(2), zeros(2)};
@@ -500,8 +503,7 @@ class LayersTest {
                     want[0], grad, want[1], want[2], 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, scale,
                     Exec.CPU);
             Layers.adamw_clipped(
-                    got[0], grad, got[1], got[2], 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
-                    bound, Exec.CPU);
+                    got[0], grad, got[1], got[2], 2, scalars, squares, bound, Exec.CPU);
             for (int i = 0; i < 3; i++) {
                 assertEquals(-1, want[i].mismatch(got[i]), "buffer " + i);
             }
@@ -510,8 +512,32 @@ class LayersTest {
                 "max_norm",
                 () ->
                         Layers.adamw_clipped(
-                                grad, grad, grad, grad, 2, 0.1, 0.9, 0.95, 1e-8, 0, 1, 0.5, squares,
-                                0, Exec.CPU));
+                                grad, grad, grad, grad, 2, scalars, squares, 0, Exec.CPU));
+        refused(
+                "scalars",
+                () ->
+                        Layers.adamw_clipped(
+                                grad, grad, grad, grad, 2, squares, squares, 1, Exec.CPU));
+        refused("scalars", () -> Layers.adamw_scalars(0.1, 0.9, 0.95, 1e-8, 0, 1, 1, zeros(7)));
+        refused("step", () -> Layers.adamw_scalars(0.1, 0.9, 0.95, 1e-8, 0, 0, 1, scalars));
+    }
+
+    @Test
+    void exponentialsAndTheirGradients() {
+        float[] x = {0, 1, -3.5f};
+        MemorySegment y = arena.allocate(JAVA_DOUBLE, 3);
+        MemorySegment dy = arena.allocateFrom(JAVA_DOUBLE, 2, -1, 0.5);
+        MemorySegment dx = floats(new double[] {1, 1, 1});
+        Layers.exp_forward(arena.allocateFrom(JAVA_FLOAT, x), y, 3, Exec.CPU);
+        Layers.exp_backward(dy, y, dx, 3, Exec.CPU);
+        for (int i = 0; i < 3; i++) {
+            double want = Math.exp(x[i]);
+            assertEquals(want, y.getAtIndex(JAVA_DOUBLE, i), Math.ulp(want));
+            double gradient = 1 + dy.getAtIndex(JAVA_DOUBLE, i) * want;
+            assertEquals((float) gradient, dx.getAtIndex(JAVA_FLOAT, i), 1e-7);
+        }
+        refused("y", () -> Layers.exp_forward(floats(1, 1), zeros(2), 2, Exec.CPU));
+        refused("dy", () -> Layers.exp_backward(zeros(2), y, dx, 2, Exec.CPU));
     }
 
     private static double[] shifted(double[] x) {
@@ -612,7 +638,7 @@ class LayersTest {
     void emptyBatchesDoNothing() {
         MemorySegment none = arena.allocate(0);
         Layers.rmsnorm_forward(none, floats(1), 0, 0, 1, none, MemorySegment.NULL, Exec.CPU);
-        Layers.cross_entropy(none, none, 0, 5, none, true, 1, Exec.CPU);
+        Layers.cross_entropy(none, none, 0, 5, none, floats(1), Exec.CPU);
         Layers.embedding_forward(none, DType.F32, none, 0, 0, 3, none, Exec.CPU);
         Layers.swiglu_forward(none, none, none, 0, Exec.CPU);
         Layers.convert(DType.BF16, none, none, 0, Exec.CPU);

@@ -75,8 +75,10 @@ class LowRankAdapterTest {
                 if (hyperbolic) {
                     LowRankAdapter.gram(exec, shape, bs, gram);
                 }
+                MemorySegment curve = Buffers.of(arena, DType.F64, curvature);
+                MemorySegment divisor = Buffers.of(arena, DType.F64, s);
                 LowRankAdapter.forward(
-                        exec, shape, tokens, xs, d + gap, as, bs, gram, curvature, s, os, k + gap,
+                        exec, shape, tokens, xs, d + gap, as, bs, gram, curve, divisor, os, k + gap,
                         p, g, n, ms);
                 out = gather(Buffers.read(os, t), k, gap);
                 MemorySegment douts = Buffers.of(arena, t, spread(dout, k, gap));
@@ -89,7 +91,7 @@ class LowRankAdapterTest {
                         arena.allocate(shape.workspaceBytes(exec, tokens) + 1, 64).asSlice(1);
                 w.fill((byte) 0x7f);
                 LowRankAdapter.backward(
-                        exec, shape, tokens, xs, d + gap, as, bs, gram, curvature, s, douts,
+                        exec, shape, tokens, xs, d + gap, as, bs, gram, curve, divisor, douts,
                         k + gap, p, n, ms, dxs, d + gap, das, dbs, dKs, dss, w);
                 dx = gather(Buffers.read(dxs, t), d, gap);
                 da = Buffers.read(das, t);
@@ -444,6 +446,7 @@ class LowRankAdapterTest {
         LowRankAdapter shape = shape(DType.F64, Kind.HYPLORA, 1, 1, 1);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment one = Buffers.of(arena, DType.F64, 1);
+            MemorySegment two = Buffers.of(arena, DType.F64, 2);
             MemorySegment gram = Buffers.of(arena, DType.F64, 1);
             MemorySegment[] z = new MemorySegment[10];
             for (int i = 0; i < z.length; i++) {
@@ -451,11 +454,11 @@ class LowRankAdapterTest {
             }
             // A = B = x = 1: the map is the identity, g = 1.
             LowRankAdapter.forward(
-                    Exec.CPU, shape, 1, one, 1, one, one, gram, 2, 1, z[0], 1, z[1], z[2], z[3],
+                    Exec.CPU, shape, 1, one, 1, one, one, gram, two, one, z[0], 1, z[1], z[2], z[3],
                     z[4]);
             MemorySegment w = arena.allocate(shape.workspaceBytes(Exec.CPU, 1));
             LowRankAdapter.backward(
-                    Exec.CPU, shape, 1, one, 1, one, one, gram, 2, 1, one, 1, z[1], z[3], z[4],
+                    Exec.CPU, shape, 1, one, 1, one, one, gram, two, one, one, 1, z[1], z[3], z[4],
                     z[5], 1, z[6], z[7], z[8], z[9], w);
             assertEquals(101.5, Buffers.get(z[0], DType.F64, 0), 1e-13);
             assertEquals(101.5, Buffers.get(z[5], DType.F64, 0), 1e-13);
@@ -572,53 +575,56 @@ class LowRankAdapterTest {
             MemorySegment g = Buffers.empty(arena, DType.F64, 2);
             MemorySegment n = Buffers.empty(arena, DType.F64, 2);
             MemorySegment m = Buffers.empty(arena, DType.F64, 2);
+            MemorySegment one = Buffers.of(arena, DType.F64, 1);
+            MemorySegment zero = Buffers.of(arena, DType.F64, 0);
+            MemorySegment minus = Buffers.of(arena, DType.F64, -1);
             MemorySegment w = arena.allocate(4);
             Exec cpu = Exec.CPU;
             assertNames(
                     "x",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 3, x, 4, a, b, gram, 1, 1, out, 3, p, g, n, m));
+                                    cpu, s, 3, x, 4, a, b, gram, one, one, out, 3, p, g, n, m));
             assertNames(
                     "xStride",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 3, a, b, gram, 1, 1, out, 3, p, g, n, m));
+                                    cpu, s, 2, x, 3, a, b, gram, one, one, out, 3, p, g, n, m));
             assertNames(
                     "a",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, b, b, gram, 1, 1, out, 3, p, g, n, m));
+                                    cpu, s, 2, x, 4, b, b, gram, one, one, out, 3, p, g, n, m));
             assertNames(
                     "gram",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, a, b, null, 1, 1, out, 3, p, g, n, m));
+                                    cpu, s, 2, x, 4, a, b, null, one, one, out, 3, p, g, n, m));
             assertNames(
                     "curvature",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, a, b, gram, 0, 1, out, 3, p, g, n, m));
+                                    cpu, s, 2, x, 4, a, b, gram, zero, one, out, 3, p, g, n, m));
             assertNames(
                     "s",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, a, b, gram, 1, -1, out, 3, p, g, n, m));
+                                    cpu, s, 2, x, 4, a, b, gram, one, minus, out, 3, p, g, n, m));
             assertNames(
                     "out",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, a, b, gram, 1, 1, b, 3, p, g, n, m));
+                                    cpu, s, 2, x, 4, a, b, gram, one, one, b, 3, p, g, n, m));
             assertNames(
                     "norm",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, a, b, gram, 1, 1, out, 3, p, g, w, m));
+                                    cpu, s, 2, x, 4, a, b, gram, one, one, out, 3, p, g, w, m));
             assertNames(
                     "gain",
                     () ->
                             LowRankAdapter.forward(
-                                    cpu, s, 2, x, 4, a, b, gram, 1, 1, out, 3, p, g, g, m));
+                                    cpu, s, 2, x, 4, a, b, gram, one, one, out, 3, p, g, g, m));
             MemorySegment dx = Buffers.empty(arena, DType.F32, 8);
             MemorySegment da = Buffers.empty(arena, DType.F32, 8);
             MemorySegment db = Buffers.empty(arena, DType.F32, 6);
@@ -626,14 +632,14 @@ class LowRankAdapterTest {
                     "workspace",
                     () ->
                             LowRankAdapter.backward(
-                                    cpu, s, 2, x, 4, a, b, gram, 1, 1, out, 3, p, n, m, dx, 4, da,
-                                    db, null, null, w));
+                                    cpu, s, 2, x, 4, a, b, gram, one, one, out, 3, p, n, m, dx, 4,
+                                    da, db, null, null, w));
             assertNames(
                     "dx",
                     () ->
                             LowRankAdapter.backward(
-                                    cpu, s, 2, x, 4, a, b, gram, 1, 1, out, 3, p, n, m, x, 4, da,
-                                    db, null, null, w));
+                                    cpu, s, 2, x, 4, a, b, gram, one, one, out, 3, p, n, m, x, 4,
+                                    da, db, null, null, w));
         }
         assertNames("r", () -> shape(DType.F32, Kind.LORA, 4, 0, 3));
         assertNames("dtype", () -> shape(DType.F16, Kind.LORA, 4, 1, 3));

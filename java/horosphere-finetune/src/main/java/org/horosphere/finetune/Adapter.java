@@ -278,7 +278,7 @@ public final class Adapter implements Trainables {
     }
 
     @Override
-    public void beginStep(int step) {
+    public void draw(int step) {
         if (coeffDropout == 0) {
             return;
         }
@@ -303,22 +303,42 @@ public final class Adapter implements Trainables {
                 layer.alphaInUse =
                         thinned.computeIfAbsent(
                                 layer.index, index -> Buffers.floats(mask.length, exec));
-                MemorySegment alpha = layer.coeffAlpha.value();
-                Layers.column_scale(factors, 1, mask.length, alpha, layer.alphaInUse, exec);
+            }
+        }
+    }
+
+    private boolean isThinned(Block layer) {
+        return layer.coeffAlpha != null && layer.alphaInUse != layer.coeffAlpha.value();
+    }
+
+    @Override
+    public void beforeForward() {
+        for (Block layer : model.layers()) {
+            if (isThinned(layer)) {
+                Layers.column_scale(
+                        masks.get(layer.index),
+                        1,
+                        layer.coeffAlpha.size(),
+                        layer.coeffAlpha.value(),
+                        layer.alphaInUse,
+                        model.exec());
             }
         }
     }
 
     @Override
-    public void endStep() {
+    public void afterBackward() {
         for (Block layer : model.layers()) {
-            MemorySegment factors = masks.get(layer.index);
-            if (factors != null && layer.alphaInUse != layer.coeffAlpha.value()) {
+            if (isThinned(layer)) {
                 MemorySegment grad = layer.coeffAlpha.grad();
                 long n = layer.coeffAlpha.size();
-                Layers.column_scale(factors, 1, n, grad, grad, model.exec());
+                Layers.column_scale(masks.get(layer.index), 1, n, grad, grad, model.exec());
             }
         }
+    }
+
+    @Override
+    public void drop() {
         useAllCoefficients();
     }
 

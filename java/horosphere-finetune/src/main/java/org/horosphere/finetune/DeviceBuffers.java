@@ -13,6 +13,7 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.horosphere.DeviceMemory;
 import org.horosphere.Exec;
+import org.horosphere.Graph;
 import org.horosphere.HorosphereException;
 import org.horosphere.PinnedMemory;
 import org.horosphere.Stream;
@@ -41,8 +42,10 @@ final class DeviceBuffers {
     private DeviceBuffers() {}
 
     static MemorySegment allocate(long bytes, Exec exec) {
+        Transfers transfers = transfers(exec.stream());
+        transfers.countAllocation();
         DeviceMemory memory = allocate(exec.stream(), bytes);
-        Allocation allocation = new Allocation(memory, transfers(exec.stream()));
+        Allocation allocation = new Allocation(memory, transfers);
         long address = memory.address().address();
         ALLOCATIONS.put(address, allocation);
         MemorySegment start = memory.address().reinterpret(0, Arena.ofAuto(), s -> free(address));
@@ -148,6 +151,21 @@ final class DeviceBuffers {
         return in.transfers().later(in.memory(), in.offset(from), bytes);
     }
 
+    /** How often memory was allocated for execs of this stream. */
+    static long allocations(Exec exec) {
+        return transfers(exec.stream()).allocations();
+    }
+
+    /**
+     * Records what is enqueued on the exec's stream.
+     *
+     * @throws IllegalStateException if the work allocates or passes anything between host and
+     *     device: a graph would repeat that with the memory of this time
+     */
+    static Graph capture(Exec exec, Runnable work) {
+        return transfers(exec.stream()).capture(work);
+    }
+
     private static Transfers transfers(Stream stream) {
         synchronized (TRANSFERS) {
             WeakReference<Transfers> known = TRANSFERS.get(stream);
@@ -189,6 +207,8 @@ final class DeviceBuffers {
         private final PinnedMemory staging;
         private final List<Reading> readings = new ArrayList<>();
         private long used;
+        private long allocations;
+        private boolean capturing;
 
         Transfers(Stream stream) {
             this.stream = stream;
@@ -201,8 +221,38 @@ final class DeviceBuffers {
             return stream;
         }
 
+        synchronized long allocations() {
+            return allocations;
+        }
+
+        synchronized void countAllocation() {
+            requireNoCapture("allocates");
+            allocations++;
+        }
+
+        Graph capture(Runnable work) {
+            setCapturing(true);
+            try {
+                return stream.capture(work);
+            } finally {
+                setCapturing(false);
+            }
+        }
+
+        private synchronized void setCapturing(boolean now) {
+            capturing = now;
+        }
+
+        private void requireNoCapture(String what) {
+            if (capturing) {
+                throw new IllegalStateException(
+                        "the work " + what + ", which a CUDA graph cannot repeat");
+            }
+        }
+
         synchronized void upload(
                 DeviceMemory memory, long offset, long bytes, Consumer<MemorySegment> write) {
+            requireNoCapture("takes numbers from the host");
             if (bytes > LARGEST) {
                 try (Arena arena = Arena.ofConfined()) {
                     MemorySegment host = arena.allocate(bytes, Long.BYTES);
@@ -217,6 +267,7 @@ final class DeviceBuffers {
         }
 
         synchronized Supplier<MemorySegment> later(DeviceMemory memory, long offset, long bytes) {
+            requireNoCapture("hands numbers to the host");
             if (bytes > LARGEST) {
                 MemorySegment host = Arena.ofAuto().allocate(bytes, Long.BYTES);
                 memory.copyTo(host, offset, stream);

@@ -362,9 +362,9 @@ public final class GoldenVerifier {
         for (int i = 0; i < rows.length; i++) {
             System.arraycopy(cot, i * k, dout, rows[i] * k, k);
         }
-        double curvature = c.number("K");
-        double s = c.number("s");
         try (Arena arena = Arena.ofConfined()) {
+            MemorySegment curvature = copy(new double[] {c.number("K")}, DType.F64, arena);
+            MemorySegment s = copy(new double[] {c.number("s")}, DType.F64, arena);
             MemorySegment xs = copy(x, c.dtype, arena);
             MemorySegment as = copy(a, c.dtype, arena);
             MemorySegment bs = copy(b, c.dtype, arena);

@@ -12,25 +12,33 @@ interface Learner<B> {
     Exec exec();
 
     /**
-     * Runs the model on a batch.
+     * Puts a batch where the kernels read it; all that the host passes to {@link #computeLoss} and
+     * {@link #backward} passes here.
      *
      * @param gradientScale what each prediction's loss is multiplied by before {@link #backward};
      *     NaN for no gradient
-     * @return the sum of the predictions' losses, in nats
+     * @return what decides which kernels those two run, and how: equal for batches of one kind
      */
-    double loss(B batch, float gradientScale);
+    Object stage(B batch, float gradientScale);
+
+    /** Runs the model on the staged batch. */
+    void computeLoss();
 
     /**
-     * The same, the sum to be asked for when more has been enqueued: on a device nothing waits
-     * before.
+     * The sum of the losses of the staged batch's predictions, in nats, as they are now; on a
+     * device nothing waits before it is asked for.
      */
-    default DoubleSupplier lossLater(B batch, float gradientScale) {
-        double sum = loss(batch, gradientScale);
-        return () -> sum;
-    }
+    DoubleSupplier lossLater();
 
-    /** Adds the gradients of the last {@link #loss} to every trainable tensor. */
+    /** Adds the gradients of the last {@link #computeLoss} to every trainable tensor. */
     void backward();
+
+    /** Runs the model on a batch and returns its loss, see {@link #stage}. */
+    default double loss(B batch, float gradientScale) {
+        stage(batch, gradientScale);
+        computeLoss();
+        return lossLater().getAsDouble();
+    }
 
     /** How many predictions a batch asks for. */
     long targets(B batch);

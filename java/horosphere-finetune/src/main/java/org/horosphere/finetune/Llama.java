@@ -32,6 +32,9 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
 
     private static final long TILE_ROWS = 256;
 
+    /** On a device the number of predictions is rounded up to so many parts of the tokens. */
+    private static final int PREDICTION_PARTS = 8;
+
     private final ModelConfig config;
     private final float rmsNormEps;
     private final float embeddingScale;
@@ -50,6 +53,8 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     private int length;
     private long tokens;
     private int[] starts;
+    private int predictions;
+    private boolean training;
     private MemorySegment ids;
     private MemorySegment positions;
     private MemorySegment finalInput;
@@ -59,6 +64,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     private MemorySegment finalOutputGrad;
     private MemorySegment targets;
     private MemorySegment losses;
+    private final MemorySegment gradientScale;
     private MemorySegment packed;
     private MemorySegment packedGrad;
     private MemorySegment logits = Buffers.floats(0);
@@ -354,6 +360,7 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         this.exec = exec;
         this.products = new WeightProducts(exec);
         this.packing = new RowPacking(exec);
+        gradientScale = Buffers.floats(1, exec);
         embedding =
                 source.tensor("model.embed_tokens.weight", config.vocabSize(), config.hiddenSize());
         for (int i = 0; i < config.layers(); i++) {
@@ -484,15 +491,35 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
         return "this model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj";
     }
 
+    /**
+     * What decides the kernels of a pass and their sizes.
+     *
+     * @param starts of pieces; null if every row is one
+     */
+    private record Shape(
+            int batch, int length, int predictions, boolean training, List<Integer> starts) {}
+
     @Override
-    public double loss(Batches.Batch batch, float gradientScale) {
-        return lossLater(batch, gradientScale).getAsDouble();
+    public Object stage(Batches.Batch rows, float newGradientScale) {
+        stage(rows.batch(), rows.length(), rows.tokens(), rows.starts());
+        stageTargets(rows.targets(), newGradientScale);
+        return new Shape(
+                batch,
+                length,
+                predictions,
+                training,
+                starts == null ? null : IntStream.of(starts).boxed().toList());
     }
 
     @Override
-    public DoubleSupplier lossLater(Batches.Batch batch, float gradientScale) {
-        forward(batch);
-        return lossLater(batch.targets(), gradientScale);
+    public void computeLoss() {
+        forwardStaged();
+        lossOfStaged();
+    }
+
+    @Override
+    public DoubleSupplier lossLater() {
+        return Buffers.sumLater(losses, predictions);
     }
 
     @Override
@@ -517,21 +544,23 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
 
     /** Runs the model on (batch, length) token ids, keeping what backward needs. */
     void forward(int newBatch, int newLength, int[] tokenIds) {
-        forward(newBatch, newLength, tokenIds, null);
+        stage(newBatch, newLength, tokenIds, null);
+        forwardStaged();
     }
 
     /** The same on a batch whose rows may hold several pieces. */
     void forward(Batches.Batch rows) {
-        forward(rows.batch(), rows.length(), rows.tokens(), rows.starts());
+        stage(rows.batch(), rows.length(), rows.tokens(), rows.starts());
+        forwardStaged();
     }
 
     /**
-     * The same.
+     * What the host does for a forward pass.
      *
      * @param newStarts where pieces begin that do not see each other, see {@link
      *     Batches.Batch#starts}; positions restart there. Null: every row is one
      */
-    private void forward(int newBatch, int newLength, int[] tokenIds, int[] newStarts) {
+    private void stage(int newBatch, int newLength, int[] tokenIds, int[] newStarts) {
         if (newLength > config.maxPositionEmbeddings()) {
             throw new IllegalArgumentException(
                     "length: "
@@ -554,6 +583,9 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                     }
                 });
         Buffers.set(positions, inPiece);
+    }
+
+    private void forwardStaged() {
         int d = config.hiddenSize();
         MemorySegment first = layers.isEmpty() ? finalInput : layers.get(0).input;
         embed(first);
@@ -588,43 +620,65 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
      *
      * @param nextTokens (batch, length): the token each position is to predict, negative where
      *     there is none
-     * @param gradientScale what each token's loss is multiplied by before {@link #backward}; NaN
+     * @param newGradientScale what each token's loss is multiplied by before {@link #backward}; NaN
      *     for no gradient
      */
-    double loss(int[] nextTokens, float gradientScale) {
-        return lossLater(nextTokens, gradientScale).getAsDouble();
+    double loss(int[] nextTokens, float newGradientScale) {
+        stageTargets(nextTokens, newGradientScale);
+        lossOfStaged();
+        return lossLater().getAsDouble();
     }
 
-    private DoubleSupplier lossLater(int[] nextTokens, float gradientScale) {
-        boolean training = !Float.isNaN(gradientScale);
-        int d = config.hiddenSize();
-        int vocab = config.vocabSize();
-        int[] rows = new int[Math.toIntExact(tokens)];
+    /** What the host does for a loss. */
+    private void stageTargets(int[] nextTokens, float newGradientScale) {
+        training = !Float.isNaN(newGradientScale);
+        int all = Math.toIntExact(tokens);
+        int[] rows = new int[all];
         int count = 0;
-        for (int i = 0; i < tokens; i++) {
+        for (int i = 0; i < all; i++) {
             if (nextTokens[i] >= 0) {
                 rows[count++] = i;
             }
         }
+        predictions = count;
+        if (exec.isCuda()) {
+            // as many for most batches of a shape: rows that predict nothing add nothing
+            int part = Math.ceilDiv(all, PREDICTION_PARTS);
+            predictions = Math.min(all, Math.ceilDiv(count, part) * part);
+            int next = count;
+            for (int i = 0; next < predictions; i++) {
+                if (nextTokens[i] < 0) {
+                    rows[next++] = i;
+                }
+            }
+        }
+        int[] chosen = Arrays.copyOf(rows, predictions);
+        packing.choose(chosen);
+        Buffers.set(targets, Arrays.stream(chosen).map(row -> nextTokens[row]).toArray());
+        if (training) {
+            Buffers.set(gradientScale, newGradientScale);
+        }
+    }
+
+    private void lossOfStaged() {
+        int d = config.hiddenSize();
+        int vocab = config.vocabSize();
         if (training) {
             Buffers.zero(finalOutputGrad, tokens * d * Float.BYTES);
         }
         int block = logitRows(tokens);
         logits = Buffers.atLeast(logits, (long) block * vocab * Float.BYTES, exec);
-        for (int from = 0; from < count; from += block) {
-            int n = Math.min(block, count - from);
-            int[] some = Arrays.copyOfRange(rows, from, from + n);
-            Buffers.set(targets, Arrays.stream(some).map(row -> nextTokens[row]).toArray());
-            packing.gather(finalOutput, tokens, some, d, packed);
+        for (int from = 0; from < predictions; from += block) {
+            int n = Math.min(block, predictions - from);
+            packing.gather(finalOutput, tokens, from, n, d, packed);
             logits(packed, n, logits);
             Layers.cross_entropy(
                     logits,
-                    targets,
+                    Buffers.slice(targets, from, n),
                     n,
                     vocab,
                     Buffers.slice(losses, from, n),
-                    training,
-                    training ? gradientScale : 0,
+                    training ? gradientScale : MemorySegment.NULL,
                     exec);
             if (training) {
                 MemorySegment operand = products.operand(head, logits, (long) n * vocab);
@@ -646,10 +700,9 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                             d,
                             exec);
                 }
-                packing.scatter(packedGrad, some, d, finalOutputGrad, tokens);
+                packing.scatter(packedGrad, from, n, d, finalOutputGrad, tokens);
             }
         }
-        return Buffers.sumLater(losses, count);
     }
 
     private int logitRows(long count) {
@@ -946,7 +999,8 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                                         + (checkpointing ? 1 : config.layers()) * kept
                                         + shared)
                         + block * vocab
-                        + (long) positionsPerSequence * config.headDim();
+                        + (long) positionsPerSequence * config.headDim()
+                        + 1;
         long widest = count * Math.max(Math.max(d, wide), queryWidth);
         long rounded =
                 embedding.type() == DType.F32

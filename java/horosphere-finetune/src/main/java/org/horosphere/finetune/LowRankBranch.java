@@ -27,10 +27,11 @@ final class LowRankBranch {
     private final int rank;
     private final LowRankAdapter shape;
     private final MemorySegment gram;
-    private final MemorySegment scalarGrads;
 
-    /** On a device; the host adds them up itself. */
-    private final MemorySegment roundedGrads;
+    /** K and s, and their gradients. */
+    private final MemorySegment curve;
+
+    private final MemorySegment curveGrads;
 
     private MemorySegment p;
     private MemorySegment gain;
@@ -69,12 +70,13 @@ final class LowRankBranch {
         boolean hyperbolic = kind != LowRankAdapter.Kind.LORA;
         a = parameters.add(path + ".lora_A.weight", rank, in);
         b = parameters.add(path + ".lora_B.weight", out, rank);
+        // logS follows logK in memory: the two are computed together
         logK = hyperbolic ? parameters.add(path + ".hyplora_K", 1) : null;
         logS = hyperbolic ? parameters.add(path + ".hyplora_s", 1) : null;
         magnitude = dora ? new Magnitude(parameters, path, weight, a, b, scaling, exec) : null;
         gram = Buffers.doubles((long) rank * rank, exec);
-        scalarGrads = Buffers.doubles(2, exec);
-        roundedGrads = exec.isCuda() ? Buffers.floats(2, exec) : null;
+        curve = hyperbolic ? Buffers.doubles(2, exec) : null;
+        curveGrads = hyperbolic ? Buffers.doubles(2, exec) : null;
     }
 
     int rank() {
@@ -91,11 +93,15 @@ final class LowRankBranch {
 
     /** The curvature is -1/K; infinite for LoRA. */
     double curvatureRadius() {
-        return isHyperbolic() ? Math.exp(parameters.scalar(logK)) : Double.POSITIVE_INFINITY;
+        return isHyperbolic() ? exp(logK) : Double.POSITIVE_INFINITY;
     }
 
     double inputScale() {
-        return isHyperbolic() ? Math.exp(parameters.scalar(logS)) : 1;
+        return isHyperbolic() ? exp(logS) : 1;
+    }
+
+    private static double exp(Tensor scalar) {
+        return Math.exp(Buffers.toArray(scalar.value(), 1)[0]);
     }
 
     /** A uniform in ±1/sqrt(in), B zero, s = sqrt(in): the model starts as the base model. */
@@ -174,6 +180,7 @@ final class LowRankBranch {
         }
         if (isHyperbolic()) {
             LowRankAdapter.gram(exec, shape, b.value(), gram);
+            Layers.exp_forward(parameters.values(logK, 2), curve, 2, exec);
         }
         LowRankAdapter.forward(
                 exec,
@@ -184,8 +191,8 @@ final class LowRankBranch {
                 a.value(),
                 b.value(),
                 gram,
-                curvatureRadius(),
-                inputScale(),
+                number(curve, 0),
+                number(curve, 1),
                 y,
                 out,
                 p,
@@ -213,7 +220,7 @@ final class LowRankBranch {
     /** Bytes that forward and backward of so many tokens take. */
     long activationBytes(long tokens, Exec exec) {
         return tokens * (rank * (long) Float.BYTES + 3 * Double.BYTES)
-                + ((long) rank * rank + 2) * Double.BYTES
+                + ((long) rank * rank + (isHyperbolic() ? 4 : 0)) * Double.BYTES
                 + (magnitude == null ? 0 : magnitude.activationBytes(tokens))
                 + shape.workspaceBytes(exec, tokens);
     }
@@ -241,9 +248,9 @@ final class LowRankBranch {
     /** Adds to the gradients of A, B, K, s and, unless dx is NULL, of x. */
     void backward(MemorySegment x, MemorySegment dy, long tokens, MemorySegment dx, Exec exec) {
         workspace = Buffers.atLeast(workspace, shape.workspaceBytes(exec, tokens), exec);
-        Buffers.zero(scalarGrads, 2 * Double.BYTES);
-        double curvatureRadius = curvatureRadius();
-        double inputScale = inputScale();
+        if (isHyperbolic()) {
+            Buffers.zero(curveGrads, 2 * Double.BYTES);
+        }
         LowRankAdapter.backward(
                 exec,
                 shape,
@@ -253,8 +260,8 @@ final class LowRankBranch {
                 a.value(),
                 b.value(),
                 gram,
-                curvatureRadius,
-                inputScale,
+                number(curve, 0),
+                number(curve, 1),
                 dy,
                 out,
                 p,
@@ -264,21 +271,17 @@ final class LowRankBranch {
                 in,
                 a.grad(),
                 b.grad(),
-                Buffers.part(scalarGrads, 0, Double.BYTES),
-                Buffers.part(scalarGrads, Double.BYTES, Double.BYTES),
+                number(curveGrads, 0),
+                number(curveGrads, 1),
                 workspace);
-        if (isHyperbolic() && exec.isCuda()) {
-            Layers.convert(DType.F64, scalarGrads, roundedGrads, 2, exec);
-            Layers.axpy(curvatureRadius, roundedGrads, logK.grad(), 1, exec);
-            Layers.axpy(inputScale, Buffers.slice(roundedGrads, 1, 1), logS.grad(), 1, exec);
-        } else if (isHyperbolic()) {
-            accumulate(logK, curvatureRadius * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 0));
-            accumulate(logS, inputScale * scalarGrads.getAtIndex(ValueLayout.JAVA_DOUBLE, 1));
+        if (isHyperbolic()) {
+            Layers.exp_backward(curveGrads, curve, parameters.grads(logK, 2), 2, exec);
         }
     }
 
-    private static void accumulate(Tensor scalar, double gradient) {
-        float sum = (float) (scalar.grad().get(ValueLayout.JAVA_FLOAT, 0) + gradient);
-        scalar.grad().set(ValueLayout.JAVA_FLOAT, 0, sum);
+    private static MemorySegment number(MemorySegment doubles, int i) {
+        return doubles == null
+                ? null
+                : Buffers.part(doubles, (long) i * Double.BYTES, Double.BYTES);
     }
 }

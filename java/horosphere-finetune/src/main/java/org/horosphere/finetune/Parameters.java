@@ -1,16 +1,13 @@
 package org.horosphere.finetune;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
-import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.function.DoubleSupplier;
 import java.util.function.Supplier;
-import org.horosphere.DType;
 import org.horosphere.Exec;
 import org.horosphere.Layers;
 
@@ -28,11 +25,11 @@ final class Parameters {
     private MemorySegment firstMoments;
     private MemorySegment secondMoments;
 
-    /** On a device: what clips the gradient, and numbers that the host reads. */
+    /** On a device: what clips the gradient, and the numbers of a step. */
     private MemorySegment squares;
 
     private MemorySegment workspace;
-    private DeviceScalars scalars;
+    private MemorySegment scalars;
 
     /** Adds a tensor; its memory exists after {@link #allocate}. */
     Tensor add(String name, long... shape) {
@@ -53,7 +50,7 @@ final class Parameters {
         firstMoments = Buffers.floats(size, exec);
         secondMoments = Buffers.floats(size, exec);
         if (exec.isCuda()) {
-            scalars = new DeviceScalars();
+            scalars = Buffers.floats(Layers.ADAMW_SCALARS, exec);
             squares = Buffers.doubles(1, exec);
             workspace = Buffers.doubles(256, exec);
         }
@@ -111,82 +108,47 @@ final class Parameters {
                 exec);
     }
 
+    /** Puts the numbers of a step where {@link #adamwClipped} reads them. */
+    void stageAdamw(double lr, double weightDecay, long step) {
+        float[] numbers = new float[Layers.ADAMW_SCALARS];
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment combined = arena.allocate(ValueLayout.JAVA_FLOAT, numbers.length);
+            Layers.adamw_scalars(lr, 0.9, 0.999, 1e-8, weightDecay, step, 1, combined);
+            MemorySegment.copy(combined, ValueLayout.JAVA_FLOAT, 0, numbers, 0, numbers.length);
+        }
+        Buffers.set(scalars, numbers);
+    }
+
     /**
-     * The same on a device, the gradient clipped to a norm; nothing waits and nothing changes where
-     * the gradient is not finite.
-     *
-     * @return the norm before
+     * The same on a device, by the numbers staged last, the gradient clipped to a norm; nothing
+     * waits and nothing changes where the gradient is not finite. To be followed by {@link
+     * #changed}.
      */
-    DoubleSupplier adamwClipped(double lr, double weightDecay, long step, double maxNorm) {
+    void adamwClipped(double maxNorm) {
         Buffers.zero(squares, Double.BYTES);
         Layers.sum_squares_add(grads, size, squares, workspace, exec);
-        version++;
         Layers.adamw_clipped(
-                values,
-                grads,
-                firstMoments,
-                secondMoments,
-                size,
-                lr,
-                0.9,
-                0.999,
-                1e-8,
-                weightDecay,
-                step,
-                1,
-                squares,
-                maxNorm,
-                exec);
-        scalars.read();
+                values, grads, firstMoments, secondMoments, size, scalars, squares, maxNorm, exec);
+    }
+
+    /** The norm of the gradient before the last {@link #adamwClipped}. */
+    DoubleSupplier gradientNormLater() {
         Supplier<MemorySegment> sum = Buffers.later(squares, Double.BYTES);
         return () -> Math.sqrt(sum.get().get(ValueLayout.JAVA_DOUBLE, 0));
     }
 
-    /** The value of a tensor of one number. */
-    float scalar(Tensor tensor) {
-        return scalars == null
-                ? tensor.value().get(ValueLayout.JAVA_FLOAT, 0)
-                : scalars.value(tensor);
+    /** Values from the first of a tensor on, over the tensors added after it. */
+    MemorySegment values(Tensor first, long count) {
+        return from(values, first.value(), count);
     }
 
-    /** All tensors of one number, gathered on the device and read together. */
-    private final class DeviceScalars {
-        private final Map<Tensor, Integer> index = new IdentityHashMap<>();
-        private final MemorySegment offsets;
-        private final MemorySegment gathered;
-        private long seen = -1;
-        private Supplier<MemorySegment> known;
+    /** Likewise gradients. */
+    MemorySegment grads(Tensor first, long count) {
+        return from(grads, first.grad(), count);
+    }
 
-        DeviceScalars() {
-            int[] at = new int[tensors.size()];
-            long offset = 0;
-            for (Tensor tensor : tensors) {
-                if (tensor.size() == 1) {
-                    at[index.size()] = Math.toIntExact(offset);
-                    index.put(tensor, index.size());
-                }
-                offset += tensor.size();
-            }
-            offsets = Buffers.ints(index.size(), exec);
-            gathered = Buffers.floats(index.size(), exec);
-            Buffers.set(offsets, Arrays.copyOf(at, index.size()));
-        }
-
-        void read() {
-            int n = index.size();
-            if (n > 0) {
-                Layers.embedding_forward(offsets, DType.F32, values, n, size, 1, gathered, exec);
-                known = Buffers.later(gathered, (long) n * Float.BYTES);
-                seen = version;
-            }
-        }
-
-        float value(Tensor tensor) {
-            if (seen != version) {
-                read();
-            }
-            return known.get().getAtIndex(ValueLayout.JAVA_FLOAT, index.get(tensor));
-        }
+    private static MemorySegment from(MemorySegment all, MemorySegment first, long count) {
+        return Buffers.part(all, first.address() - all.address(), count * Float.BYTES);
     }
 
     float[] snapshot() {

@@ -4,9 +4,25 @@ package org.horosphere.finetune;
 interface Trainables {
     Parameters parameters();
 
-    /** Before the forward passes of a step: draw dropout masks. */
-    default void beginStep(int step) {}
+    /** Before a step, what the host does: draw dropout masks and put them where kernels read. */
+    default void draw(int step) {}
 
-    /** After the backward passes of a step: finish gradients. */
-    default void endStep() {}
+    /** What runs before the forward passes of a step. */
+    default void beforeForward() {}
+
+    /** What runs after the backward passes of a step: finish gradients. */
+    default void afterBackward() {}
+
+    /** After a step, what the host does. */
+    default void drop() {}
+
+    default void beginStep(int step) {
+        draw(step);
+        beforeForward();
+    }
+
+    default void endStep() {
+        afterBackward();
+        drop();
+    }
 }

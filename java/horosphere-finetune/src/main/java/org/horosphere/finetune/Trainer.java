@@ -58,12 +58,19 @@ public final class Trainer<B> {
     private final Learner<B> model;
     private final Trainables trainables;
     private final TrainOptions options;
+    private final StepGraphs graphs;
     private volatile boolean stopping;
 
     Trainer(Learner<B> model, Trainables trainables, TrainOptions options) {
         this.model = model;
         this.trainables = trainables;
         this.options = options;
+        graphs = new StepGraphs(model.exec());
+    }
+
+    /** The graphs of a run on a device. */
+    StepGraphs graphs() {
+        return graphs;
     }
 
     /**
@@ -128,6 +135,7 @@ public final class Trainer<B> {
             // numbers
             throw new TrainingException("step " + at.step + ": " + e.getMessage() + LOWER_RATE);
         } finally {
+            graphs.close();
             at.keepBest();
         }
         return new Result(at.step, at.first, at.best, at.bestState == null ? at.step : at.bestStep);
@@ -217,21 +225,32 @@ public final class Trainer<B> {
             targets += model.targets(batch);
             inputs += model.inputs(batch);
         }
-        parameters.clearGradients();
-        trainables.beginStep(step);
-        List<DoubleSupplier> losses = new ArrayList<>();
-        for (B batch : micro) {
-            losses.add(model.lossLater(batch, 1f / targets));
-            model.backward();
-        }
-        trainables.endStep();
         double rate = options.learningRate(step);
+        boolean device = model.exec().isCuda();
+        trainables.draw(step);
+        if (device) {
+            parameters.stageAdamw(rate, options.weightDecay(), step + 1L);
+            parameters.changed(); // what follows from the weights is computed within the step
+        }
+        List<DoubleSupplier> losses = new ArrayList<>();
+        for (int i = 0; i < micro.size(); i++) {
+            boolean first = i == 0;
+            boolean last = i == micro.size() - 1;
+            Object shape = model.stage(micro.get(i), 1f / targets);
+            Runnable pass = () -> pass(first, last);
+            if (device) {
+                graphs.run(List.of(shape, first, last), pass);
+            } else {
+                pass.run();
+            }
+            losses.add(model.lossLater());
+        }
+        trainables.drop();
         double norm;
         double loss;
-        if (model.exec().isCuda()) {
-            DoubleSupplier later =
-                    parameters.adamwClipped(
-                            rate, options.weightDecay(), step + 1L, options.clipNorm());
+        if (device) {
+            parameters.changed();
+            DoubleSupplier later = parameters.gradientNormLater();
             loss = sum(losses) / targets; // the one wait of the step
             norm = later.getAsDouble();
             requireFinite(step, loss, norm);
@@ -243,6 +262,22 @@ public final class Trainer<B> {
             parameters.adamw(rate, options.weightDecay(), step + 1L, scale);
         }
         listener.stepped(step + 1, loss, rate, norm, inputs);
+    }
+
+    /** Kernels of a step for one of its batches; all they take from the host is staged before. */
+    private void pass(boolean first, boolean last) {
+        if (first) {
+            trainables.parameters().clearGradients();
+            trainables.beforeForward();
+        }
+        model.computeLoss();
+        model.backward();
+        if (last) {
+            trainables.afterBackward();
+            if (model.exec().isCuda()) {
+                trainables.parameters().adamwClipped(options.clipNorm());
+            }
+        }
     }
 
     private static double sum(List<DoubleSupplier> losses) {

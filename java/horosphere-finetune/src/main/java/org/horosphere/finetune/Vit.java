@@ -53,6 +53,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
     private boolean checkpointing;
     private long capacity;
     private int images;
+    private boolean training;
     private long tokens;
     private int[] labels;
     private MemorySegment finalInput;
@@ -64,6 +65,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
     private MemorySegment classRowGrads;
     private MemorySegment targets;
     private MemorySegment losses;
+    private final MemorySegment gradientScale;
     private MemorySegment logits = Buffers.floats(0);
     private final Temporaries temporaries = new Temporaries();
 
@@ -264,6 +266,7 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         this.eps = (float) config.layerNormEps();
         this.exec = exec;
         this.products = new WeightProducts(exec);
+        gradientScale = Buffers.floats(1, exec);
         int d = config.hiddenSize();
         String embeddings = "vit.embeddings.";
         classToken = source.tensor(embeddings + "cls_token", 1, 1, d);
@@ -508,11 +511,21 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
 
     /** Runs the model on images, keeping what backward needs. */
     void forward(Batch batch) {
+        stage(batch);
+        forwardStaged();
+    }
+
+    /** What the host does for a forward pass. */
+    private void stage(Batch batch) {
         images = batch.images();
         tokens = (long) images * config.length();
         labels = batch.labels();
         reserve(images);
-        embed(batch.pixels(), layers.get(0).input);
+        cut(batch.pixels());
+    }
+
+    private void forwardStaged() {
+        embed(layers.get(0).input);
         for (Layer layer : layers) {
             layer.forward(
                     layer.index + 1 < layers.size()
@@ -522,10 +535,9 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         norm(finalNorm, finalInput, finalOutput, finalStatistics);
     }
 
-    private void embed(MemorySegment pixels, MemorySegment output) {
+    private void embed(MemorySegment output) {
         int d = config.hiddenSize();
         int count = config.patches();
-        cut(pixels);
         MemorySegment cutOut = temporaries.patches;
         MemorySegment embedded = temporaries.hidden;
         long rows = (long) images * count;
@@ -606,32 +618,39 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
     /**
      * The summed loss of the last forward pass, in nats.
      *
-     * @param gradientScale what each image's loss is multiplied by before {@link #backward}; NaN
+     * @param newGradientScale what each image's loss is multiplied by before {@link #backward}; NaN
      *     for no gradient
      */
-    double loss(float gradientScale) {
-        return lossLater(gradientScale).getAsDouble();
+    double loss(float newGradientScale) {
+        stageTargets(newGradientScale);
+        lossOfStaged();
+        return lossLater().getAsDouble();
     }
 
-    private DoubleSupplier lossLater(float gradientScale) {
-        boolean training = !Float.isNaN(gradientScale);
+    /** What the host does for a loss. */
+    private void stageTargets(float newGradientScale) {
+        training = !Float.isNaN(newGradientScale);
+        Buffers.set(targets, labels);
+        if (training) {
+            Buffers.set(gradientScale, newGradientScale);
+        }
+    }
+
+    private void lossOfStaged() {
         Classifier.Head head = head();
         int d = config.hiddenSize();
         int classes = head.classes();
         computeLogits();
-        Buffers.set(targets, labels);
         Layers.cross_entropy(
                 logits,
                 targets,
                 images,
                 classes,
                 losses,
-                training,
-                training ? gradientScale : 0,
+                training ? gradientScale : MemorySegment.NULL,
                 exec);
-        DoubleSupplier sum = Buffers.sumLater(losses, images);
         if (!training) {
-            return sum;
+            return;
         }
         Buffers.zero(finalOutputGrad, tokens * d * Float.BYTES);
         products.backward(head.weight(), images, logits, 0, classRowGrads);
@@ -657,18 +676,27 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
         for (int i = 0; i < images; i++) {
             Buffers.copyFloats(classRowGrads, (long) i * d, finalOutputGrad, i * stride, d);
         }
-        return sum;
+    }
+
+    /** What decides the kernels of a pass and their sizes. */
+    private record Shape(int images, boolean training) {}
+
+    @Override
+    public Object stage(Batch batch, float newGradientScale) {
+        stage(batch);
+        stageTargets(newGradientScale);
+        return new Shape(images, training);
     }
 
     @Override
-    public double loss(Batch batch, float gradientScale) {
-        return lossLater(batch, gradientScale).getAsDouble();
+    public void computeLoss() {
+        forwardStaged();
+        lossOfStaged();
     }
 
     @Override
-    public DoubleSupplier lossLater(Batch batch, float gradientScale) {
-        forward(batch);
-        return lossLater(gradientScale);
+    public DoubleSupplier lossLater() {
+        return Buffers.sumLater(losses, images);
     }
 
     @Override
@@ -790,7 +818,8 @@ final class Vit implements Transformer, Learner<Vit.Batch> {
                                         + (checkpointing ? 1 : config.layers()) * kept
                                         + shared)
                         + (long) batch * config.patches() * config.patchSize()
-                        + batch * (2 * d + 2 + classes);
+                        + batch * (2 * d + 2 + classes)
+                        + 1;
         long rounded =
                 layers.get(0).q.weight().type() == DType.F32
                         ? Float.BYTES // an empty buffer
