@@ -334,6 +334,128 @@ class KernelsGpuTest {
         }
     }
 
+    /** A step of AdamW whose numbers are an argument, and one that reads them from memory. */
+    @Test
+    void graphsReadMemoryAnewAndKeepArguments() {
+        int n = 300;
+        MemorySegment start = random(n, 21);
+        MemorySegment grad = up(random(n, 22));
+        MemorySegment zeros = floats(n);
+        MemorySegment squares = up(arena.allocateFrom(JAVA_DOUBLE, 1));
+        MemorySegment[] argument = {up(start), up(zeros), up(zeros)};
+        MemorySegment[] read = {up(start), up(zeros), up(zeros)};
+        MemorySegment scalars = room(4 * Layers.ADAMW_SCALARS);
+        Runnable byArgument =
+                () ->
+                        Layers.adamw(
+                                argument[0],
+                                grad,
+                                argument[1],
+                                argument[2],
+                                n,
+                                0.1,
+                                0.9,
+                                0.99,
+                                1e-8,
+                                0,
+                                1,
+                                1,
+                                exec);
+        Runnable byMemory =
+                () ->
+                        Layers.adamw_clipped(
+                                read[0], grad, read[1], read[2], n, scalars, squares, 5, exec);
+        try (Graph first = stream.capture(byArgument);
+                Graph second = stream.capture(byMemory)) {
+            stream.synchronize();
+            assertEquals(-1, start.mismatch(down(read[0], n)), "a capture runs nothing");
+            MemorySegment[] want = {floats(n), floats(n), floats(n)};
+            want[0].copyFrom(start);
+            for (int step = 1; step <= 3; step++) {
+                double rate = 0.1 / step;
+                setAdamw(scalars, rate, step);
+                first.launch(stream);
+                second.launch(stream);
+                Layers.adamw(
+                        want[0],
+                        down(grad, n),
+                        want[1],
+                        want[2],
+                        n,
+                        rate,
+                        0.9,
+                        0.99,
+                        1e-8,
+                        0,
+                        step,
+                        1,
+                        Exec.CPU);
+                assertNear(want[0], read[0], 2e-6);
+                assertEquals(step == 1, distance(want[0], down(argument[0], n)) < 2e-6);
+            }
+        }
+    }
+
+    private void setAdamw(MemorySegment there, double rate, long step) {
+        MemorySegment scalars = floats(Layers.ADAMW_SCALARS);
+        Layers.adamw_scalars(rate, 0.9, 0.99, 1e-8, 0, step, 1, scalars);
+        memory.copyFrom(scalars, there.address() - memory.address().address(), stream);
+    }
+
+    private static double distance(MemorySegment a, MemorySegment b) {
+        double worst = 0;
+        for (long i = 0; i < a.byteSize() / Float.BYTES; i++) {
+            double apart = a.getAtIndex(JAVA_FLOAT, i) - b.getAtIndex(JAVA_FLOAT, i);
+            worst = Math.max(worst, Math.abs(apart));
+        }
+        return worst;
+    }
+
+    @Test
+    void whatACaptureCannotHoldIsRefused() {
+        MemorySegment x = up(random(8, 23));
+        MemorySegment out = room(32);
+        IllegalArgumentException waited =
+                assertThrows(
+                        IllegalArgumentException.class, () -> stream.capture(stream::synchronize));
+        assertTrue(waited.getMessage().startsWith("stream: it is being captured"));
+        waited =
+                assertThrows(
+                        IllegalArgumentException.class, () -> stream.capture(() -> down(x, 8)));
+        assertTrue(waited.getMessage().startsWith("stream: it is being captured"));
+        HorosphereException allocated =
+                assertThrows(
+                        HorosphereException.class,
+                        () ->
+                                stream.capture(
+                                        () -> DeviceMemory.allocate(stream.device(), 8).close()));
+        assertTrue(allocated.getMessage().contains("allocate: "), allocated.getMessage());
+        Stream standard = Stream.of(stream.device(), 0);
+        IllegalArgumentException refused =
+                assertThrows(IllegalArgumentException.class, () -> standard.capture(() -> {}));
+        assertTrue(refused.getMessage().startsWith("stream: the default stream"));
+        assertThrows(IllegalArgumentException.class, () -> stream.capture(null));
+
+        IllegalStateException own = new IllegalStateException("the work's own");
+        assertEquals(
+                own,
+                assertThrows(
+                        IllegalStateException.class,
+                        () ->
+                                stream.capture(
+                                        () -> {
+                                            throw own;
+                                        })));
+        Graph graph = stream.capture(() -> Layers.add(x, x, out, 8, exec));
+        assertThrows(IllegalArgumentException.class, () -> graph.launch(null));
+        graph.launch(stream);
+        MemorySegment want = floats(8);
+        Layers.add(down(x, 8), down(x, 8), want, 8, Exec.CPU);
+        assertNear(want, out, 0);
+        graph.close();
+        assertThrows(IllegalStateException.class, () -> graph.launch(stream));
+    }
+
     @Test
     void hostMemoryIsRefused() {
         MemorySegment host = random(8, 13);

@@ -286,6 +286,166 @@ class TrainerGpuTest {
             long[] after = run.counts().get(i);
             assertEquals(1, after[0] - before[0], "waits in step " + (i + 1));
             assertEquals(0, after[1] - before[1], "allocations in step " + (i + 1));
+            if (i > 1) { // recorded in step 2: a graph per batch is all that is enqueued
+                assertEquals(3, after[2] - before[2], "kernels in step " + (i + 1));
+            }
+        }
+    }
+
+    /** Batches of three lengths, with different numbers of predictions. */
+    private static Batches.Batch mixedBatch(int i) {
+        int length = 4 + i % 3;
+        int[] tokens = new int[2 * length];
+        int[] targets = new int[2 * length];
+        int count = 0;
+        for (int j = 0; j < tokens.length; j++) {
+            tokens[j] = (3 * i + 5 * j) % 17;
+            boolean counts = j % length != 0 && (j + i) % 4 != 0;
+            targets[j] = counts ? (tokens[j] + i + 1) % 17 : -100;
+            count += counts ? 1 : 0;
+        }
+        return new Batches.Batch(
+                2, length, tokens, targets, new int[] {length, length}, count, null);
+    }
+
+    private record Replayed(
+            List<Double> losses, List<Double> norms, List<Double> validation, float[] end) {}
+
+    /** Trains with graphs or without, validating on longer batches now and then. */
+    private <B> long train(
+            Learner<B> model,
+            Adapter adapter,
+            int accumulation,
+            IntFunction<B> batch,
+            boolean graphs,
+            List<Replayed> to) {
+        int steps = 14;
+        TrainOptions train = new TrainOptions(steps, 2, accumulation, RATE, 3, 0.1, 0.7, 5, 0, 5);
+        List<B> batches = new ArrayList<>();
+        for (int i = 0; i < steps * accumulation; i++) {
+            batches.add(batch.apply(i));
+        }
+        Replayed all = new Replayed(new ArrayList<>(), new ArrayList<>(), new ArrayList<>(), null);
+        Trainer<B> trainer = new Trainer<>(model, adapter, train);
+        trainer.graphs().setWanted(graphs);
+        trainer.run(
+                batches.iterator(),
+                List.of(batch.apply(1), batch.apply(2)),
+                new Trainer.Listener() {
+                    @Override
+                    public void stepped(
+                            int step, double loss, double rate, double norm, long inputs) {
+                        all.losses().add(loss);
+                        all.norms().add(norm);
+                    }
+
+                    @Override
+                    public void validated(int step, double loss, boolean best) {
+                        all.validation().add(loss);
+                    }
+                });
+        float[] end = adapter.parameters().snapshot();
+        adapter.detach();
+        to.add(new Replayed(all.losses(), all.norms(), all.validation(), end));
+        return trainer.graphs().launches();
+    }
+
+    private static void assertSameBits(Replayed want, Replayed got) {
+        assertEquals(want.losses(), got.losses());
+        assertEquals(want.norms(), got.norms());
+        assertEquals(want.validation(), got.validation());
+        assertArrayEquals(want.end(), got.end());
+    }
+
+    /**
+     * Rate and number of the step, the mean's divisor, masks, K and s, ids and lengths: a graph
+     * that kept one of them from its recording would give another loss.
+     */
+    @ParameterizedTest
+    @CsvSource({
+        "hyplora+coeff, LLAMA, F32, 1, false",
+        "hyplora+coeff, GEMMA, F32, 3, true",
+        "dora+coeff, QWEN2, F32, 1, false",
+        "dora, LLAMA, BF16, 3, false",
+        "hyplora, LLAMA, BF16, 2, false",
+    })
+    void graphsGiveTheBitsOfTrainingWithoutThem(
+            String kind,
+            ModelConfig.Family family,
+            DType type,
+            int accumulation,
+            boolean checkpointing) {
+        List<Replayed> runs = new ArrayList<>();
+        for (boolean graphs : new boolean[] {false, true}) {
+            Llama model = model(family, type, exec);
+            model.setCheckpointing(checkpointing);
+            Adapter adapter = Adapter.create(model, options(AdapterKind.of(kind)), 3);
+            long launches =
+                    train(model, adapter, accumulation, TrainerGpuTest::mixedBatch, graphs, runs);
+            int micro = 14 * accumulation;
+            assertTrue(
+                    graphs ? launches >= micro / 3 && launches < micro : launches == 0,
+                    launches + " of " + micro);
+        }
+        assertSameBits(runs.get(0), runs.get(1));
+    }
+
+    @Test
+    void graphsOfImageClassifiersToo() {
+        List<Replayed> runs = new ArrayList<>();
+        for (boolean graphs : new boolean[] {false, true}) {
+            TinyVit tiny = new TinyVit(true, exec);
+            tiny.model.classifier().want(List.of("a", "b", "c"));
+            List<Vit.Batch> batches = new ArrayList<>();
+            for (int i = 0; i < 14; i++) {
+                batches.add(TinyVit.batch(tiny.pixels(2), i % 3, (i + 1) % 3));
+            }
+            AdapterOptions options =
+                    new AdapterOptions(
+                            AdapterKind.of("hyplora+coeff"),
+                            2,
+                            4,
+                            Set.of("q_proj", "fc2"),
+                            0.7,
+                            0.25);
+            Adapter adapter = Adapter.create(tiny.model, options, 3);
+            long launches = train(tiny.model, adapter, 1, batches::get, graphs, runs);
+            assertEquals(graphs ? 13 : 0, launches);
+        }
+        assertSameBits(runs.get(0), runs.get(1));
+    }
+
+    @Test
+    void workThatTakesNumbersFromTheHostIsNotRecorded() {
+        MemorySegment there = Buffers.floats(1, exec);
+        try (StepGraphs graphs = new StepGraphs(exec)) {
+            for (int i = 1; i <= 4; i++) {
+                float value = i;
+                graphs.run("work", () -> Buffers.set(there, value));
+                assertEquals(value, Buffers.toArray(there, 1)[0]);
+            }
+            assertEquals(0, graphs.launches());
+        }
+    }
+
+    @Test
+    void graphsAreDroppedWhenMemoryWasMade() {
+        MemorySegment there = Buffers.floats(1, exec);
+        try (StepGraphs graphs = new StepGraphs(exec)) {
+            Runnable work = () -> Buffers.zero(there, Float.BYTES);
+            for (int i = 0; i < 3; i++) {
+                graphs.run("work", work);
+            }
+            assertEquals(2, graphs.launches());
+            Buffers.floats(1, exec);
+            graphs.run("work", work); // as it is: where things are has to be learnt again
+            assertEquals(2, graphs.launches());
+            graphs.run("work", work);
+            for (int i = 0; i < 40; i++) {
+                graphs.run(i, work); // more kinds than are kept
+            }
+            graphs.run("work", work);
+            assertEquals(3, graphs.launches());
         }
     }
 
