@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <tuple>
+#include <vector>
 
 #include "horosphere/horo.h"
 #include "kernels.h"
@@ -104,6 +105,7 @@ constexpr int64_t workspace_bytes = int64_t{32} << 20;
 struct Memory {
     void* address = nullptr;
     int64_t bytes = 0;
+    std::vector<void*> smaller;  // what it took the place of: graphs may still use it
 };
 
 // What lives as long as the process: a handle per device, a workspace per stream, the choice of algorithm per
@@ -150,13 +152,11 @@ int32_t reserve(Memory& held, int64_t bytes, void* stream, CudaError* error) {
         return fail(error, HORO_INVALID_ARGUMENT, "exec",
                     "its stream is being captured, expected one such matrix product before that, for the "
                     "workspace");
-    if (held.address) cudaFree(held.address);  // waits for the device's work
-    held = {};
-    code = cudaMalloc(&held.address, static_cast<size_t>(bytes));
-    if (code != cudaSuccess) {
-        held.address = nullptr;
-        return fail(error, "workspace of matrix products", code);
-    }
+    void* address = nullptr;
+    code = cudaMalloc(&address, static_cast<size_t>(bytes));
+    if (code != cudaSuccess) return fail(error, "workspace of matrix products", code);
+    if (held.address) held.smaller.push_back(held.address);
+    held.address = address;
     held.bytes = bytes;
     return HORO_OK;
 }
@@ -180,20 +180,19 @@ struct Owned {
 // sums, as on the CPU.
 int32_t gemm_of_parts(int32_t device, void* stream, const GemmCall& call, CudaError* error) {
     const int64_t rows = call.trans_a ? call.k : call.m, cols = call.trans_a ? call.m : call.k;
-    Memory split;
+    void* split = nullptr;
     {
         const std::lock_guard<std::mutex> guard(state().lock);
         Memory& held = state().splits[{device, stream}];
         if (const int32_t status = reserve(held, 6 * rows * cols, stream, error)) return status;
-        split = held;
+        split = held.address;
     }
-    const int32_t code =
-        split_bf16(static_cast<const float*>(call.a), call.lda, rows, cols, split.address, stream);
+    const int32_t code = split_bf16(static_cast<const float*>(call.a), call.lda, rows, cols, split, stream);
     if (code) return fail(error, "matrix product", static_cast<cudaError_t>(code));
     for (int part = 2; part >= 0; --part) {  // the smallest first
         GemmCall of = call;
         of.wide_a = false;
-        of.a = static_cast<const uint16_t*>(split.address) + part * rows * cols;
+        of.a = static_cast<const uint16_t*>(split) + part * rows * cols;
         of.lda = cols;
         if (part < 2) of.beta = 1;
         if (const int32_t status = gemm(device, stream, of, error)) return status;
@@ -208,7 +207,8 @@ void forget_stream(int32_t device, void* stream) {
     for (auto* memory : {&state().workspaces, &state().splits}) {
         const auto found = memory->find({device, stream});
         if (found == memory->end()) continue;
-        cudaFree(found->second.address);  // waits for the device's work
+        for (void* address : found->second.smaller) cudaFree(address);  // waits for the device's work
+        cudaFree(found->second.address);
         memory->erase(found);
     }
 }

@@ -25,6 +25,8 @@ int main(int, char** words) {
     }
     CHECK(first == HORO_INVALID_ARGUMENT && std::strstr(error.text, "captured"), "%s: %d: %s", words[0],
           first, error.text);
+    cudaStreamEndCapture(recording, &graph);
+    cudaGraphDestroy(graph);
     const bool ran = cases::products(side, [&](const horo::GemmCall& of) {
         const int32_t status = horo::cuda::gemm(0, ordinary, of, &error);
         CHECK(status == HORO_OK, "%d: %s", status, error.text);
@@ -32,8 +34,6 @@ int main(int, char** words) {
         return status;
     });
     CHECK(ran, "no fake cuBLASLt");
-    cudaStreamEndCapture(recording, &graph);
-    cudaGraphDestroy(graph);
     CHECK(horo::cuda::gemm(0, recording, call, &error) == HORO_OK, "%s", error.text);
     cudaStreamSynchronize(recording);
     cudaStreamBeginCapture(recording, cudaStreamCaptureModeThreadLocal);
@@ -46,9 +46,35 @@ int main(int, char** words) {
     cudaGraphLaunch(graph, recording);
     cudaStreamSynchronize(recording);
     CHECK(c[63] == 8, "%g", static_cast<double>(c[63]));
+    cudaGraphDestroy(graph);
+
+    // a graph keeps what a float32 matrix was split into, whatever larger one comes after it
+    const std::vector<uint16_t> short_ones(512, 0x3f80);
+    const cases::Array<float> many(side, std::vector<float>(512, 1));
+    std::vector<float> wide(512);
+    horo::GemmCall split = call, larger = call;
+    split.type = larger.type = HORO_BF16;
+    split.wide_a = larger.wide_a = true;
+    split.b = larger.b = short_ones.data();
+    split.a = larger.a = many.p();
+    larger.m = 64, larger.c = wide.data();
+    CHECK(horo::cuda::gemm(0, recording, split, &error) == HORO_OK, "%s", error.text);
+    cudaStreamBeginCapture(recording, cudaStreamCaptureModeThreadLocal);
+    CHECK(horo::cuda::gemm(0, recording, split, &error) == HORO_OK, "%s", error.text);
+    cudaStreamEndCapture(recording, &graph);
+    CHECK(horo::cuda::gemm(0, recording, larger, &error) == HORO_OK, "%s", error.text);
+    cudaStreamSynchronize(recording);
+    c[63] = 0;
+    cudaGraphLaunch(graph, recording);
+    cudaStreamSynchronize(recording);
+    CHECK(c[63] == 8 && wide[511] == 8, "%g %g", static_cast<double>(c[63]), static_cast<double>(wide[511]));
+    cudaGraphDestroy(graph);
+
     horo::cuda::forget_stream(0, recording);
     cudaStreamBeginCapture(recording, cudaStreamCaptureModeThreadLocal);
     CHECK(horo::cuda::gemm(0, recording, call, &error) == HORO_INVALID_ARGUMENT, "%s", error.text);
+    cudaStreamEndCapture(recording, &graph);
+    cudaGraphDestroy(graph);
     horo::cuda::forget_stream(0, ordinary);
     return check_result();
 }

@@ -44,10 +44,16 @@ int main() {
     none(horo_stream_create(missing, &address));
     none(horo_stream_destroy(missing, &number));
     none(horo_stream_synchronize(missing, nullptr));
+    none(horo_stream_begin_capture(missing, &number));
+    none(horo_stream_end_capture(missing, &number, &address));
+    CHECK(!address);
+    none(horo_graph_launch(missing, &number, nullptr));
+    none(horo_graph_destroy(missing, &number));
 
     CHECK(horo_device_free(missing, nullptr) == HORO_OK);
     CHECK(horo_pinned_free(missing, nullptr) == HORO_OK);
     CHECK(horo_stream_destroy(missing, nullptr) == HORO_OK);
+    CHECK(horo_graph_destroy(missing, nullptr) == HORO_OK);
     CHECK(horo_device_copy(missing, nullptr, nullptr, 0, nullptr) == HORO_OK);
     for (int32_t status :
          {horo_device_name(missing, nullptr, 64), horo_device_name(missing, text, 0),
@@ -57,6 +63,8 @@ int main() {
           horo_device_copy(missing, &number, &number, -1, nullptr), horo_stream_create(missing, nullptr),
           horo_device_name(-1, text, 64), horo_device_memory(missing, nullptr, &bytes),
           horo_device_copy_async(missing, nullptr, &number, 4, nullptr),
+          horo_stream_begin_capture(missing, nullptr), horo_stream_end_capture(missing, nullptr, &address),
+          horo_stream_end_capture(missing, &number, nullptr), horo_graph_launch(missing, nullptr, nullptr),
           horo_pinned_allocate(missing, 0, &address), horo_pinned_allocate(missing, 4, nullptr)})
         CHECK(status == HORO_INVALID_ARGUMENT, "status %d", status);
     return check_result();

@@ -31,6 +31,7 @@ class DeviceTest {
                         missing::name,
                         () -> Stream.create(missing),
                         stream::synchronize,
+                        () -> Stream.of(missing, 4096).capture(() -> {}),
                         () -> DeviceMemory.allocate(missing, 4),
                         () -> Exec.cuda(missing, stream));
         for (Executable call : calls) {
@@ -51,6 +52,8 @@ class DeviceTest {
         assertNames("bytes", () -> DeviceMemory.allocate(device, 0));
         assertNames("device", () -> Exec.cuda(null, null));
         assertNames("stream", () -> Exec.cuda(device, null));
+        assertNames("stream", () -> Stream.of(device, 0).capture(() -> {}));
+        assertNames("work", () -> Stream.of(device, 0).capture(null));
         assertNames("stream", () -> Exec.cuda(device, Stream.of(new Device(1), 0)));
     }
 

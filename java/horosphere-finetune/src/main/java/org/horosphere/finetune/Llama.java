@@ -35,6 +35,9 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
     /** On a device the number of predictions is rounded up to so many parts of the tokens. */
     private static final int PREDICTION_PARTS = 8;
 
+    /** On a device lengths are rounded up to a multiple of this. */
+    private static final int DEVICE_LENGTHS = 8;
+
     private final ModelConfig config;
     private final float rmsNormEps;
     private final float embeddingScale;
@@ -500,7 +503,8 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
             int batch, int length, int predictions, boolean training, List<Integer> starts) {}
 
     @Override
-    public Object stage(Batches.Batch rows, float newGradientScale) {
+    public Object stage(Batches.Batch given, float newGradientScale) {
+        Batches.Batch rows = exec.isCuda() && given.starts() == null ? widened(given) : given;
         stage(rows.batch(), rows.length(), rows.tokens(), rows.starts());
         stageTargets(rows.targets(), newGradientScale);
         return new Shape(
@@ -509,6 +513,25 @@ final class Llama implements Transformer, Learner<Batches.Batch> {
                 predictions,
                 training,
                 starts == null ? null : IntStream.of(starts).boxed().toList());
+    }
+
+    /** Some more padding, so that fewer lengths occur and products are of whole tiles. */
+    private Batches.Batch widened(Batches.Batch given) {
+        int old = given.length();
+        int wide = Math.ceilDiv(old, DEVICE_LENGTHS) * DEVICE_LENGTHS;
+        wide = Math.min(wide, config.maxPositionEmbeddings());
+        if (wide <= old) {
+            return given;
+        }
+        int[] newTokens = new int[given.batch() * wide];
+        int[] newTargets = new int[given.batch() * wide];
+        Arrays.fill(newTargets, Dataset.IGNORE);
+        for (int row = 0; row < given.batch(); row++) {
+            System.arraycopy(given.tokens(), row * old, newTokens, row * wide, old);
+            System.arraycopy(given.targets(), row * old, newTargets, row * wide, old);
+        }
+        return new Batches.Batch(
+                given.batch(), wide, newTokens, newTargets, given.lengths(), given.targetCount());
     }
 
     @Override

@@ -16,22 +16,23 @@ final class StepGraphs implements AutoCloseable {
     private static final System.Logger LOG = System.getLogger(StepGraphs.class.getName());
 
     /** Graphs that are kept; the one that was not used for longest goes first. */
-    private static final int MOST = 16;
+    private static final int MOST = 32;
 
     private final Exec exec;
 
     /** Null where the work ran once. */
-    private final Map<Object, Graph> graphs = new LinkedHashMap<>(MOST, 0.75f, true);
+    private final Map<Object, Graph> graphs = new LinkedHashMap<>(16, 0.75f, true);
 
-    private boolean wanted = true;
+    private boolean wanted;
     private long allocations;
     private long launches;
 
     StepGraphs(Exec exec) {
         this.exec = exec;
+        wanted = !"0".equals(System.getenv("HORO_CUDA_GRAPHS"));
     }
 
-    /** Whether anything is recorded. */
+    /** Whether anything is recorded; at first unless {@code HORO_CUDA_GRAPHS} is 0. */
     void setWanted(boolean newWanted) {
         wanted = newWanted;
     }
