@@ -305,7 +305,69 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
         SetArrays.forward(this, dim, p, x, m, bias, out);
     }
 
-    /** Bytes of workspace of {@link #vjp}. */
+    /**
+     * {@link #vjp(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment)} of
+     * all points that x holds, by way of native memory, which is allocated. CPU only; no gradient
+     * may be an array given twice.
+     */
+    public void vjp(
+            int dim,
+            int p,
+            float[] x,
+            float[] m,
+            float[] bias,
+            float[] g,
+            float[] g_x,
+            float[] g_m,
+            float[] g_bias,
+            float[] g_curvature) {
+        SetArrays.vjp(
+                this,
+                DType.F32,
+                dim,
+                p,
+                SetArrays.segment(x),
+                SetArrays.segment(m),
+                SetArrays.segment(bias),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_m),
+                SetArrays.segment(g_bias),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * As {@link #vjp(int, int, float[], float[], float[], float[], float[], float[], float[],
+     * float[])}.
+     */
+    public void vjp(
+            int dim,
+            int p,
+            double[] x,
+            double[] m,
+            double[] bias,
+            double[] g,
+            double[] g_x,
+            double[] g_m,
+            double[] g_bias,
+            double[] g_curvature) {
+        SetArrays.vjp(
+                this,
+                DType.F64,
+                dim,
+                p,
+                SetArrays.segment(x),
+                SetArrays.segment(m),
+                SetArrays.segment(bias),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_m),
+                SetArrays.segment(g_bias),
+                SetArrays.segment(g_curvature));
+    }
+
+    /** Bytes of workspace of {@code vjp} on segments. */
     public long workspaceBytes(long rows, long p) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment bytes = arena.allocate(JAVA_LONG);

@@ -668,6 +668,235 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         SetArrays.cdist(this, dim, x, y, squared, out);
     }
 
+    /**
+     * {@link #midpoint_vjp(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment, MemorySegment, MemorySegment)} of as many sets as x holds, by way of native
+     * memory, which is allocated. CPU only; no gradient may be an array given twice.
+     */
+    public void midpoint_vjp(
+            int k,
+            int dim,
+            float[] x,
+            float[] w,
+            float[] g,
+            float[] g_x,
+            float[] g_w,
+            float[] g_curvature) {
+        SetArrays.midpointVjp(
+                this,
+                DType.F32,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature));
+    }
+
+    /** As {@link #midpoint_vjp(int, int, float[], float[], float[], float[], float[], float[])}. */
+    public void midpoint_vjp(
+            int k,
+            int dim,
+            double[] x,
+            double[] w,
+            double[] g,
+            double[] g_x,
+            double[] g_w,
+            double[] g_curvature) {
+        SetArrays.midpointVjp(
+                this,
+                DType.F64,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * {@link #cdist_vjp(DType, long, long, long, MemorySegment, MemorySegment, boolean,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment)} of all points that x and y hold,
+     * by way of native memory, which is allocated. CPU only; no gradient may be an array given
+     * twice.
+     */
+    public void cdist_vjp(
+            int dim,
+            float[] x,
+            float[] y,
+            boolean squared,
+            float[] g,
+            float[] g_x,
+            float[] g_y,
+            float[] g_curvature) {
+        SetArrays.cdistVjp(
+                this,
+                DType.F32,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(y),
+                squared,
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_y),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * As {@link #cdist_vjp(int, float[], float[], boolean, float[], float[], float[], float[])}.
+     */
+    public void cdist_vjp(
+            int dim,
+            double[] x,
+            double[] y,
+            boolean squared,
+            double[] g,
+            double[] g_x,
+            double[] g_y,
+            double[] g_curvature) {
+        SetArrays.cdistVjp(
+                this,
+                DType.F64,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(y),
+                squared,
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_y),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * {@link #frechet_mean(DType, long, long, long, MemorySegment, MemorySegment, double, int,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment)} of as many sets as x holds, by
+     * way of native memory, which is allocated. CPU only.
+     */
+    public void frechet_mean(
+            int k,
+            int dim,
+            float[] x,
+            float[] w,
+            double tolerance,
+            int maxIterations,
+            float[] out,
+            float[] variance,
+            int[] iterations) {
+        SetArrays.frechetMean(
+                this,
+                DType.F32,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(out),
+                SetArrays.segment(variance),
+                iterations);
+    }
+
+    /**
+     * As {@link #frechet_mean(int, int, float[], float[], double, int, float[], float[], int[])}.
+     */
+    public void frechet_mean(
+            int k,
+            int dim,
+            double[] x,
+            double[] w,
+            double tolerance,
+            int maxIterations,
+            double[] out,
+            double[] variance,
+            int[] iterations) {
+        SetArrays.frechetMean(
+                this,
+                DType.F64,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(out),
+                SetArrays.segment(variance),
+                iterations);
+    }
+
+    /**
+     * {@link #frechet_mean_vjp(DType, long, long, long, MemorySegment, MemorySegment, double, int,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment)} of as many sets as x holds, by way of native memory, which is allocated. CPU
+     * only; no gradient may be an array given twice.
+     */
+    public void frechet_mean_vjp(
+            int k,
+            int dim,
+            float[] x,
+            float[] w,
+            double tolerance,
+            int maxIterations,
+            float[] g,
+            float[] g_variance,
+            float[] g_x,
+            float[] g_w,
+            float[] g_curvature,
+            int[] iterations) {
+        SetArrays.frechetMeanVjp(
+                this,
+                DType.F32,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(g),
+                SetArrays.segment(g_variance),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature),
+                iterations);
+    }
+
+    /**
+     * As {@link #frechet_mean_vjp(int, int, float[], float[], double, int, float[], float[],
+     * float[], float[], float[], int[])}.
+     */
+    public void frechet_mean_vjp(
+            int k,
+            int dim,
+            double[] x,
+            double[] w,
+            double tolerance,
+            int maxIterations,
+            double[] g,
+            double[] g_variance,
+            double[] g_x,
+            double[] g_w,
+            double[] g_curvature,
+            int[] iterations) {
+        SetArrays.frechetMeanVjp(
+                this,
+                DType.F64,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(g),
+                SetArrays.segment(g_variance),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature),
+                iterations);
+    }
+
     private static void shape(DType dtype, long rows, long k, long dim) {
         Checks.requireStorage(dtype);
         Operands.count(rows, "rows");
