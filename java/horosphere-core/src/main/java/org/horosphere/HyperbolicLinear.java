@@ -253,10 +253,10 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
         operands(dtype, rows, dim, p, x, m, bias);
         int bytes = dtype.bytes();
         Checks.require(exec, "g", g, rows * operation.outWidth(p), bytes);
-        HyperbolicSets.optional(exec, "g_x", g_x, rows * operation.width(dim), bytes);
-        HyperbolicSets.optional(exec, "g_m", g_m, p * operation.columns(dim), bytes);
-        HyperbolicSets.optional(exec, "g_bias", g_bias, p, bytes);
-        HyperbolicSets.optional(exec, "g_curvature", g_curvature, rows, bytes);
+        Checks.requireOptional(exec, "g_x", g_x, rows * operation.width(dim), bytes);
+        Checks.requireOptional(exec, "g_m", g_m, p * operation.columns(dim), bytes);
+        Checks.requireOptional(exec, "g_bias", g_bias, p, bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, rows, bytes);
         Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         int status;
         try {
@@ -391,13 +391,13 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             MemorySegment m,
             MemorySegment bias) {
         Checks.requireStorage(dtype);
-        Operands.count(rows, "rows");
+        Checks.requireAtLeast("rows", rows, 0);
         Checks.requireAtLeast("dim", dim, 1);
         Checks.requireAtLeast("p", p, 1);
-        Operands.product(rows, p + 1, "p");
+        Checks.product("p", rows, p + 1);
         int bytes = dtype.bytes();
-        Checks.require(exec, "x", x, Operands.product(rows, operation.width(dim), "x"), bytes);
-        Checks.require(exec, "m", m, Operands.product(p, operation.columns(dim), "m"), bytes);
+        Checks.require(exec, "x", x, Checks.product("x", rows, operation.width(dim)), bytes);
+        Checks.require(exec, "m", m, Checks.product("m", p, operation.columns(dim)), bytes);
         if (bias != null) {
             if (!operation.hasBias()) {
                 throw new IllegalArgumentException(

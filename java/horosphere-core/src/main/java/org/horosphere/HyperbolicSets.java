@@ -381,8 +381,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             Checks.require(exec, "w", w, extent("w", rows, k, k), bytes);
         }
         Checks.requireWritable(exec, "out", out, extent("out", rows, width, width), bytes);
-        optional(exec, "variance", variance, rows, bytes);
-        optional(exec, "iterations", iterations, rows, Integer.BYTES);
+        Checks.requireOptional(exec, "variance", variance, rows, bytes);
+        Checks.requireOptional(exec, "iterations", iterations, rows, Integer.BYTES);
         Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
         Checks.requireDisjoint("workspace", workspace, "w", w);
@@ -453,7 +453,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             Checks.require(exec, "g_variance", g_variance, rows, dtype.bytes());
             Checks.requireDisjoint("workspace", workspace, "g_variance", g_variance);
         }
-        optional(exec, "iterations", iterations, rows, Integer.BYTES);
+        Checks.requireOptional(exec, "iterations", iterations, rows, Integer.BYTES);
         Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
         Checks.requireDisjoint("workspace", workspace, "w", w);
@@ -607,9 +607,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         Checks.require(exec, "x", x, extent("x", n, width, width), bytes);
         Checks.require(exec, "y", y, extent("y", m, width, width), bytes);
         Checks.require(exec, "g", g, m == 0 ? 0 : extent("g", n, m, m), bytes);
-        optional(exec, "g_x", g_x, extent("g_x", n, width, width), bytes);
-        optional(exec, "g_y", g_y, extent("g_y", m, width, width), bytes);
-        optional(exec, "g_curvature", g_curvature, n, bytes);
+        Checks.requireOptional(exec, "g_x", g_x, extent("g_x", n, width, width), bytes);
+        Checks.requireOptional(exec, "g_y", g_y, extent("g_y", m, width, width), bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, n, bytes);
         int status;
         try {
             status =
@@ -899,18 +899,18 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
 
     private static void shape(DType dtype, long rows, long k, long dim) {
         Checks.requireStorage(dtype);
-        Operands.count(rows, "rows");
+        Checks.requireAtLeast("rows", rows, 0);
         Checks.requireAtLeast("k", k, 1);
         Checks.requireAtLeast("dim", dim, 1);
-        Operands.product(Operands.product(rows, k, "k"), dim + 1, "dim");
+        Checks.product("dim", Checks.product("k", rows, k), dim + 1);
     }
 
     private static void pairs(DType dtype, long n, long m, long dim) {
         Checks.requireStorage(dtype);
-        Operands.count(n, "n");
-        Operands.count(m, "m");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.requireAtLeast("m", m, 0);
         Checks.requireAtLeast("dim", dim, 1);
-        Operands.product(n, m, "m");
+        Checks.product("m", n, m);
     }
 
     private void gradientOperands(
@@ -936,9 +936,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         if (needsG || g != null) {
             Checks.require(exec, "g", g, extent("g", rows, width, width), bytes);
         }
-        optional(exec, "g_x", g_x, points, bytes);
-        optional(exec, "g_w", g_w, rows * k, bytes);
-        optional(exec, "g_curvature", g_curvature, rows, bytes);
+        Checks.requireOptional(exec, "g_x", g_x, points, bytes);
+        Checks.requireOptional(exec, "g_w", g_w, rows * k, bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, rows, bytes);
     }
 
     private long sets(long rows, long k, long dim, long rowStride, long pointStride) {
@@ -948,13 +948,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
 
     /** Elements from the first to the last of some rows. */
     static long extent(String name, long rows, long stride, long width) {
-        Operands.count(stride, name);
-        return rows == 0 ? 0 : Operands.product(rows - 1, stride, name) + width;
-    }
-
-    static void optional(Exec exec, String name, MemorySegment segment, long elements, int bytes) {
-        if (segment != null) {
-            Checks.requireWritable(exec, name, segment, elements, bytes);
-        }
+        Checks.requireAtLeast(name, stride, 0);
+        return rows == 0 ? 0 : Checks.product(name, rows - 1, stride) + width;
     }
 }
