@@ -59,6 +59,14 @@ final class Checks {
         }
     }
 
+    /** Like the above, but null and {@link MemorySegment#NULL} stand for "not wanted". */
+    static void requireOptional(
+            Exec exec, String name, MemorySegment segment, long elements, int bytes) {
+        if (segment != null && !MemorySegment.NULL.equals(segment)) {
+            requireWritable(exec, name, segment, elements, bytes);
+        }
+    }
+
     /** The size of a workspace; that of a device address is not known and counts as enough. */
     static long workspaceBytes(Exec exec, MemorySegment workspace) {
         return exec.isCuda() ? Long.MAX_VALUE : workspace.byteSize();
@@ -89,11 +97,25 @@ final class Checks {
 
     /** Two segments, one of them written, must not share memory; null shares none. */
     static void requireDisjoint(String name, MemorySegment a, String otherName, MemorySegment b) {
-        if (a != null
-                && b != null
-                && a.address() < b.address() + b.byteSize()
-                && b.address() < a.address() + a.byteSize()) {
-            throw new IllegalArgumentException(name + ": overlaps " + otherName);
+        if (a != null && b != null) {
+            requireDisjoint(name, a, a.byteSize(), otherName, b, b.byteSize());
+        }
+    }
+
+    /** Like the above, of the first bytes of each. */
+    static void requireDisjoint(
+            String name,
+            MemorySegment a,
+            long aBytes,
+            String otherName,
+            MemorySegment b,
+            long bBytes) {
+        if (aBytes > 0
+                && bBytes > 0
+                && a.address() < b.address() + bBytes
+                && b.address() < a.address() + aBytes) {
+            throw new IllegalArgumentException(
+                    name + ": overlaps " + otherName + ", expected separate memory");
         }
     }
 
@@ -109,6 +131,17 @@ final class Checks {
         if (value < least) {
             throw new IllegalArgumentException(
                     name + ": " + value + ", expected " + least + " or more");
+        }
+    }
+
+    /** The product of two numbers of elements, each 0 or more. */
+    static long product(String name, long a, long b) {
+        requireAtLeast(name, a, 0);
+        requireAtLeast(name, b, 0);
+        try {
+            return Math.multiplyExact(a, b);
+        } catch (ArithmeticException e) {
+            throw new IllegalArgumentException(name + ": " + a + " * " + b + " is too large", e);
         }
     }
 

@@ -232,17 +232,17 @@ public final class Gemm {
             MemorySegment c,
             long ldc,
             Exec exec) {
-        Operands.count(m, "m");
-        Operands.count(n, "n");
-        Operands.count(k, "k");
+        Checks.requireAtLeast("m", m, 0);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.requireAtLeast("k", k, 0);
         long sizeA = transA ? extent(k, m, lda, "lda") : extent(m, k, lda, "lda");
         long sizeB = transB ? extent(n, k, ldb, "ldb") : extent(k, n, ldb, "ldb");
         long sizeC = extent(m, n, ldc, "ldc");
-        Operands.input(a, "a", sizeA, typeA.bytes(), exec);
-        Operands.input(b, "b", sizeB, typeB.bytes(), exec);
-        Operands.output(c, "c", sizeC, Operands.FLOAT, exec);
-        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", a, sizeA * typeA.bytes(), "a");
-        Operands.disjoint(c, sizeC * Operands.FLOAT, "c", b, sizeB * typeB.bytes(), "b");
+        Checks.require(exec, "a", a, sizeA, typeA.bytes());
+        Checks.require(exec, "b", b, sizeB, typeB.bytes());
+        Checks.requireWritable(exec, "c", c, sizeC, Float.BYTES);
+        Checks.requireDisjoint("c", c, sizeC * Float.BYTES, "a", a, sizeA * typeA.bytes());
+        Checks.requireDisjoint("c", c, sizeC * Float.BYTES, "b", b, sizeB * typeB.bytes());
         int status;
         try {
             status =
@@ -276,6 +276,6 @@ public final class Gemm {
             throw new IllegalArgumentException(
                     name + ": " + ld + ", expected at least the row length " + cols);
         }
-        return rows == 0 || cols == 0 ? 0 : Operands.product(rows - 1, ld, name) + cols;
+        return rows == 0 || cols == 0 ? 0 : Checks.product(name, rows - 1, ld) + cols;
     }
 }

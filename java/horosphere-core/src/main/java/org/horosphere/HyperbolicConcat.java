@@ -189,8 +189,8 @@ public final class HyperbolicConcat {
             MemorySegment out,
             long to) {
         Checks.requireStorage(dtype);
-        Checks.require(exec, "x", x, Operands.product(rows, from, "rows"), dtype.bytes());
-        Checks.requireWritable(exec, "out", out, Operands.product(rows, to, "rows"), dtype.bytes());
+        Checks.require(exec, "x", x, Checks.product("rows", rows, from), dtype.bytes());
+        Checks.requireWritable(exec, "out", out, Checks.product("rows", rows, to), dtype.bytes());
         int status;
         try {
             status =
@@ -225,11 +225,11 @@ public final class HyperbolicConcat {
             MemorySegment g_curvature) {
         Checks.requireStorage(dtype);
         int bytes = dtype.bytes();
-        long points = Operands.product(rows, from, "rows");
+        long points = Checks.product("rows", rows, from);
         Checks.require(exec, "x", x, points, bytes);
-        Checks.require(exec, "g", g, Operands.product(rows, to, "rows"), bytes);
-        HyperbolicSets.optional(exec, "g_x", g_x, points, bytes);
-        HyperbolicSets.optional(exec, "g_curvature", g_curvature, rows, bytes);
+        Checks.require(exec, "g", g, Checks.product("rows", rows, to), bytes);
+        Checks.requireOptional(exec, "g_x", g_x, points, bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, rows, bytes);
         int status;
         try {
             status =

@@ -253,10 +253,10 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
         operands(dtype, rows, dim, p, x, m, bias);
         int bytes = dtype.bytes();
         Checks.require(exec, "g", g, rows * operation.outWidth(p), bytes);
-        HyperbolicSets.optional(exec, "g_x", g_x, rows * operation.width(dim), bytes);
-        HyperbolicSets.optional(exec, "g_m", g_m, p * operation.columns(dim), bytes);
-        HyperbolicSets.optional(exec, "g_bias", g_bias, p, bytes);
-        HyperbolicSets.optional(exec, "g_curvature", g_curvature, rows, bytes);
+        Checks.requireOptional(exec, "g_x", g_x, rows * operation.width(dim), bytes);
+        Checks.requireOptional(exec, "g_m", g_m, p * operation.columns(dim), bytes);
+        Checks.requireOptional(exec, "g_bias", g_bias, p, bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, rows, bytes);
         Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         int status;
         try {
@@ -305,7 +305,69 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
         SetArrays.forward(this, dim, p, x, m, bias, out);
     }
 
-    /** Bytes of workspace of {@link #vjp}. */
+    /**
+     * {@link #vjp(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment)} of
+     * all points that x holds, by way of native memory, which is allocated. CPU only; no gradient
+     * may be an array given twice.
+     */
+    public void vjp(
+            int dim,
+            int p,
+            float[] x,
+            float[] m,
+            float[] bias,
+            float[] g,
+            float[] g_x,
+            float[] g_m,
+            float[] g_bias,
+            float[] g_curvature) {
+        SetArrays.vjp(
+                this,
+                DType.F32,
+                dim,
+                p,
+                SetArrays.segment(x),
+                SetArrays.segment(m),
+                SetArrays.segment(bias),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_m),
+                SetArrays.segment(g_bias),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * As {@link #vjp(int, int, float[], float[], float[], float[], float[], float[], float[],
+     * float[])}.
+     */
+    public void vjp(
+            int dim,
+            int p,
+            double[] x,
+            double[] m,
+            double[] bias,
+            double[] g,
+            double[] g_x,
+            double[] g_m,
+            double[] g_bias,
+            double[] g_curvature) {
+        SetArrays.vjp(
+                this,
+                DType.F64,
+                dim,
+                p,
+                SetArrays.segment(x),
+                SetArrays.segment(m),
+                SetArrays.segment(bias),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_m),
+                SetArrays.segment(g_bias),
+                SetArrays.segment(g_curvature));
+    }
+
+    /** Bytes of workspace of {@code vjp} on segments. */
     public long workspaceBytes(long rows, long p) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment bytes = arena.allocate(JAVA_LONG);
@@ -329,13 +391,13 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             MemorySegment m,
             MemorySegment bias) {
         Checks.requireStorage(dtype);
-        Operands.count(rows, "rows");
+        Checks.requireAtLeast("rows", rows, 0);
         Checks.requireAtLeast("dim", dim, 1);
         Checks.requireAtLeast("p", p, 1);
-        Operands.product(rows, p + 1, "p");
+        Checks.product("p", rows, p + 1);
         int bytes = dtype.bytes();
-        Checks.require(exec, "x", x, Operands.product(rows, operation.width(dim), "x"), bytes);
-        Checks.require(exec, "m", m, Operands.product(p, operation.columns(dim), "m"), bytes);
+        Checks.require(exec, "x", x, Checks.product("x", rows, operation.width(dim)), bytes);
+        Checks.require(exec, "m", m, Checks.product("m", p, operation.columns(dim)), bytes);
         if (bias != null) {
             if (!operation.hasBias()) {
                 throw new IllegalArgumentException(

@@ -381,8 +381,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             Checks.require(exec, "w", w, extent("w", rows, k, k), bytes);
         }
         Checks.requireWritable(exec, "out", out, extent("out", rows, width, width), bytes);
-        optional(exec, "variance", variance, rows, bytes);
-        optional(exec, "iterations", iterations, rows, Integer.BYTES);
+        Checks.requireOptional(exec, "variance", variance, rows, bytes);
+        Checks.requireOptional(exec, "iterations", iterations, rows, Integer.BYTES);
         Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
         Checks.requireDisjoint("workspace", workspace, "w", w);
@@ -453,7 +453,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             Checks.require(exec, "g_variance", g_variance, rows, dtype.bytes());
             Checks.requireDisjoint("workspace", workspace, "g_variance", g_variance);
         }
-        optional(exec, "iterations", iterations, rows, Integer.BYTES);
+        Checks.requireOptional(exec, "iterations", iterations, rows, Integer.BYTES);
         Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
         Checks.requireDisjoint("workspace", workspace, "x", x);
         Checks.requireDisjoint("workspace", workspace, "w", w);
@@ -607,9 +607,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         Checks.require(exec, "x", x, extent("x", n, width, width), bytes);
         Checks.require(exec, "y", y, extent("y", m, width, width), bytes);
         Checks.require(exec, "g", g, m == 0 ? 0 : extent("g", n, m, m), bytes);
-        optional(exec, "g_x", g_x, extent("g_x", n, width, width), bytes);
-        optional(exec, "g_y", g_y, extent("g_y", m, width, width), bytes);
-        optional(exec, "g_curvature", g_curvature, n, bytes);
+        Checks.requireOptional(exec, "g_x", g_x, extent("g_x", n, width, width), bytes);
+        Checks.requireOptional(exec, "g_y", g_y, extent("g_y", m, width, width), bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, n, bytes);
         int status;
         try {
             status =
@@ -668,20 +668,249 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         SetArrays.cdist(this, dim, x, y, squared, out);
     }
 
+    /**
+     * {@link #midpoint_vjp(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment, MemorySegment, MemorySegment)} of as many sets as x holds, by way of native
+     * memory, which is allocated. CPU only; no gradient may be an array given twice.
+     */
+    public void midpoint_vjp(
+            int k,
+            int dim,
+            float[] x,
+            float[] w,
+            float[] g,
+            float[] g_x,
+            float[] g_w,
+            float[] g_curvature) {
+        SetArrays.midpointVjp(
+                this,
+                DType.F32,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature));
+    }
+
+    /** As {@link #midpoint_vjp(int, int, float[], float[], float[], float[], float[], float[])}. */
+    public void midpoint_vjp(
+            int k,
+            int dim,
+            double[] x,
+            double[] w,
+            double[] g,
+            double[] g_x,
+            double[] g_w,
+            double[] g_curvature) {
+        SetArrays.midpointVjp(
+                this,
+                DType.F64,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * {@link #cdist_vjp(DType, long, long, long, MemorySegment, MemorySegment, boolean,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment)} of all points that x and y hold,
+     * by way of native memory, which is allocated. CPU only; no gradient may be an array given
+     * twice.
+     */
+    public void cdist_vjp(
+            int dim,
+            float[] x,
+            float[] y,
+            boolean squared,
+            float[] g,
+            float[] g_x,
+            float[] g_y,
+            float[] g_curvature) {
+        SetArrays.cdistVjp(
+                this,
+                DType.F32,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(y),
+                squared,
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_y),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * As {@link #cdist_vjp(int, float[], float[], boolean, float[], float[], float[], float[])}.
+     */
+    public void cdist_vjp(
+            int dim,
+            double[] x,
+            double[] y,
+            boolean squared,
+            double[] g,
+            double[] g_x,
+            double[] g_y,
+            double[] g_curvature) {
+        SetArrays.cdistVjp(
+                this,
+                DType.F64,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(y),
+                squared,
+                SetArrays.segment(g),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_y),
+                SetArrays.segment(g_curvature));
+    }
+
+    /**
+     * {@link #frechet_mean(DType, long, long, long, MemorySegment, MemorySegment, double, int,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment)} of as many sets as x holds, by
+     * way of native memory, which is allocated. CPU only.
+     */
+    public void frechet_mean(
+            int k,
+            int dim,
+            float[] x,
+            float[] w,
+            double tolerance,
+            int maxIterations,
+            float[] out,
+            float[] variance,
+            int[] iterations) {
+        SetArrays.frechetMean(
+                this,
+                DType.F32,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(out),
+                SetArrays.segment(variance),
+                iterations);
+    }
+
+    /**
+     * As {@link #frechet_mean(int, int, float[], float[], double, int, float[], float[], int[])}.
+     */
+    public void frechet_mean(
+            int k,
+            int dim,
+            double[] x,
+            double[] w,
+            double tolerance,
+            int maxIterations,
+            double[] out,
+            double[] variance,
+            int[] iterations) {
+        SetArrays.frechetMean(
+                this,
+                DType.F64,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(out),
+                SetArrays.segment(variance),
+                iterations);
+    }
+
+    /**
+     * {@link #frechet_mean_vjp(DType, long, long, long, MemorySegment, MemorySegment, double, int,
+     * MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment)} of as many sets as x holds, by way of native memory, which is allocated. CPU
+     * only; no gradient may be an array given twice.
+     */
+    public void frechet_mean_vjp(
+            int k,
+            int dim,
+            float[] x,
+            float[] w,
+            double tolerance,
+            int maxIterations,
+            float[] g,
+            float[] g_variance,
+            float[] g_x,
+            float[] g_w,
+            float[] g_curvature,
+            int[] iterations) {
+        SetArrays.frechetMeanVjp(
+                this,
+                DType.F32,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(g),
+                SetArrays.segment(g_variance),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature),
+                iterations);
+    }
+
+    /**
+     * As {@link #frechet_mean_vjp(int, int, float[], float[], double, int, float[], float[],
+     * float[], float[], float[], int[])}.
+     */
+    public void frechet_mean_vjp(
+            int k,
+            int dim,
+            double[] x,
+            double[] w,
+            double tolerance,
+            int maxIterations,
+            double[] g,
+            double[] g_variance,
+            double[] g_x,
+            double[] g_w,
+            double[] g_curvature,
+            int[] iterations) {
+        SetArrays.frechetMeanVjp(
+                this,
+                DType.F64,
+                k,
+                dim,
+                SetArrays.segment(x),
+                SetArrays.segment(w),
+                tolerance,
+                maxIterations,
+                SetArrays.segment(g),
+                SetArrays.segment(g_variance),
+                SetArrays.segment(g_x),
+                SetArrays.segment(g_w),
+                SetArrays.segment(g_curvature),
+                iterations);
+    }
+
     private static void shape(DType dtype, long rows, long k, long dim) {
         Checks.requireStorage(dtype);
-        Operands.count(rows, "rows");
+        Checks.requireAtLeast("rows", rows, 0);
         Checks.requireAtLeast("k", k, 1);
         Checks.requireAtLeast("dim", dim, 1);
-        Operands.product(Operands.product(rows, k, "k"), dim + 1, "dim");
+        Checks.product("dim", Checks.product("k", rows, k), dim + 1);
     }
 
     private static void pairs(DType dtype, long n, long m, long dim) {
         Checks.requireStorage(dtype);
-        Operands.count(n, "n");
-        Operands.count(m, "m");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.requireAtLeast("m", m, 0);
         Checks.requireAtLeast("dim", dim, 1);
-        Operands.product(n, m, "m");
+        Checks.product("m", n, m);
     }
 
     private void gradientOperands(
@@ -707,9 +936,9 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
         if (needsG || g != null) {
             Checks.require(exec, "g", g, extent("g", rows, width, width), bytes);
         }
-        optional(exec, "g_x", g_x, points, bytes);
-        optional(exec, "g_w", g_w, rows * k, bytes);
-        optional(exec, "g_curvature", g_curvature, rows, bytes);
+        Checks.requireOptional(exec, "g_x", g_x, points, bytes);
+        Checks.requireOptional(exec, "g_w", g_w, rows * k, bytes);
+        Checks.requireOptional(exec, "g_curvature", g_curvature, rows, bytes);
     }
 
     private long sets(long rows, long k, long dim, long rowStride, long pointStride) {
@@ -719,13 +948,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
 
     /** Elements from the first to the last of some rows. */
     static long extent(String name, long rows, long stride, long width) {
-        Operands.count(stride, name);
-        return rows == 0 ? 0 : Operands.product(rows - 1, stride, name) + width;
-    }
-
-    static void optional(Exec exec, String name, MemorySegment segment, long elements, int bytes) {
-        if (segment != null) {
-            Checks.requireWritable(exec, name, segment, elements, bytes);
-        }
+        Checks.requireAtLeast(name, stride, 0);
+        return rows == 0 ? 0 : Checks.product(name, rows - 1, stride) + width;
     }
 }

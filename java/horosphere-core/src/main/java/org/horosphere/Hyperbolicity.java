@@ -70,11 +70,11 @@ public final class Hyperbolicity {
         requirePoints("rows", rows, 0);
         Checks.requireAtLeast("dim", dim, 1);
         Checks.requireAtLeast("xStride", xStride, dim);
-        long elements = rows == 0 ? 0 : Operands.product(rows - 1, xStride, "xStride") + dim;
+        long elements = rows == 0 ? 0 : Checks.product("xStride", rows - 1, xStride) + dim;
         int bytes = dtype == DType.F32 ? Float.BYTES : Double.BYTES;
         Checks.require(exec, "x", x, elements, bytes);
         Checks.requireWritable(exec, "out", out, rows * rows, Double.BYTES);
-        Operands.disjoint(out, rows * rows * Double.BYTES, "out", x, elements * bytes, "x");
+        Checks.requireDisjoint("out", out, rows * rows * Double.BYTES, "x", x, elements * bytes);
         int status;
         try {
             status =
@@ -115,10 +115,10 @@ public final class Hyperbolicity {
         Checks.requireWritable(exec, "out", out, n * n, Double.BYTES);
         Checks.requireWritable(exec, "baseRow", baseRow, n, Double.BYTES);
         if (out.address() != distances.address()) {
-            Operands.disjoint(out, bytes, "out", distances, bytes, "distances");
+            Checks.requireDisjoint("out", out, bytes, "distances", distances, bytes);
         }
-        Operands.disjoint(baseRow, n * Double.BYTES, "baseRow", distances, bytes, "distances");
-        Operands.disjoint(baseRow, n * Double.BYTES, "baseRow", out, bytes, "out");
+        Checks.requireDisjoint("baseRow", baseRow, n * Double.BYTES, "distances", distances, bytes);
+        Checks.requireDisjoint("baseRow", baseRow, n * Double.BYTES, "out", out, bytes);
         int status;
         try {
             status = (int) GROMOV.invokeExact(n, distances, base, out, baseRow, exec.handle());
@@ -161,7 +161,8 @@ public final class Hyperbolicity {
         long bytes = n * n * Double.BYTES;
         Checks.require(exec, "gromov", gromov, n * n, Double.BYTES);
         Checks.requireWritable(exec, "workspace", workspace, 2 * n, Double.BYTES);
-        Operands.disjoint(workspace, 2 * n * Double.BYTES, "workspace", gromov, bytes, "gromov");
+        Checks.requireDisjoint(
+                "workspace", workspace, 2 * n * Double.BYTES, "gromov", gromov, bytes);
         double delta;
         try {
             delta =

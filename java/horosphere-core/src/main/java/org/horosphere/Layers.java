@@ -259,11 +259,11 @@ public final class Layers {
             MemorySegment out,
             MemorySegment rstd,
             Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
-        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.require(exec, "weight", weight, dim, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
+        Checks.requireOptional(exec, "rstd", rstd, rows, Float.BYTES);
         int status;
         try {
             status =
@@ -300,13 +300,13 @@ public final class Layers {
             MemorySegment dx,
             MemorySegment dweight,
             Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
-        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
-        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
-        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "dout", dout, n, Float.BYTES);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.require(exec, "weight", weight, dim, Float.BYTES);
+        Checks.require(exec, "rstd", rstd, rows, Float.BYTES);
+        Checks.requireWritable(exec, "dx", dx, n, Float.BYTES);
+        Checks.requireOptional(exec, "dweight", dweight, dim, Float.BYTES);
         int status;
         try {
             status =
@@ -345,13 +345,13 @@ public final class Layers {
             MemorySegment mean,
             MemorySegment rstd,
             Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
-        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
-        Operands.optionalOutput(mean, "mean", rows, Operands.FLOAT, exec);
-        Operands.optionalOutput(rstd, "rstd", rows, Operands.FLOAT, exec);
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.require(exec, "weight", weight, dim, Float.BYTES);
+        Checks.require(exec, "bias", bias, dim, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
+        Checks.requireOptional(exec, "mean", mean, rows, Float.BYTES);
+        Checks.requireOptional(exec, "rstd", rstd, rows, Float.BYTES);
         int status;
         try {
             status =
@@ -401,15 +401,15 @@ public final class Layers {
             MemorySegment dweight,
             MemorySegment dbias,
             Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.input(weight, "weight", dim, Operands.FLOAT, exec);
-        Operands.input(mean, "mean", rows, Operands.FLOAT, exec);
-        Operands.input(rstd, "rstd", rows, Operands.FLOAT, exec);
-        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
-        Operands.optionalOutput(dweight, "dweight", dim, Operands.FLOAT, exec);
-        Operands.optionalOutput(dbias, "dbias", dim, Operands.FLOAT, exec);
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "dout", dout, n, Float.BYTES);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.require(exec, "weight", weight, dim, Float.BYTES);
+        Checks.require(exec, "mean", mean, rows, Float.BYTES);
+        Checks.require(exec, "rstd", rstd, rows, Float.BYTES);
+        Checks.requireWritable(exec, "dx", dx, n, Float.BYTES);
+        Checks.requireOptional(exec, "dweight", dweight, dim, Float.BYTES);
+        Checks.requireOptional(exec, "dbias", dbias, dim, Float.BYTES);
         int status;
         try {
             status =
@@ -461,7 +461,7 @@ public final class Layers {
             throw new IllegalArgumentException(
                     "cosSin: a device address has no size, expected a call with positionCount");
         }
-        long positionCount = headDim < 1 ? 0 : cosSin.byteSize() / Operands.FLOAT / headDim;
+        long positionCount = headDim < 1 ? 0 : cosSin.byteSize() / Float.BYTES / headDim;
         rope(x, tokens, rowStride, heads, headDim, cosSin, positionCount, positions, inverse, exec);
     }
 
@@ -491,8 +491,8 @@ public final class Layers {
             MemorySegment positions,
             boolean inverse,
             Exec exec) {
-        long width = Operands.product(heads, headDim, "heads * headDim");
-        Operands.count(tokens, "tokens");
+        long width = Checks.product("heads * headDim", heads, headDim);
+        Checks.requireAtLeast("tokens", tokens, 0);
         if (headDim < 2 || headDim % 2 != 0) {
             throw new IllegalArgumentException(
                     "headDim: " + headDim + ", expected an even number of 2 or more");
@@ -501,12 +501,11 @@ public final class Layers {
             throw new IllegalArgumentException(
                     "rowStride: " + rowStride + ", expected at least heads * headDim = " + width);
         }
-        long extent =
-                tokens == 0 ? 0 : Operands.product(tokens - 1, rowStride, "tokens * rowStride");
-        Operands.output(x, "x", tokens == 0 ? 0 : extent + width, Operands.FLOAT, exec);
-        long entries = Operands.product(positionCount, headDim, "positionCount * headDim");
-        Operands.input(cosSin, "cosSin", entries, Operands.FLOAT, exec);
-        Operands.input(positions, "positions", tokens, Operands.INT, exec);
+        long extent = tokens == 0 ? 0 : Checks.product("tokens * rowStride", tokens - 1, rowStride);
+        Checks.requireWritable(exec, "x", x, tokens == 0 ? 0 : extent + width, Float.BYTES);
+        long entries = Checks.product("positionCount * headDim", positionCount, headDim);
+        Checks.require(exec, "cosSin", cosSin, entries, Float.BYTES);
+        Checks.require(exec, "positions", positions, tokens, Integer.BYTES);
         int status;
         try {
             status =
@@ -539,10 +538,10 @@ public final class Layers {
      */
     public static void swiglu_forward(
             MemorySegment gate, MemorySegment up, MemorySegment out, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
-        Operands.input(up, "up", n, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "gate", gate, n, Float.BYTES);
+        Checks.require(exec, "up", up, n, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
         int status;
         try {
             status = (int) SWIGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
@@ -572,13 +571,13 @@ public final class Layers {
             MemorySegment dup,
             long n,
             Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
-        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
-        Operands.input(up, "up", n, Operands.FLOAT, exec);
-        Operands.output(dgate, "dgate", n, Operands.FLOAT, exec);
-        Operands.output(dup, "dup", n, Operands.FLOAT, exec);
-        Operands.disjoint(dgate, n * Operands.FLOAT, "dgate", dup, n * Operands.FLOAT, "dup");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "dout", dout, n, Float.BYTES);
+        Checks.require(exec, "gate", gate, n, Float.BYTES);
+        Checks.require(exec, "up", up, n, Float.BYTES);
+        Checks.requireWritable(exec, "dgate", dgate, n, Float.BYTES);
+        Checks.requireWritable(exec, "dup", dup, n, Float.BYTES);
+        Checks.requireDisjoint("dgate", dgate, n * Float.BYTES, "dup", dup, n * Float.BYTES);
         int status;
         try {
             status =
@@ -603,10 +602,10 @@ public final class Layers {
      */
     public static void geglu_forward(
             MemorySegment gate, MemorySegment up, MemorySegment out, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
-        Operands.input(up, "up", n, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "gate", gate, n, Float.BYTES);
+        Checks.require(exec, "up", up, n, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
         int status;
         try {
             status = (int) GEGLU_FORWARD.invokeExact(gate, up, out, n, exec.handle());
@@ -636,13 +635,13 @@ public final class Layers {
             MemorySegment dup,
             long n,
             Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
-        Operands.input(gate, "gate", n, Operands.FLOAT, exec);
-        Operands.input(up, "up", n, Operands.FLOAT, exec);
-        Operands.output(dgate, "dgate", n, Operands.FLOAT, exec);
-        Operands.output(dup, "dup", n, Operands.FLOAT, exec);
-        Operands.disjoint(dgate, n * Operands.FLOAT, "dgate", dup, n * Operands.FLOAT, "dup");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "dout", dout, n, Float.BYTES);
+        Checks.require(exec, "gate", gate, n, Float.BYTES);
+        Checks.require(exec, "up", up, n, Float.BYTES);
+        Checks.requireWritable(exec, "dgate", dgate, n, Float.BYTES);
+        Checks.requireWritable(exec, "dup", dup, n, Float.BYTES);
+        Checks.requireDisjoint("dgate", dgate, n * Float.BYTES, "dup", dup, n * Float.BYTES);
         int status;
         try {
             status = (int) GEGLU_BACKWARD.invokeExact(dout, gate, up, dgate, dup, n, exec.handle());
@@ -663,9 +662,9 @@ public final class Layers {
      * @param exec where to run
      */
     public static void gelu_forward(MemorySegment x, MemorySegment out, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
         int status;
         try {
             status = (int) GELU_FORWARD.invokeExact(x, out, n, exec.handle());
@@ -686,10 +685,10 @@ public final class Layers {
      */
     public static void gelu_backward(
             MemorySegment dout, MemorySegment x, MemorySegment dx, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(dout, "dout", n, Operands.FLOAT, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "dout", dout, n, Float.BYTES);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "dx", dx, n, Float.BYTES);
         int status;
         try {
             status = (int) GELU_BACKWARD.invokeExact(dout, x, dx, n, exec.handle());
@@ -710,10 +709,10 @@ public final class Layers {
      */
     public static void bias_add(
             MemorySegment bias, long rows, long dim, MemorySegment y, Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(bias, "bias", dim, Operands.FLOAT, exec);
-        Operands.output(y, "y", n, Operands.FLOAT, exec);
-        Operands.disjoint(y, n * Operands.FLOAT, "y", bias, dim * Operands.FLOAT, "bias");
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "bias", bias, dim, Float.BYTES);
+        Checks.requireWritable(exec, "y", y, n, Float.BYTES);
+        Checks.requireDisjoint("y", y, n * Float.BYTES, "bias", bias, dim * Float.BYTES);
         int status;
         try {
             status = (int) BIAS_ADD.invokeExact(bias, rows, dim, y, exec.handle());
@@ -734,10 +733,10 @@ public final class Layers {
      */
     public static void bias_grad(
             MemorySegment dy, long rows, long dim, MemorySegment dbias, Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dy, "dy", n, Operands.FLOAT, exec);
-        Operands.output(dbias, "dbias", dim, Operands.FLOAT, exec);
-        Operands.disjoint(dbias, dim * Operands.FLOAT, "dbias", dy, n * Operands.FLOAT, "dy");
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "dy", dy, n, Float.BYTES);
+        Checks.requireWritable(exec, "dbias", dbias, dim, Float.BYTES);
+        Checks.requireDisjoint("dbias", dbias, dim * Float.BYTES, "dy", dy, n * Float.BYTES);
         int status;
         try {
             status = (int) BIAS_GRAD.invokeExact(dy, rows, dim, dbias, exec.handle());
@@ -764,13 +763,13 @@ public final class Layers {
             MemorySegment x,
             MemorySegment out,
             Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(scale, "scale", dim, Operands.FLOAT, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
-        Operands.disjoint(out, n * Operands.FLOAT, "out", scale, dim * Operands.FLOAT, "scale");
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "scale", scale, dim, Float.BYTES);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
+        Checks.requireDisjoint("out", out, n * Float.BYTES, "scale", scale, dim * Float.BYTES);
         if (out.address() != x.address()) {
-            Operands.disjoint(out, n * Operands.FLOAT, "out", x, n * Operands.FLOAT, "x");
+            Checks.requireDisjoint("out", out, n * Float.BYTES, "x", x, n * Float.BYTES);
         }
         int status;
         try {
@@ -798,12 +797,12 @@ public final class Layers {
             long dim,
             MemorySegment dscale,
             Exec exec) {
-        long n = Operands.product(rows, dim, "rows * dim");
-        Operands.input(dy, "dy", n, Operands.FLOAT, exec);
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(dscale, "dscale", dim, Operands.FLOAT, exec);
-        Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", dy, n * Operands.FLOAT, "dy");
-        Operands.disjoint(dscale, dim * Operands.FLOAT, "dscale", x, n * Operands.FLOAT, "x");
+        long n = Checks.product("rows * dim", rows, dim);
+        Checks.require(exec, "dy", dy, n, Float.BYTES);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "dscale", dscale, dim, Float.BYTES);
+        Checks.requireDisjoint("dscale", dscale, dim * Float.BYTES, "dy", dy, n * Float.BYTES);
+        Checks.requireDisjoint("dscale", dscale, dim * Float.BYTES, "x", x, n * Float.BYTES);
         int status;
         try {
             status = (int) COLUMN_SCALE_GRAD.invokeExact(dy, x, rows, dim, dscale, exec.handle());
@@ -844,17 +843,17 @@ public final class Layers {
             MemorySegment inverse,
             MemorySegment ratio,
             Exec exec) {
-        long n = Operands.product(out, r, "out * r");
-        Operands.input(squares, "squares", out, Double.BYTES, exec);
-        Operands.input(cross, "cross", n, Operands.FLOAT, exec);
-        Operands.input(gram, "gram", Operands.product(r, r, "r * r"), Operands.FLOAT, exec);
-        Operands.input(b, "b", n, Operands.FLOAT, exec);
+        long n = Checks.product("out * r", out, r);
+        Checks.require(exec, "squares", squares, out, Double.BYTES);
+        Checks.require(exec, "cross", cross, n, Float.BYTES);
+        Checks.require(exec, "gram", gram, Checks.product("r * r", r, r), Float.BYTES);
+        Checks.require(exec, "b", b, n, Float.BYTES);
         if (lengths.address() != 0) {
-            Operands.input(lengths, "lengths", out, Operands.FLOAT, exec);
+            Checks.require(exec, "lengths", lengths, out, Float.BYTES);
         }
-        Operands.optionalOutput(norms, "norms", out, Operands.FLOAT, exec);
-        Operands.optionalOutput(inverse, "inverse", out, Operands.FLOAT, exec);
-        Operands.optionalOutput(ratio, "ratio", out, Operands.FLOAT, exec);
+        Checks.requireOptional(exec, "norms", norms, out, Float.BYTES);
+        Checks.requireOptional(exec, "inverse", inverse, out, Float.BYTES);
+        Checks.requireOptional(exec, "ratio", ratio, out, Float.BYTES);
         int status;
         try {
             status =
@@ -901,11 +900,11 @@ public final class Layers {
             long dim,
             MemorySegment out,
             Exec exec) {
-        Operands.input(ids, "ids", tokens, Operands.INT, exec);
-        Operands.input(
-                table, "table", Operands.product(vocab, dim, "vocab * dim"), type.bytes(), exec);
-        Operands.output(
-                out, "out", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT, exec);
+        Checks.require(exec, "ids", ids, tokens, Integer.BYTES);
+        Checks.require(
+                exec, "table", table, Checks.product("vocab * dim", vocab, dim), type.bytes());
+        Checks.requireWritable(
+                exec, "out", out, Checks.product("tokens * dim", tokens, dim), Float.BYTES);
         int status;
         try {
             status =
@@ -946,15 +945,11 @@ public final class Layers {
             long dim,
             MemorySegment dtable,
             Exec exec) {
-        Operands.input(ids, "ids", tokens, Operands.INT, exec);
-        Operands.input(
-                dout, "dout", Operands.product(tokens, dim, "tokens * dim"), Operands.FLOAT, exec);
-        Operands.output(
-                dtable,
-                "dtable",
-                Operands.product(vocab, dim, "vocab * dim"),
-                Operands.FLOAT,
-                exec);
+        Checks.require(exec, "ids", ids, tokens, Integer.BYTES);
+        Checks.require(
+                exec, "dout", dout, Checks.product("tokens * dim", tokens, dim), Float.BYTES);
+        Checks.requireWritable(
+                exec, "dtable", dtable, Checks.product("vocab * dim", vocab, dim), Float.BYTES);
         int status;
         try {
             status =
@@ -991,15 +986,15 @@ public final class Layers {
             MemorySegment losses,
             MemorySegment gradientScale,
             Exec exec) {
-        long n = Operands.product(tokens, vocab, "tokens * vocab");
+        long n = Checks.product("tokens * vocab", tokens, vocab);
         if (!MemorySegment.NULL.equals(gradientScale)) {
-            Operands.input(gradientScale, "gradientScale", 1, Operands.FLOAT, exec);
-            Operands.output(logits, "logits", n, Operands.FLOAT, exec);
+            Checks.require(exec, "gradientScale", gradientScale, 1, Float.BYTES);
+            Checks.requireWritable(exec, "logits", logits, n, Float.BYTES);
         } else {
-            Operands.input(logits, "logits", n, Operands.FLOAT, exec);
+            Checks.require(exec, "logits", logits, n, Float.BYTES);
         }
-        Operands.input(targets, "targets", tokens, Operands.INT, exec);
-        Operands.output(losses, "losses", tokens, Operands.FLOAT, exec);
+        Checks.require(exec, "targets", targets, tokens, Integer.BYTES);
+        Checks.requireWritable(exec, "losses", losses, tokens, Float.BYTES);
         int status;
         try {
             status =
@@ -1028,10 +1023,10 @@ public final class Layers {
      * @param exec where to run
      */
     public static void add(MemorySegment x, MemorySegment y, MemorySegment out, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.input(y, "y", n, Operands.FLOAT, exec);
-        Operands.output(out, "out", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.require(exec, "y", y, n, Float.BYTES);
+        Checks.requireWritable(exec, "out", out, n, Float.BYTES);
         int status;
         try {
             status = (int) ADD.invokeExact(x, y, out, n, exec.handle());
@@ -1051,9 +1046,9 @@ public final class Layers {
      * @param exec where to run
      */
     public static void axpy(double a, MemorySegment x, MemorySegment y, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(y, "y", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "y", y, n, Float.BYTES);
         int status;
         try {
             status = (int) AXPY.invokeExact(a, x, y, n, exec.handle());
@@ -1072,8 +1067,8 @@ public final class Layers {
      * @param exec where to run
      */
     public static void scale(double a, MemorySegment x, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.output(x, "x", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.requireWritable(exec, "x", x, n, Float.BYTES);
         int status;
         try {
             status = (int) SCALE.invokeExact(a, x, n, exec.handle());
@@ -1095,8 +1090,8 @@ public final class Layers {
             throw new IllegalArgumentException(
                     "exec: a CUDA device, expected the CPU, or a call of sum_squares_add");
         }
-        Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "x", x, n, Float.BYTES);
         try {
             return (double) SUM_SQUARES.invokeExact(x, n, exec.handle());
         } catch (Throwable t) {
@@ -1115,10 +1110,10 @@ public final class Layers {
      */
     public static void sum_squares_add(
             MemorySegment x, long n, MemorySegment total, MemorySegment workspace, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(total, "total", 1, Double.BYTES, exec);
-        Operands.output(workspace, "workspace", 256, Double.BYTES, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "total", total, 1, Double.BYTES);
+        Checks.requireWritable(exec, "workspace", workspace, 256, Double.BYTES);
         int status;
         try {
             status = (int) SUM_SQUARES_ADD.invokeExact(x, n, total, workspace, exec.handle());
@@ -1163,11 +1158,11 @@ public final class Layers {
             long step,
             double gradScale,
             Exec exec) {
-        Operands.count(n, "n");
-        Operands.output(param, "param", n, Operands.FLOAT, exec);
-        Operands.input(grad, "grad", n, Operands.FLOAT, exec);
-        Operands.output(m, "m", n, Operands.FLOAT, exec);
-        Operands.output(v, "v", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.requireWritable(exec, "param", param, n, Float.BYTES);
+        Checks.require(exec, "grad", grad, n, Float.BYTES);
+        Checks.requireWritable(exec, "m", m, n, Float.BYTES);
+        Checks.requireWritable(exec, "v", v, n, Float.BYTES);
         int status;
         try {
             status =
@@ -1210,7 +1205,7 @@ public final class Layers {
             long step,
             double gradScale,
             MemorySegment scalars) {
-        Operands.output(scalars, "scalars", ADAMW_SCALARS, Operands.FLOAT, Exec.CPU);
+        Checks.requireWritable(Exec.CPU, "scalars", scalars, ADAMW_SCALARS, Float.BYTES);
         int status;
         try {
             status =
@@ -1250,13 +1245,13 @@ public final class Layers {
             MemorySegment sumSquares,
             double maxNorm,
             Exec exec) {
-        Operands.count(n, "n");
-        Operands.output(param, "param", n, Operands.FLOAT, exec);
-        Operands.input(grad, "grad", n, Operands.FLOAT, exec);
-        Operands.output(m, "m", n, Operands.FLOAT, exec);
-        Operands.output(v, "v", n, Operands.FLOAT, exec);
-        Operands.input(scalars, "scalars", ADAMW_SCALARS, Operands.FLOAT, exec);
-        Operands.input(sumSquares, "sumSquares", 1, Double.BYTES, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.requireWritable(exec, "param", param, n, Float.BYTES);
+        Checks.require(exec, "grad", grad, n, Float.BYTES);
+        Checks.requireWritable(exec, "m", m, n, Float.BYTES);
+        Checks.requireWritable(exec, "v", v, n, Float.BYTES);
+        Checks.require(exec, "scalars", scalars, ADAMW_SCALARS, Float.BYTES);
+        Checks.require(exec, "sumSquares", sumSquares, 1, Double.BYTES);
         int status;
         try {
             status =
@@ -1287,10 +1282,10 @@ public final class Layers {
      * @param exec where to run
      */
     public static void exp_forward(MemorySegment x, MemorySegment y, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(x, "x", n, Operands.FLOAT, exec);
-        Operands.output(y, "y", n, Double.BYTES, exec);
-        Operands.disjoint(y, n * Double.BYTES, "y", x, n * Operands.FLOAT, "x");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "x", x, n, Float.BYTES);
+        Checks.requireWritable(exec, "y", y, n, Double.BYTES);
+        Checks.requireDisjoint("y", y, n * Double.BYTES, "x", x, n * Float.BYTES);
         int status;
         try {
             status = (int) EXP_FORWARD.invokeExact(x, y, n, exec.handle());
@@ -1311,10 +1306,10 @@ public final class Layers {
      */
     public static void exp_backward(
             MemorySegment dy, MemorySegment y, MemorySegment dx, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(dy, "dy", n, Double.BYTES, exec);
-        Operands.input(y, "y", n, Double.BYTES, exec);
-        Operands.output(dx, "dx", n, Operands.FLOAT, exec);
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "dy", dy, n, Double.BYTES);
+        Checks.require(exec, "y", y, n, Double.BYTES);
+        Checks.requireWritable(exec, "dx", dx, n, Float.BYTES);
         int status;
         try {
             status = (int) EXP_BACKWARD.invokeExact(dy, y, dx, n, exec.handle());
@@ -1335,10 +1330,10 @@ public final class Layers {
      */
     public static void convert(
             DType from, MemorySegment src, MemorySegment dst, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(src, "src", n, from.bytes(), exec);
-        Operands.output(dst, "dst", n, Operands.FLOAT, exec);
-        Operands.disjoint(dst, n * Operands.FLOAT, "dst", src, n * from.bytes(), "src");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "src", src, n, from.bytes());
+        Checks.requireWritable(exec, "dst", dst, n, Float.BYTES);
+        Checks.requireDisjoint("dst", dst, n * Float.BYTES, "src", src, n * from.bytes());
         int status;
         try {
             status = (int) CONVERT_TO_F32.invokeExact(from.code(), src, dst, n, exec.handle());
@@ -1359,10 +1354,10 @@ public final class Layers {
      */
     public static void convert_from_f32(
             MemorySegment src, DType to, MemorySegment dst, long n, Exec exec) {
-        Operands.count(n, "n");
-        Operands.input(src, "src", n, Operands.FLOAT, exec);
-        Operands.output(dst, "dst", n, to.bytes(), exec);
-        Operands.disjoint(dst, n * to.bytes(), "dst", src, n * Operands.FLOAT, "src");
+        Checks.requireAtLeast("n", n, 0);
+        Checks.require(exec, "src", src, n, Float.BYTES);
+        Checks.requireWritable(exec, "dst", dst, n, to.bytes());
+        Checks.requireDisjoint("dst", dst, n * to.bytes(), "src", src, n * Float.BYTES);
         int status;
         try {
             status = (int) CONVERT_FROM_F32.invokeExact(src, to.code(), dst, n, exec.handle());

@@ -5,7 +5,6 @@ import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
@@ -303,7 +302,7 @@ final class SetArrays {
         return array == null ? -1 : array.length;
     }
 
-    private static MemorySegment segment(float[] array) {
+    static MemorySegment segment(float[] array) {
         return array == null ? null : MemorySegment.ofArray(array);
     }
 
@@ -526,7 +525,11 @@ final class SetArrays {
         return array == null ? -1 : array.length;
     }
 
-    private static MemorySegment segment(double[] array) {
+    static MemorySegment segment(double[] array) {
+        return array == null ? null : MemorySegment.ofArray(array);
+    }
+
+    private static MemorySegment segment(int[] array) {
         return array == null ? null : MemorySegment.ofArray(array);
     }
 
@@ -597,10 +600,17 @@ final class SetArrays {
             MemorySegment x,
             MemorySegment w,
             MemorySegment out) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment to = arena.allocate(out.byteSize(), Double.BYTES);
-            sets.midpoint(dtype, rows, k, dim, copy(x, arena), copy(w, arena), to);
-            out.copyFrom(to);
+        long width = sets.width(dim);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            sets.midpoint(
+                    dtype,
+                    rows,
+                    k,
+                    dim,
+                    copies.in("x", x, rows * k * width),
+                    copies.in("w", w, (long) rows * k),
+                    copies.out("out", out, rows * width));
+            copies.deliver();
         }
     }
 
@@ -614,10 +624,18 @@ final class SetArrays {
             MemorySegment y,
             boolean squared,
             MemorySegment out) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment to = arena.allocate(out.byteSize(), Double.BYTES);
-            sets.cdist(dtype, n, m, dim, copy(x, arena), copy(y, arena), squared, to);
-            out.copyFrom(to);
+        long width = sets.width(dim);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            sets.cdist(
+                    dtype,
+                    n,
+                    m,
+                    dim,
+                    copies.in("x", x, n * width),
+                    copies.in("y", y, m * width),
+                    squared,
+                    copies.out("out", out, (long) n * m));
+            copies.deliver();
         }
     }
 
@@ -631,17 +649,202 @@ final class SetArrays {
             MemorySegment m,
             MemorySegment bias,
             MemorySegment out) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment to = arena.allocate(out.byteSize(), Double.BYTES);
-            map.forward(dtype, rows, dim, p, copy(x, arena), copy(m, arena), copy(bias, arena), to);
-            out.copyFrom(to);
+        HyperbolicLinear.Operation operation = map.operation();
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            map.forward(
+                    dtype,
+                    rows,
+                    dim,
+                    p,
+                    copies.in("x", x, rows * operation.width(dim)),
+                    copies.in("m", m, p * operation.columns(dim)),
+                    copies.in("bias", bias, p),
+                    copies.out("out", out, rows * operation.outWidth(p)));
+            copies.deliver();
         }
     }
 
-    private static MemorySegment copy(MemorySegment array, Arena arena) {
-        return array == null
-                ? null
-                : arena.allocate(array.byteSize(), Double.BYTES).copyFrom(array);
+    // ---- Gradients and means by iteration: always by native memory, which costs little beside
+    // them
+
+    static void midpointVjp(
+            HyperbolicSets sets,
+            DType dtype,
+            int k,
+            int dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_w,
+            MemorySegment g_curvature) {
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        int width = width(sets.model(), dim);
+        long rows = rows("x", x, dtype, (long) k * width);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            sets.midpoint_vjp(
+                    dtype,
+                    rows,
+                    k,
+                    dim,
+                    copies.in("x", x, rows * k * width),
+                    copies.in("w", w, rows * k),
+                    copies.in("g", g, rows * width),
+                    copies.out("g_x", g_x, rows * k * width),
+                    copies.out("g_w", g_w, rows * k),
+                    copies.out("g_curvature", g_curvature, rows));
+            copies.deliver();
+        }
+    }
+
+    static void cdistVjp(
+            HyperbolicSets sets,
+            DType dtype,
+            int dim,
+            MemorySegment x,
+            MemorySegment y,
+            boolean squared,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_y,
+            MemorySegment g_curvature) {
+        requireCpu(sets.exec());
+        int width = width(sets.model(), dim);
+        long n = rows("x", x, dtype, width);
+        long m = rows("y", y, dtype, width);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            sets.cdist_vjp(
+                    dtype,
+                    n,
+                    m,
+                    dim,
+                    copies.in("x", x, n * width),
+                    copies.in("y", y, m * width),
+                    squared,
+                    copies.in("g", g, n * m),
+                    copies.out("g_x", g_x, n * width),
+                    copies.out("g_y", g_y, m * width),
+                    copies.out("g_curvature", g_curvature, n));
+            copies.deliver();
+        }
+    }
+
+    static void frechetMean(
+            HyperbolicSets sets,
+            DType dtype,
+            int k,
+            int dim,
+            MemorySegment x,
+            MemorySegment w,
+            double tolerance,
+            int maxIterations,
+            MemorySegment out,
+            MemorySegment variance,
+            int[] iterations) {
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        int width = width(sets.model(), dim);
+        long rows = rows("x", x, dtype, (long) k * width);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            sets.frechet_mean(
+                    dtype,
+                    rows,
+                    k,
+                    dim,
+                    copies.in("x", x, rows * k * width),
+                    copies.in("w", w, rows * k),
+                    tolerance,
+                    maxIterations,
+                    copies.out("out", out, rows * width),
+                    copies.out("variance", variance, rows),
+                    copies.ints("iterations", segment(iterations), rows),
+                    copies.workspace(HyperbolicSets.frechetWorkspaceBytes(rows, k, dim, false)));
+            copies.deliver();
+        }
+    }
+
+    static void frechetMeanVjp(
+            HyperbolicSets sets,
+            DType dtype,
+            int k,
+            int dim,
+            MemorySegment x,
+            MemorySegment w,
+            double tolerance,
+            int maxIterations,
+            MemorySegment g,
+            MemorySegment g_variance,
+            MemorySegment g_x,
+            MemorySegment g_w,
+            MemorySegment g_curvature,
+            int[] iterations) {
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        int width = width(sets.model(), dim);
+        long rows = rows("x", x, dtype, (long) k * width);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            sets.frechet_mean_vjp(
+                    dtype,
+                    rows,
+                    k,
+                    dim,
+                    copies.in("x", x, rows * k * width),
+                    copies.in("w", w, rows * k),
+                    tolerance,
+                    maxIterations,
+                    copies.in("g", g, rows * width),
+                    copies.in("g_variance", g_variance, rows),
+                    copies.out("g_x", g_x, rows * k * width),
+                    copies.out("g_w", g_w, rows * k),
+                    copies.out("g_curvature", g_curvature, rows),
+                    copies.ints("iterations", segment(iterations), rows),
+                    copies.workspace(HyperbolicSets.frechetWorkspaceBytes(rows, k, dim, true)));
+            copies.deliver();
+        }
+    }
+
+    static void vjp(
+            HyperbolicLinear map,
+            DType dtype,
+            int dim,
+            int p,
+            MemorySegment x,
+            MemorySegment m,
+            MemorySegment bias,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_m,
+            MemorySegment g_bias,
+            MemorySegment g_curvature) {
+        HyperbolicLinear.Operation operation = map.operation();
+        requireCpu(map.exec());
+        Checks.requireAtLeast("dim", dim, 1);
+        Checks.requireAtLeast("p", p, 1);
+        long width = operation.width(dim);
+        long elements = p * operation.columns(dim);
+        long rows = rows("x", x, dtype, width);
+        try (ArrayCopies copies = new ArrayCopies(dtype)) {
+            map.vjp(
+                    dtype,
+                    rows,
+                    dim,
+                    p,
+                    copies.in("x", x, rows * width),
+                    copies.in("m", m, elements),
+                    copies.in("bias", bias, p),
+                    copies.in("g", g, rows * operation.outWidth(p)),
+                    copies.out("g_x", g_x, rows * width),
+                    copies.out("g_m", g_m, elements),
+                    copies.out("g_bias", g_bias, p),
+                    copies.out("g_curvature", g_curvature, rows),
+                    copies.workspace(map.workspaceBytes(rows, p)));
+            copies.deliver();
+        }
+    }
+
+    private static int rows(String name, MemorySegment array, DType dtype, long width) {
+        return count(name, array == null ? -1 : (int) (array.byteSize() / dtype.bytes()), width);
     }
 
     private static int width(HyperbolicSets.Model model, int dim) {

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
@@ -319,6 +320,116 @@ class HyperbolicSetsTest {
         fc.forward(dim, dim, few, m, bias, sums);
         fc.forward(DType.F32, n * 2L, dim, dim, floats, floats, floats, results);
         assertArrayEquals(Buffers.read(results, DType.F32), widened(sums));
+    }
+
+    @Test
+    void gradients_on_arrays_are_those_on_segments() {
+        double[] x = read(points(6, 4));
+        double[] w = new Random(8).doubles(6, 0.1, 1).toArray();
+        double[] g = new Random(9).doubles(24, -1, 1).toArray();
+        double[] gx = new double[24];
+        double[] gw = new double[6];
+        double[] gc = new double[2];
+        double[] two = Arrays.copyOf(g, 8);
+        MemorySegment wantX = empty(24);
+        MemorySegment wantW = empty(6);
+        MemorySegment wantC = empty(2);
+        sets.midpoint_vjp(3, 4, x, w, two, gx, gw, gc);
+        sets.midpoint_vjp(F64, 2, 3, 4, of(x), of(w), of(two), wantX, wantW, wantC);
+        assertArrayEquals(read(wantX), gx);
+        assertArrayEquals(read(wantW), gw);
+        assertArrayEquals(read(wantC), gc);
+
+        double[] mean = new double[8];
+        double[] variance = new double[2];
+        int[] iterations = new int[2];
+        MemorySegment wantMean = empty(8);
+        MemorySegment counts = arena.allocate(8, 8);
+        MemorySegment workspace =
+                arena.allocate(HyperbolicSets.frechetWorkspaceBytes(2, 3, 4, true), 8);
+        sets.frechet_mean(3, 4, x, w, 1e-14, 99, mean, variance, iterations);
+        sets.frechet_mean(F64, 2, 3, 4, of(x), of(w), 1e-14, 99, wantMean, null, counts, workspace);
+        assertArrayEquals(read(wantMean), mean);
+        assertTrue(variance[0] > 0);
+        assertArrayEquals(counts.toArray(ValueLayout.JAVA_INT), iterations);
+        sets.frechet_mean_vjp(3, 4, x, w, 1e-14, 99, two, variance, gx, gw, null, null);
+        sets.frechet_mean_vjp(
+                F64,
+                2,
+                3,
+                4,
+                of(x),
+                of(w),
+                1e-14,
+                99,
+                of(two),
+                of(variance),
+                wantX,
+                wantW,
+                null,
+                null,
+                workspace);
+        assertArrayEquals(read(wantX), gx);
+        assertArrayEquals(read(wantW), gw);
+
+        float[] few = new float[24];
+        float[] y = new float[8];
+        for (int i = 0; i < few.length; i++) {
+            few[i] = (float) x[i];
+            y[i % 8] = few[i];
+        }
+        float[] g12 = {1, -1, 2, 3, 0, 1, 1, 1, -2, 1, 4, 2};
+        float[] g_y = new float[8];
+        MemorySegment floatsX = Buffers.of(arena, DType.F32, x);
+        MemorySegment wantY = Buffers.empty(arena, DType.F32, 8);
+        sets.cdist_vjp(4, few, y, false, g12, null, g_y, null);
+        sets.cdist_vjp(
+                DType.F32,
+                6,
+                2,
+                4,
+                floatsX,
+                Buffers.of(arena, DType.F32, widened(y)),
+                false,
+                Buffers.of(arena, DType.F32, widened(g12)),
+                null,
+                wantY,
+                null);
+        assertArrayEquals(Buffers.read(wantY, DType.F32), widened(g_y));
+
+        HyperbolicLinear fc = HyperbolicLinear.fc(ball);
+        double[] m = Arrays.copyOf(g, 12);
+        double[] bias = {0.1, 0.2, -0.3};
+        double[] gm = new double[12];
+        double[] gb = new double[3];
+        double[] g18 = Arrays.copyOf(g, 18);
+        MemorySegment wantM = empty(12);
+        MemorySegment wantB = empty(3);
+        fc.vjp(4, 3, x, m, bias, g18, gx, gm, gb, null);
+        fc.vjp(
+                F64,
+                6,
+                4,
+                3,
+                of(x),
+                of(m),
+                of(bias),
+                of(g18),
+                wantX,
+                wantM,
+                wantB,
+                null,
+                arena.allocate(fc.workspaceBytes(6, 3), 8));
+        assertArrayEquals(read(wantX), gx);
+        assertArrayEquals(read(wantM), gm);
+        assertArrayEquals(read(wantB), gb);
+
+        refused("g", () -> sets.midpoint_vjp(3, 4, x, w, new double[7], gx, gw, gc));
+        refused("g_x", () -> sets.midpoint_vjp(3, 4, x, w, two, x, gw, gc));
+        refused("x", () -> sets.midpoint_vjp(3, 4, new double[13], w, two, gx, gw, gc));
+        refused("g_y", () -> sets.cdist_vjp(4, x, x, true, new double[36], gx, gx, null));
+        refused("iterations", () -> sets.frechet_mean(3, 4, x, w, 1e-9, 9, mean, null, new int[3]));
+        refused("m", () -> fc.vjp(4, 3, x, null, bias, g18, gx, gm, gb, null));
     }
 
     private static double[] widened(float[] x) {
