@@ -9,7 +9,7 @@
 namespace horo {
 
 // Changes whenever this header, cuda_kernels.h or the meaning of a call does.
-constexpr int32_t cuda_backend_version = 3;
+constexpr int32_t cuda_backend_version = 4;
 
 // Where a failure leaves its text.
 struct CudaError {
