@@ -132,10 +132,10 @@ int32_t forward(const LinearTask& task, int32_t dtype, void* stream) {
 
 // ---- Gradients. First the products, float64, into the workspace.
 
-template <class T>
+template <class T, int R>
 HORO_KERNEL(tile_threads)
 products_kernel(RowSet<T> x, RowSet<T> m, int64_t dim, double* products) {
-    constexpr int MR = 4, NR = 4;
+    constexpr int MR = R, NR = R;
     __shared__ TileStrips<double, MR, NR> strips;
     const int thread = static_cast<int>(threadIdx.x);
     const TileRange tile = tile_range<MR, NR>(static_cast<int64_t>(blockIdx.x), m.count, dim);
@@ -277,12 +277,12 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) 
 }
 
 // g_x = cotangents m + along x
-template <class T>
+template <class T, int R>
 struct PointGradient {
     using Element = double;
     using Sum = double;
     static constexpr bool a_by_k = true, b_by_n = true;
-    static constexpr int MR = 4, NR = 4;
+    static constexpr int MR = R, NR = R;
     RowSet<T> x, m;
     int64_t dim;
     const double *cotangents, *along;
@@ -331,12 +331,12 @@ columns_kernel(RowSet<T> m, int64_t dim, int64_t chunks, double* partial, bool n
 }
 
 // g_m = cotangents^T x + along m, the time before the coordinates of x if there is one
-template <class T>
+template <class T, int R>
 struct MatrixGradient {
     using Element = double;
     using Sum = double;
     static constexpr bool a_by_k = false, b_by_n = true;
-    static constexpr int MR = 4, NR = 4;
+    static constexpr int MR = R, NR = R;
     RowSet<T> x, m;
     int64_t dim;
     const double *cotangents, *times, *along;  // times, along: null where there are none
@@ -373,24 +373,32 @@ int32_t gradient(const LinearTask& task, int32_t dtype, double* workspace, void*
     const RowSet<T> x = points_of<Op>(task, type), m = matrix_of<Op>(task, type);
     const int64_t chunks = parts(task.rows, linear_chunk);
     if (task.rows > 0) {
-        HORO_TRY(launch(stream, tile_count<4, 4>(task.rows, task.p), tile_threads, products_kernel<T>, x, m,
-                        task.dim, scratch.products));
+        HORO_TRY(by_tile(task.rows, task.p, [&](auto R) {
+            return launch(stream, tile_count<R, R>(task.rows, task.p), tile_threads, products_kernel<T, R>, x,
+                          m, task.dim, scratch.products);
+        }));
         HORO_TRY(launch(stream, chunks, tile_threads, cotangents_kernel<Op, T>, task, scratch, type));
-        using G = PointGradient<T>;
         if (task.g_x)
-            HORO_TRY(launch(stream, tile_count<4, 4>(task.rows, task.dim), tile_threads, tile_kernel<G, 4, 4>,
-                            G{x, m, task.dim, scratch.products, scratch.along,
-                              type.out(task.g_x, Op::ambient_in), task.g_x_row}));
+            HORO_TRY(by_tile(task.rows, task.dim, [&](auto R) {
+                using G = PointGradient<T, R>;
+                return launch(stream, tile_count<R, R>(task.rows, task.dim), tile_threads,
+                              tile_kernel<G, R, R>,
+                              G{x, m, task.dim, scratch.products, scratch.along,
+                                type.out(task.g_x, Op::ambient_in), task.g_x_row});
+            }));
     }
     if ((Op::normed && task.g_m) || task.g_bias)
         HORO_TRY(launch(stream, parts(task.p, tile_threads / warp), tile_threads, columns_kernel<T>, m,
                         task.dim, chunks, scratch.partial, Op::normed, type.out(task.g_bias)));
     if (!task.g_m) return 0;
-    using G = MatrixGradient<T>;
-    return launch(stream, tile_count<4, 4>(task.p, task.dim + Op::time_column), tile_threads,
-                  tile_kernel<G, 4, 4>,
-                  G{x, m, task.dim, scratch.products, Op::time_column ? scratch.times : nullptr,
-                    Op::normed && chunks > 0 ? scratch.partial : nullptr, type.out(task.g_m), task.g_m_row});
+    const int64_t width = task.dim + Op::time_column;
+    return by_tile(task.p, width, [&](auto R) {
+        using G = MatrixGradient<T, R>;
+        return launch(
+            stream, tile_count<R, R>(task.p, width), tile_threads, tile_kernel<G, R, R>,
+            G{x, m, task.dim, scratch.products, Op::time_column ? scratch.times : nullptr,
+              Op::normed && chunks > 0 ? scratch.partial : nullptr, type.out(task.g_m), task.g_m_row});
+    });
 }
 
 #define HORO_BY_TYPE(function, Op) \

@@ -59,10 +59,10 @@ HORO_DEVICE Differences<Model::scaled> differences(const double* x, const double
 
 // ---- Distances
 
-template <class Model, class T>
+template <class Model, class T, int R>
 HORO_KERNEL(tile_threads)
 cdist_kernel(HORO_CONSTANT PairsTask task, T type) {
-    constexpr int MR = 4, NR = 4;
+    constexpr int MR = R, NR = R;
     __shared__ PointTile<Model, tile_side * MR> x;
     __shared__ PointTile<Model, tile_side * NR> y;
     __shared__ TileStrips<double, MR, NR> strips;
@@ -96,8 +96,11 @@ cdist_kernel(HORO_CONSTANT PairsTask task, T type) {
 
 template <class Model, class T>
 int32_t cdist(const PairsTask& task, int32_t dtype, void* stream) {
-    return launch(stream, tile_count<4, 4>(task.x.count, task.y.count), tile_threads, cdist_kernel<Model, T>,
-                  task, T(dtype));
+    const int64_t n = task.x.count, m = task.y.count;
+    return by_tile(n, m, [&](auto R) {
+        return launch(stream, tile_count<R, R>(n, m), tile_threads, cdist_kernel<Model, T, R>, task,
+                      T(dtype));
+    });
 }
 
 // ---- Gradients: a block has the gradients of some points of side x, a slice of their coordinates
@@ -241,10 +244,10 @@ int32_t cdist_vjp_of(int32_t model, int32_t dtype, const PairsTask& task, void* 
 
 // ---- Euclidean distances: the tiles on and above the diagonal, and their mirror images
 
-template <class T>
+template <class T, int R>
 HORO_KERNEL(tile_threads)
 distance_kernel(RowSet<T> x, int64_t dim, double* out) {
-    constexpr int MR = 4, NR = 4;
+    constexpr int MR = R, NR = R;
     __shared__ TileStrips<double, MR, NR> strips;
     const TileRange tile = tile_range<MR, NR>(static_cast<int64_t>(blockIdx.x), x.count, dim);
     if (tile.m > tile.n) return;
@@ -268,8 +271,10 @@ distance_kernel(RowSet<T> x, int64_t dim, double* out) {
 template <class T>
 int32_t distance(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t stride, double* out,
                  void* stream) {
-    return launch(stream, tile_count<4, 4>(rows, rows), tile_threads, distance_kernel<T>,
-                  RowSet<T>{T(dtype).in(x), stride, rows}, dim, out);
+    return by_tile(rows, rows, [&](auto R) {
+        return launch(stream, tile_count<R, R>(rows, rows), tile_threads, distance_kernel<T, R>,
+                      RowSet<T>{T(dtype).in(x), stride, rows}, dim, out);
+    });
 }
 
 int32_t pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t stride,

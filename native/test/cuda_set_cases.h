@@ -484,7 +484,7 @@ void metric_spaces(Side& side, int64_t n, int64_t dim, int64_t pad, int64_t offs
 template <class T>
 void sets_of(Side& side) {
     for (int32_t model = 0; model < 3; ++model) {
-        cdists<T>(side, model, 5, 6, 3, 2, 1, model == 1);
+        cdists<T>(side, model, 37, 50, 3, 2, 1, model == 1);  // small tiles
         cdists<T>(side, model, 34, 70, 135, 0, 0, model != 1);
         midpoints<T>(side, model, 3, 4, 5, 1, true, false);
         midpoints<T>(side, model, 2, 3, 260, 0, false, false);
@@ -493,15 +493,15 @@ void sets_of(Side& side) {
         concats<T>(side, model, 3, {6}, 0);
         if (sizeof(T) == 8) midpoints<T>(side, model, 2, 3, 6, 0, true, true);
         if (!side.quick) {
-            cdists<T>(side, model, 300, 1000, 1000, 0, 0, false);
+            cdists<T>(side, model, 600, 1000, 300, 0, 0, false);
             midpoints<T>(side, model, 50, 30, 3000, 0, true, false);
             frechets<T>(side, model, 20, 30, 700, 0);
         }
     }
     for (int32_t op = HORO_MOBIUS_MATVEC; op <= HORO_LORENTZ_DIST2PLANE; ++op) {
-        linears<T>(side, op, 5, 7, 3, 2, 1, true);
+        linears<T>(side, op, 37, 40, 35, 2, 1, true);  // small tiles
         linears<T>(side, op, 66, 20, 70, 0, 0, false);
-        if (!side.quick) linears<T>(side, op, 1000, 300, 200, 1, 0, true);
+        if (!side.quick) linears<T>(side, op, 3000, 300, 200, 1, 0, true);
     }
 }
 
