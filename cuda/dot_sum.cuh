@@ -2,7 +2,7 @@
 // as cpu/doubles.h does.
 #pragma once
 #include "geometry/double_double.h"
-#include "kernel.cuh"
+#include "stored.cuh"
 
 namespace horo::cuda {
 
@@ -55,11 +55,11 @@ struct DotSum {
 };
 
 // |x|^2 by `lanes` threads, of which this is number `lane`.
-template <bool exact, int lanes, class T>
-HORO_DEVICE horo::Sum<double> square_sum(const T* x, int64_t dim, int lane) {
+template <bool exact, int lanes, class Pointer>
+HORO_DEVICE horo::Sum<double> square_sum(Pointer x, int64_t dim, int lane) {
     DotSum<exact> xx;
     for (int64_t j = lane; j < dim; j += lanes) {
-        const double v = static_cast<double>(get(x + j));
+        const double v = read(x + j);
         xx.add(v, v);
     }
     return xx.template total<lanes>();

@@ -655,13 +655,13 @@ int32_t column_scale(const float* scale, int64_t rows, int64_t dim, const float*
 }
 
 // out[c] += sum_r term(r, c): a block owns a strip of columns and all its rows, so that no order is left
-// open.
-constexpr int strip = 32, strip_lanes = 16, strip_threads = strip * strip_lanes;
+// open. Narrow matrices have strips of 32 bytes, the least that memory gives at once, for more blocks.
+constexpr int strip_threads = 512;
 
-template <class Term>
+template <class Term, int strip>
 HORO_KERNEL(strip_threads)
 column_sums_kernel(HORO_CONSTANT Term term, int64_t rows, int64_t dim, float* out) {
-    constexpr int ahead = 8;
+    constexpr int ahead = 8, strip_lanes = strip_threads / strip;
     __shared__ double sums[strip_lanes][strip];
     const int thread = static_cast<int>(threadIdx.x), lane = thread / strip;
     const int64_t column = static_cast<int64_t>(blockIdx.x) * strip + thread % strip;
@@ -713,7 +713,11 @@ struct CentredProduct {
 
 template <class Term>
 int32_t column_sums(const Term& term, int64_t rows, int64_t dim, float* out, void* stream) {
-    return launch(stream, parts(dim, strip), strip_threads, column_sums_kernel<Term>, term, rows, dim, out);
+    constexpr int wide = 32, narrow = 8;
+    return dim < int64_t{wide} * few_blocks ? launch(stream, parts(dim, narrow), strip_threads,
+                                                     column_sums_kernel<Term, narrow>, term, rows, dim, out)
+                                            : launch(stream, parts(dim, wide), strip_threads,
+                                                     column_sums_kernel<Term, wide>, term, rows, dim, out);
 }
 
 int32_t bias_grad(const float* dy, int64_t rows, int64_t dim, float* dbias, void* stream) {

@@ -11,24 +11,24 @@ namespace {
 
 constexpr int column_tile = 64;
 
-template <class T, class Op>
-HORO_DEVICE RowSet<T> points_of(const LinearTask& task) {
-    return {static_cast<const T*>(task.x) + Op::ambient_in, task.x_row, task.rows};
+template <class Op, class T>
+HORO_HD RowSet<T> points_of(const LinearTask& task, T type) {
+    return {type.in(task.x, Op::ambient_in), task.x_row, task.rows};
 }
-template <class T, class Op>
-HORO_DEVICE RowSet<T> matrix_of(const LinearTask& task) {
-    return {static_cast<const T*>(task.m) + Op::time_column, task.m_row, task.p};
+template <class Op, class T>
+HORO_HD RowSet<T> matrix_of(const LinearTask& task, T type) {
+    return {type.in(task.m, Op::time_column), task.m_row, task.p};
 }
 
 // The numbers of `count` rows from `first` on, by all threads; a row beyond the last is zero.
 template <class Op, class T, int count>
-HORO_DEVICE void load_rows(const LinearTask& task, int64_t first, typename Op::Row (&to)[count]) {
+HORO_DEVICE void load_rows(const LinearTask& task, T type, int64_t first, typename Op::Row (&to)[count]) {
     constexpr int lanes = tile_threads / count;
-    const RowSet<T> x = points_of<T, Op>(task);
+    const RowSet<T> x = points_of<Op>(task, type);
     const int i = static_cast<int>(threadIdx.x) / lanes, lane = static_cast<int>(threadIdx.x) % lanes;
     const bool live = first + i < x.count;
-    const horo::Sum<double> xx = square_sum<sizeof(T) == 8, lanes>(
-        x.first + (live ? first + i : 0) * x.stride, live ? task.dim : 0, lane);
+    const horo::Sum<double> xx =
+        square_sum<T::wide, lanes>(x.first + (live ? first + i : 0) * x.stride, live ? task.dim : 0, lane);
     if (lane == 0) to[i] = typename Op::Row(task.curvature, xx);
 }
 
@@ -39,9 +39,9 @@ struct Columns {
 };
 
 template <class Op, class T>
-HORO_DEVICE void load_columns(const LinearTask& task, int64_t first, Columns<Op>& to) {
+HORO_DEVICE void load_columns(const LinearTask& task, T type, int64_t first, Columns<Op>& to) {
     constexpr int lanes = tile_threads / column_tile;
-    const RowSet<T> m = matrix_of<T, Op>(task);
+    const RowSet<T> m = matrix_of<Op>(task, type);
     const int i = static_cast<int>(threadIdx.x) / lanes, lane = static_cast<int>(threadIdx.x) % lanes;
     const int64_t n = first + i;
     const bool live = n < m.count;
@@ -49,10 +49,8 @@ HORO_DEVICE void load_columns(const LinearTask& task, int64_t first, Columns<Op>
     if constexpr (Op::normed)
         zz = square_sum<false, lanes>(m.first + (live ? n : 0) * m.stride, live ? task.dim : 0, lane).hi;
     if (lane > 0) return;
-    to.bias[i] =
-        Op::bias && task.bias && live ? static_cast<double>(get(static_cast<const T*>(task.bias) + n)) : 0.0;
-    if constexpr (Op::time_column)
-        to.time[i] = live ? static_cast<double>(get(static_cast<const T*>(task.m) + n * task.m_row)) : 0.0;
+    to.bias[i] = Op::bias && task.bias && live ? read(type.in(task.bias, n)) : 0.0;
+    if constexpr (Op::time_column) to.time[i] = live ? read(type.in(task.m, n * task.m_row)) : 0.0;
     to.column[i] = typename Op::template Column<double>(task.curvature, zz, to.bias[i]);
 }
 
@@ -68,7 +66,7 @@ HORO_DEVICE double completed(const typename Op::Row& row, const Columns<Op>& col
 
 template <class Op, class T>
 HORO_KERNEL(tile_threads)
-linear_kernel(HORO_CONSTANT LinearTask task) {
+linear_kernel(HORO_CONSTANT LinearTask task, T type) {
     constexpr int MR = 2, NR = 4;
     __shared__ typename Op::Row rows[tile_side * MR];
     __shared__ Columns<Op> columns;
@@ -78,16 +76,16 @@ linear_kernel(HORO_CONSTANT LinearTask task) {
     const int64_t tiles = parts(task.p, column_tile), block = static_cast<int64_t>(blockIdx.x);
     const int64_t row = (Op::row_sums ? block : block / tiles) * (tile_side * MR);
     const int64_t steps = !Op::row_sums ? 1 : tiles > 1 ? 2 * tiles : 1;
-    load_rows<Op, T>(task, row, rows);
+    load_rows<Op>(task, type, row, rows);
     double total[MR] = {};
     for (int64_t s = 0; s < steps; ++s) {
         const int64_t begin = (Op::row_sums ? s % tiles : block % tiles) * column_tile;
         __syncthreads();  // the tile before
-        load_columns<Op, T>(task, begin, columns);
+        load_columns<Op>(task, type, begin, columns);
         __syncthreads();
         double value[MR][NR];
-        pair_sums(points_of<T, Op>(task), matrix_of<T, Op>(task), Products{}, row, begin, task.dim, strips,
-                  value);
+        pair_sums(points_of<Op>(task, type), matrix_of<Op>(task, type), Products{}, row, begin, task.dim,
+                  strips, value);
 #pragma unroll
         for (int i = 0; i < MR; ++i)
 #pragma unroll
@@ -111,33 +109,33 @@ linear_kernel(HORO_CONSTANT LinearTask task) {
         for (int i = 0; i < MR; ++i) {
             const int64_t m = row + first + i;
             if (m >= task.rows) continue;
-            T* to = static_cast<T*>(task.out) + m * task.out_row;
+            const auto to = type.out(task.out, m * task.out_row);
             if constexpr (Op::row_sums) {
                 const typename Op::Result result(rows[first + i], total[i]);
-                if (Op::ambient_out && begin == 0 && across == 0) put(to, static_cast<T>(result.time));
+                if (Op::ambient_out && begin == 0 && across == 0) write(to, result.time);
 #pragma unroll
                 for (int j = 0; j < NR; ++j) value[i][j] = result.out(value[i][j]);
             }
 #pragma unroll
             for (int j = 0; j < NR; ++j)
                 if (begin + across + j < task.p)
-                    put(to + Op::ambient_out + begin + across + j, static_cast<T>(value[i][j]));
+                    write(to + Op::ambient_out + begin + across + j, value[i][j]);
         }
     }
 }
 
 template <class Op, class T>
-int32_t forward(const LinearTask& task, void* stream) {
+int32_t forward(const LinearTask& task, int32_t dtype, void* stream) {
     const int64_t tiles = Op::row_sums ? 1 : parts(task.p, column_tile);
-    return launch(stream, parts(task.rows, 32) * tiles, tile_threads, linear_kernel<Op, T>, task);
+    return launch(stream, parts(task.rows, 32) * tiles, tile_threads, linear_kernel<Op, T>, task, T(dtype));
 }
 
 // ---- Gradients. First the products, float64, into the workspace.
 
-template <class T>
+template <class T, int R>
 HORO_KERNEL(tile_threads)
 products_kernel(RowSet<T> x, RowSet<T> m, int64_t dim, double* products) {
-    constexpr int MR = 4, NR = 4;
+    constexpr int MR = R, NR = R;
     __shared__ TileStrips<double, MR, NR> strips;
     const int thread = static_cast<int>(threadIdx.x);
     const TileRange tile = tile_range<MR, NR>(static_cast<int64_t>(blockIdx.x), m.count, dim);
@@ -170,7 +168,7 @@ struct LinearScratch {
 // chunk of rows, a warp every eighth of them, a lane two columns of a tile.
 template <class Op, class T>
 HORO_KERNEL(tile_threads)
-cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
+cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) {
     constexpr int warps = tile_threads / warp, rows_of_warp = linear_chunk / warps, held = column_tile / warp;
     constexpr int shares = Op::shares > 0 ? Op::shares : 1;
     __shared__ typename Op::Row rows[linear_chunk];
@@ -180,7 +178,7 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
     __shared__ double by_column[2][warps][column_tile];
     const int thread = static_cast<int>(threadIdx.x), lane = thread % warp, w = thread / warp;
     const int64_t chunk = static_cast<int64_t>(blockIdx.x), first = chunk * linear_chunk;
-    load_rows<Op, T>(task, first, rows);
+    load_rows<Op>(task, type, first, rows);
     if (thread < linear_chunk) {
         for (int i = 0; i < shares; ++i) share[thread][i] = 0;
         by_row[thread] = by_curvature[thread] = by_time[thread] = 0;
@@ -190,7 +188,7 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
     for (int64_t s = summed ? 0 : tiles; s < 2 * tiles; ++s) {
         const int64_t begin = s % tiles * column_tile;
         __syncthreads();  // the tile before
-        load_columns<Op, T>(task, begin, columns);
+        load_columns<Op>(task, type, begin, columns);
         __syncthreads();
         const bool last = s >= tiles;
         double norm[held] = {}, bias[held] = {};
@@ -198,7 +196,7 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
             const int r = q * warps + w;
             const bool live = first + r < task.rows;
             double* products = scratch.products + (first + r) * task.p + begin;
-            const T* g = static_cast<const T*>(task.g) + (first + r) * task.g_row;
+            const auto g = type.in(task.g, (first + r) * task.g_row);
             double part[shares] = {}, row = 0, curvature = 0, time = 0;
             if (!last) {
                 if constexpr (summed) {
@@ -208,8 +206,8 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
                         if (!live || begin + n >= task.p) continue;
                         const double product = completed<Op>(rows[r], columns, n, get(products + n));
                         put(products + n, product);
-                        Op::reduce(rows[r], columns.column[n], product,
-                                   static_cast<double>(get(g + Op::ambient_out + begin + n)), part);
+                        Op::reduce(rows[r], columns.column[n], product, read(g + Op::ambient_out + begin + n),
+                                   part);
                     }
                     for (int i = 0; i < shares; ++i) {
                         part[i] = warp_sum(part[i]);
@@ -219,7 +217,7 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
                 continue;
             }
             if (live) {
-                const typename Op::Back back(rows[r], share[r], static_cast<double>(get(g)));
+                const typename Op::Back back(rows[r], share[r], read(g));
 #pragma unroll
                 for (int h = 0; h < held; ++h) {
                     const int n = h * warp + lane;
@@ -227,8 +225,7 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
                     double product = get(products + n);
                     if constexpr (!summed) product = completed<Op>(rows[r], columns, n, product);
                     const LinearSlopes<double> slope =
-                        back.slopes(columns.column[n], product,
-                                    static_cast<double>(get(g + Op::ambient_out + begin + n)));
+                        back.slopes(columns.column[n], product, read(g + Op::ambient_out + begin + n));
                     put(products + n, slope.product);
                     norm[h] += slope.norm;
                     bias[h] += slope.bias;
@@ -269,27 +266,27 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch) {
     __syncthreads();
     const int64_t r = first + thread;
     if (thread >= linear_chunk || r >= task.rows) return;
-    const T* g = static_cast<const T*>(task.g) + r * task.g_row;
-    const typename Op::Back back(rows[thread], share[thread], static_cast<double>(get(g)));
+    const auto g = type.in(task.g, r * task.g_row);
+    const typename Op::Back back(rows[thread], share[thread], read(g));
     put(scratch.along + r, back.along_x(by_row[thread], by_time[thread]));
     if constexpr (Op::time_column) put(scratch.times + r, rows[thread].x0);
     if (task.g_curvature)
-        put(static_cast<T*>(task.g_curvature) + r,
-            static_cast<T>(back.curvature(by_row[thread], by_curvature[thread], by_time[thread])));
-    if (Op::ambient_in && task.g_x) put(static_cast<T*>(task.g_x) + r * task.g_x_row, T(0));
+        write(type.out(task.g_curvature, r),
+              back.curvature(by_row[thread], by_curvature[thread], by_time[thread]));
+    if (Op::ambient_in && task.g_x) write(type.out(task.g_x, r * task.g_x_row), 0);
 }
 
 // g_x = cotangents m + along x
-template <class T>
+template <class T, int R>
 struct PointGradient {
     using Element = double;
     using Sum = double;
     static constexpr bool a_by_k = true, b_by_n = true;
-    static constexpr int MR = 4, NR = 4;
+    static constexpr int MR = R, NR = R;
     RowSet<T> x, m;
     int64_t dim;
     const double *cotangents, *along;
-    T* g_x;
+    typename T::Out g_x;
     int64_t g_x_row;
 
     struct Work : PlainWork {
@@ -300,7 +297,7 @@ struct PointGradient {
         HORO_DEVICE double b(int64_t k, int64_t j) const { return j < s->dim ? s->m.at(k, j) : 0.0; }
         HORO_DEVICE void done(int64_t r, int64_t j, double sum) const {
             if (r < s->x.count && j < s->dim)
-                put(s->g_x + r * s->g_x_row + j, static_cast<T>(sum + get(s->along + r) * s->x.at(r, j)));
+                write(s->g_x + r * s->g_x_row + j, sum + get(s->along + r) * s->x.at(r, j));
         }
     };
     HORO_DEVICE Work work(int64_t block) const {
@@ -314,7 +311,8 @@ struct PointGradient {
 // Sums the partial numbers of the columns, a warp each.
 template <class T>
 HORO_KERNEL(tile_threads)
-columns_kernel(RowSet<T> m, int64_t dim, int64_t chunks, double* partial, bool normed, T* g_bias) {
+columns_kernel(RowSet<T> m, int64_t dim, int64_t chunks, double* partial, bool normed,
+               typename T::Out g_bias) {
     const int lane = static_cast<int>(threadIdx.x) % warp;
     const int64_t k = (static_cast<int64_t>(blockIdx.x) * tile_threads + threadIdx.x) / warp;
     const bool live = k < m.count;
@@ -328,21 +326,21 @@ columns_kernel(RowSet<T> m, int64_t dim, int64_t chunks, double* partial, bool n
     const double zz =
         square_sum<false, warp>(m.first + (live ? k : 0) * m.stride, live && normed ? dim : 0, lane).hi;
     if (!live || lane > 0) return;
-    if (g_bias) put(g_bias + k, static_cast<T>(bias));
+    if (g_bias) write(g_bias + k, bias);
     if (normed && chunks > 0) put(partial + k, zz == 0 ? 0.0 : norm / square_root<double>(zz));
 }
 
 // g_m = cotangents^T x + along m, the time before the coordinates of x if there is one
-template <class T>
+template <class T, int R>
 struct MatrixGradient {
     using Element = double;
     using Sum = double;
     static constexpr bool a_by_k = false, b_by_n = true;
-    static constexpr int MR = 4, NR = 4;
+    static constexpr int MR = R, NR = R;
     RowSet<T> x, m;
     int64_t dim;
     const double *cotangents, *times, *along;  // times, along: null where there are none
-    T* g_m;
+    typename T::Out g_m;
     int64_t g_m_row;
 
     struct Work : PlainWork {
@@ -357,7 +355,7 @@ struct MatrixGradient {
         HORO_DEVICE void done(int64_t k, int64_t j, double sum) const {
             if (k >= s->m.count || j >= s->dim + (s->times ? 1 : 0)) return;
             if (s->along) sum += get(s->along + k) * s->m.at(k, j);
-            put(s->g_m + k * s->g_m_row + j, static_cast<T>(sum));
+            write(s->g_m + k * s->g_m_row + j, sum);
         }
     };
     HORO_DEVICE Work work(int64_t block) const {
@@ -369,56 +367,62 @@ struct MatrixGradient {
 };
 
 template <class Op, class T>
-int32_t gradient(const LinearTask& task, double* workspace, void* stream) {
+int32_t gradient(const LinearTask& task, int32_t dtype, double* workspace, void* stream) {
+    const T type(dtype);
     const LinearScratch scratch(task, workspace);
-    const RowSet<T> x = {static_cast<const T*>(task.x) + Op::ambient_in, task.x_row, task.rows};
-    const RowSet<T> m = {static_cast<const T*>(task.m) + Op::time_column, task.m_row, task.p};
+    const RowSet<T> x = points_of<Op>(task, type), m = matrix_of<Op>(task, type);
     const int64_t chunks = parts(task.rows, linear_chunk);
     if (task.rows > 0) {
-        HORO_TRY(launch(stream, tile_count<4, 4>(task.rows, task.p), tile_threads, products_kernel<T>, x, m,
-                        task.dim, scratch.products));
-        HORO_TRY(launch(stream, chunks, tile_threads, cotangents_kernel<Op, T>, task, scratch));
-        using G = PointGradient<T>;
+        HORO_TRY(by_tile(task.rows, task.p, [&](auto R) {
+            return launch(stream, tile_count<R, R>(task.rows, task.p), tile_threads, products_kernel<T, R>, x,
+                          m, task.dim, scratch.products);
+        }));
+        HORO_TRY(launch(stream, chunks, tile_threads, cotangents_kernel<Op, T>, task, scratch, type));
         if (task.g_x)
-            HORO_TRY(launch(stream, tile_count<4, 4>(task.rows, task.dim), tile_threads, tile_kernel<G, 4, 4>,
-                            G{x, m, task.dim, scratch.products, scratch.along,
-                              static_cast<T*>(task.g_x) + Op::ambient_in, task.g_x_row}));
+            HORO_TRY(by_tile(task.rows, task.dim, [&](auto R) {
+                using G = PointGradient<T, R>;
+                return launch(stream, tile_count<R, R>(task.rows, task.dim), tile_threads,
+                              tile_kernel<G, R, R>,
+                              G{x, m, task.dim, scratch.products, scratch.along,
+                                type.out(task.g_x, Op::ambient_in), task.g_x_row});
+            }));
     }
     if ((Op::normed && task.g_m) || task.g_bias)
         HORO_TRY(launch(stream, parts(task.p, tile_threads / warp), tile_threads, columns_kernel<T>, m,
-                        task.dim, chunks, scratch.partial, Op::normed, static_cast<T*>(task.g_bias)));
+                        task.dim, chunks, scratch.partial, Op::normed, type.out(task.g_bias)));
     if (!task.g_m) return 0;
-    using G = MatrixGradient<T>;
-    return launch(
-        stream, tile_count<4, 4>(task.p, task.dim + Op::time_column), tile_threads, tile_kernel<G, 4, 4>,
-        G{x, m, task.dim, scratch.products, Op::time_column ? scratch.times : nullptr,
-          Op::normed && chunks > 0 ? scratch.partial : nullptr, static_cast<T*>(task.g_m), task.g_m_row});
+    const int64_t width = task.dim + Op::time_column;
+    return by_tile(task.p, width, [&](auto R) {
+        using G = MatrixGradient<T, R>;
+        return launch(
+            stream, tile_count<R, R>(task.p, width), tile_threads, tile_kernel<G, R, R>,
+            G{x, m, task.dim, scratch.products, Op::time_column ? scratch.times : nullptr,
+              Op::normed && chunks > 0 ? scratch.partial : nullptr, type.out(task.g_m), task.g_m_row});
+    });
 }
 
-#define HORO_BY_OPERATION(function)                                                                          \
-    {                                                                                                        \
-        {function<poincare::MobiusMatvec, float>, function<poincare::MobiusMatvec, double>},                 \
-            {function<poincare::PlaneDistance<true>, float>,                                                 \
-             function<poincare::PlaneDistance<true>, double>},                                               \
-            {function<poincare::PlaneDistance<false>, float>,                                                \
-             function<poincare::PlaneDistance<false>, double>},                                              \
-            {function<poincare::FullyConnected, float>, function<poincare::FullyConnected, double>},         \
-            {function<lorentz::Linear, float>, function<lorentz::Linear, double>},                           \
-            {function<lorentz::PlaneDistance<true>, float>, function<lorentz::PlaneDistance<true>, double>}, \
-            {function<lorentz::PlaneDistance<false>, float>,                                                 \
-             function<lorentz::PlaneDistance<false>, double>},                                               \
+#define HORO_BY_TYPE(function, Op) \
+    { function<Op, Float32>, function<Op, Float64>, function<Op, Half> }
+#define HORO_BY_OPERATION(function)                                                                    \
+    {                                                                                                  \
+        HORO_BY_TYPE(function, poincare::MobiusMatvec),                                                \
+            HORO_BY_TYPE(function, poincare::PlaneDistance<true>),                                     \
+            HORO_BY_TYPE(function, poincare::PlaneDistance<false>),                                    \
+            HORO_BY_TYPE(function, poincare::FullyConnected), HORO_BY_TYPE(function, lorentz::Linear), \
+            HORO_BY_TYPE(function, lorentz::PlaneDistance<true>),                                      \
+            HORO_BY_TYPE(function, lorentz::PlaneDistance<false>),                                     \
     }
 
 int32_t linear_of(int32_t op, int32_t dtype, const LinearTask& task, void* stream) {
-    using Function = int32_t (*)(const LinearTask&, void*);
-    static constexpr Function table[linear_operations][2] = HORO_BY_OPERATION(forward);
-    return table[op][dtype](task, stream);
+    using Function = int32_t (*)(const LinearTask&, int32_t, void*);
+    static constexpr Function table[linear_operations][stored_kinds] = HORO_BY_OPERATION(forward);
+    return table[op][stored_kind(dtype)](task, dtype, stream);
 }
 
 int32_t linear_vjp_of(int32_t op, int32_t dtype, const LinearTask& task, double* workspace, void* stream) {
-    using Function = int32_t (*)(const LinearTask&, double*, void*);
-    static constexpr Function table[linear_operations][2] = HORO_BY_OPERATION(gradient);
-    return table[op][dtype](task, workspace, stream);
+    using Function = int32_t (*)(const LinearTask&, int32_t, double*, void*);
+    static constexpr Function table[linear_operations][stored_kinds] = HORO_BY_OPERATION(gradient);
+    return table[op][stored_kind(dtype)](task, dtype, workspace, stream);
 }
 
 }  // namespace

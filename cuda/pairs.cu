@@ -19,22 +19,22 @@ struct PointTile {
 };
 
 template <class Model, class T>
-HORO_DEVICE RowSet<T> coordinates(const PairsSide& side) {
-    return {static_cast<const T*>(side.points) + Model::ambient, side.row, side.count};
+HORO_DEVICE RowSet<T> coordinates(const PairsSide& side, T type) {
+    return {type.in(side.points, Model::ambient), side.row, side.count};
 }
 
 // By all threads; what is beyond the last point is the origin. As many lanes a point for every tile: the
 // squares of equal points must be equal to the last bit, and the order of a sum shows in it.
-template <class Model, class T, int count>
-HORO_DEVICE void load_points(const PairsTask& task, const PairsSide& side, int64_t first,
+template <class T, class Model, int count>
+HORO_DEVICE void load_points(const PairsTask& task, T type, const PairsSide& side, int64_t first,
                              PointTile<Model, count>& to) {
     constexpr int lanes = 4;
     static_assert(count * lanes <= tile_threads);
     const int i = static_cast<int>(threadIdx.x) / lanes, lane = static_cast<int>(threadIdx.x) % lanes;
     const bool live = i < count && first + i < side.count;
-    const T* p = static_cast<const T*>(side.points) + (live ? first + i : 0) * side.row + Model::ambient;
-    const horo::Sum<double> xx = square_sum < sizeof(T) == 8 || Model::precise,
-                            lanes > (p, live ? task.dim : 0, lane);
+    const auto p = type.in(side.points, (live ? first + i : 0) * side.row + Model::ambient);
+    constexpr bool exact = T::wide || Model::precise;
+    const horo::Sum<double> xx = square_sum<exact, lanes>(p, live ? task.dim : 0, lane);
     if (lane == 0 && i < count) {
         to.point[i] = Model::point(task.curvature, xx);
         to.scale[i] = Model::scale(square_root<double>(xx.hi));
@@ -59,19 +59,19 @@ HORO_DEVICE Differences<Model::scaled> differences(const double* x, const double
 
 // ---- Distances
 
-template <class Model, class T>
+template <class Model, class T, int R>
 HORO_KERNEL(tile_threads)
-cdist_kernel(HORO_CONSTANT PairsTask task) {
-    constexpr int MR = 4, NR = 4;
+cdist_kernel(HORO_CONSTANT PairsTask task, T type) {
+    constexpr int MR = R, NR = R;
     __shared__ PointTile<Model, tile_side * MR> x;
     __shared__ PointTile<Model, tile_side * NR> y;
     __shared__ TileStrips<double, MR, NR> strips;
     const TileRange tile = tile_range<MR, NR>(static_cast<int64_t>(blockIdx.x), task.y.count, task.dim);
-    load_points<Model, T>(task, task.x, tile.m, x);
-    load_points<Model, T>(task, task.y, tile.n, y);
+    load_points(task, type, task.x, tile.m, x);
+    load_points(task, type, task.y, tile.n, y);
     __syncthreads();
     double sum[MR][NR];
-    pair_sums(coordinates<Model, T>(task.x), coordinates<Model, T>(task.y),
+    pair_sums(coordinates<Model>(task.x, type), coordinates<Model>(task.y, type),
               differences<Model>(x.scale, y.scale), tile.m, tile.n, task.dim, strips, sum);
     const int thread = static_cast<int>(threadIdx.x);
     const int first = thread / tile_side * MR, across = thread % tile_side * NR;
@@ -89,16 +89,18 @@ cdist_kernel(HORO_CONSTANT PairsTask task) {
         for (int j = 0; j < NR; ++j) {
             const int64_t n = tile.n + across + j;
             if (m < task.x.count && n < task.y.count)
-                put(static_cast<T*>(task.out) + m * task.out_row + n,
-                    static_cast<T>(task.squared ? d[j] * d[j] : d[j]));
+                write(type.out(task.out, m * task.out_row + n), task.squared ? d[j] * d[j] : d[j]);
         }
     }
 }
 
 template <class Model, class T>
-int32_t cdist(const PairsTask& task, void* stream) {
-    return launch(stream, tile_count<4, 4>(task.x.count, task.y.count), tile_threads, cdist_kernel<Model, T>,
-                  task);
+int32_t cdist(const PairsTask& task, int32_t dtype, void* stream) {
+    const int64_t n = task.x.count, m = task.y.count;
+    return by_tile(n, m, [&](auto R) {
+        return launch(stream, tile_count<R, R>(n, m), tile_threads, cdist_kernel<Model, T, R>, task,
+                      T(dtype));
+    });
 }
 
 // ---- Gradients: a block has the gradients of some points of side x, a slice of their coordinates
@@ -112,13 +114,13 @@ struct Combine : PlainWork {
     static constexpr int MR = gradient_rows / tile_side, NR = gradient_slice / tile_side;
     const double (*other)[64];
     const double* scale;
-    const T* y;  // the slice of the first point
+    typename T::In y;  // the slice of the first point
     int64_t stride, width;
     double own[MR][NR];
 
     HORO_DEVICE double a(int64_t m, int64_t k) const { return other[m][k]; }
     HORO_DEVICE double b(int64_t k, int64_t n) const {
-        return n < width ? rounded_product(static_cast<double>(get(y + k * stride + n)), scale[k]) : 0.0;
+        return n < width ? rounded_product(read(y + k * stride + n), scale[k]) : 0.0;
     }
     HORO_DEVICE double step(int i, int j, double x, double v, double sum) const {
         return sum + x * (v - own[i][j]);
@@ -127,7 +129,7 @@ struct Combine : PlainWork {
 
 template <class Model, class T>
 HORO_KERNEL(tile_threads)
-cdist_gradient_kernel(HORO_CONSTANT PairsTask task) {
+cdist_gradient_kernel(HORO_CONSTANT PairsTask task, T type) {
     constexpr int MR = 2, NR = 4, M = tile_side * MR, N = tile_side * NR;
     using Wide = Combine<T>;
     static_assert(Wide::MR == MR && N == 64);
@@ -142,11 +144,11 @@ cdist_gradient_kernel(HORO_CONSTANT PairsTask task) {
     const int64_t slices = parts(task.dim, gradient_slice), block = static_cast<int64_t>(blockIdx.x);
     const int64_t row = block / slices * M, from = block % slices * gradient_slice;
     if (!task.gradient && from > 0) return;
-    const RowSet<T> left = coordinates<Model, T>(task.x), right = coordinates<Model, T>(task.y);
+    const RowSet<T> left = coordinates<Model>(task.x, type), right = coordinates<Model>(task.y, type);
     const int thread = static_cast<int>(threadIdx.x);
     const int first = thread / tile_side * MR, across = thread % tile_side * NR;
     const int coordinate = thread % tile_side * Wide::NR;
-    load_points<Model, T>(task, task.x, row, x);
+    load_points(task, type, task.x, row, x);
     __syncthreads();
     Wide wide{};
     wide.other = other;
@@ -168,7 +170,7 @@ cdist_gradient_kernel(HORO_CONSTANT PairsTask task) {
     }
     for (int64_t begin = 0; begin < task.y.count; begin += N) {
         __syncthreads();  // the tile before
-        load_points<Model, T>(task, task.y, begin, y);
+        load_points(task, type, task.y, begin, y);
         __syncthreads();
         double sum[MR][NR];
         pair_sums(left, right, differences<Model>(x.scale, y.scale), row, begin, task.dim, strips.sums, sum);
@@ -182,8 +184,7 @@ cdist_gradient_kernel(HORO_CONSTANT PairsTask task) {
                 if (m < task.x.count && n < task.y.count) {
                     const typename Model::template Pair<double> pair(task.curvature, x.point[first + i],
                                                                      y.point[across + j], sum[i][j]);
-                    double g =
-                        static_cast<double>(get(static_cast<const T*>(task.g) + m * task.g_x + n * task.g_y));
+                    double g = read(type.in(task.g, m * task.g_x + n * task.g_y));
                     if (task.squared) g *= 2.0 * pair.distance();
                     const PairSlopes<double> slope = pair.slopes(g);
                     by_other = slope.other;
@@ -204,50 +205,49 @@ cdist_gradient_kernel(HORO_CONSTANT PairsTask task) {
         const double along = lanes_sum<tile_side>(by_own[i]), by_c = lanes_sum<tile_side>(curvature[i]);
         const int64_t m = row + first + i;
         if (m >= task.x.count) continue;
-        if (task.g_curvature && from == 0 && across == 0)
-            put(static_cast<T*>(task.g_curvature) + m, static_cast<T>(by_c));
+        if (task.g_curvature && from == 0 && across == 0) write(type.out(task.g_curvature, m), by_c);
         if (!task.gradient) continue;
-        T* to = static_cast<T*>(task.gradient) + m * task.gradient_row;
-        if (Model::ambient && from == 0 && across == 0) put(to, T(0));
+        auto to = type.out(task.gradient, m * task.gradient_row);
+        if (Model::ambient && from == 0 && across == 0) write(to, 0);
         to += Model::ambient + from;
 #pragma unroll
         for (int j = 0; j < Wide::NR; ++j)
             if (coordinate + j < wide.width)
-                put(to + coordinate + j, static_cast<T>(along * wide.own[i][j] + gradient[i][j]));
+                write(to + coordinate + j, along * wide.own[i][j] + gradient[i][j]);
     }
 }
 
 template <class Model, class T>
-int32_t cdist_vjp(const PairsTask& task, void* stream) {
+int32_t cdist_vjp(const PairsTask& task, int32_t dtype, void* stream) {
     return launch(stream, parts(task.x.count, gradient_rows) * parts(task.dim, gradient_slice), tile_threads,
-                  cdist_gradient_kernel<Model, T>, task);
+                  cdist_gradient_kernel<Model, T>, task, T(dtype));
 }
 
-using PairsFunction = int32_t (*)(const PairsTask&, void*);
-#define HORO_BY_MODEL(function)                                                                  \
-    {                                                                                            \
-        {function<poincare::PairDistance, float>, function<poincare::PairDistance, double>},     \
-            {function<lorentz::PairDistance, float>, function<lorentz::PairDistance, double>}, { \
-            function<klein::PairDistance, float>, function<klein::PairDistance, double>          \
-        }                                                                                        \
+using PairsFunction = int32_t (*)(const PairsTask&, int32_t, void*);
+#define HORO_BY_TYPE(function, Model) \
+    { function<Model, Float32>, function<Model, Float64>, function<Model, Half> }
+#define HORO_BY_MODEL(function)                                                                        \
+    {                                                                                                  \
+        HORO_BY_TYPE(function, poincare::PairDistance), HORO_BY_TYPE(function, lorentz::PairDistance), \
+            HORO_BY_TYPE(function, klein::PairDistance),                                               \
     }
 
 int32_t cdist_of(int32_t model, int32_t dtype, const PairsTask& task, void* stream) {
-    static constexpr PairsFunction table[models][2] = HORO_BY_MODEL(cdist);
-    return table[model][dtype](task, stream);
+    static constexpr PairsFunction table[models][stored_kinds] = HORO_BY_MODEL(cdist);
+    return table[model][stored_kind(dtype)](task, dtype, stream);
 }
 
 int32_t cdist_vjp_of(int32_t model, int32_t dtype, const PairsTask& task, void* stream) {
-    static constexpr PairsFunction table[models][2] = HORO_BY_MODEL(cdist_vjp);
-    return table[model][dtype](task, stream);
+    static constexpr PairsFunction table[models][stored_kinds] = HORO_BY_MODEL(cdist_vjp);
+    return table[model][stored_kind(dtype)](task, dtype, stream);
 }
 
 // ---- Euclidean distances: the tiles on and above the diagonal, and their mirror images
 
-template <class T>
+template <class T, int R>
 HORO_KERNEL(tile_threads)
 distance_kernel(RowSet<T> x, int64_t dim, double* out) {
-    constexpr int MR = 4, NR = 4;
+    constexpr int MR = R, NR = R;
     __shared__ TileStrips<double, MR, NR> strips;
     const TileRange tile = tile_range<MR, NR>(static_cast<int64_t>(blockIdx.x), x.count, dim);
     if (tile.m > tile.n) return;
@@ -268,14 +268,19 @@ distance_kernel(RowSet<T> x, int64_t dim, double* out) {
     }
 }
 
+template <class T>
+int32_t distance(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t stride, double* out,
+                 void* stream) {
+    return by_tile(rows, rows, [&](auto R) {
+        return launch(stream, tile_count<R, R>(rows, rows), tile_threads, distance_kernel<T, R>,
+                      RowSet<T>{T(dtype).in(x), stride, rows}, dim, out);
+    });
+}
+
 int32_t pairwise_distance(int32_t dtype, int64_t rows, int64_t dim, const void* x, int64_t stride,
                           double* out, void* stream) {
-    const int64_t tiles = tile_count<4, 4>(rows, rows);
-    if (dtype == HORO_F32)
-        return launch(stream, tiles, tile_threads, distance_kernel<float>,
-                      RowSet<float>{static_cast<const float*>(x), stride, rows}, dim, out);
-    return launch(stream, tiles, tile_threads, distance_kernel<double>,
-                  RowSet<double>{static_cast<const double*>(x), stride, rows}, dim, out);
+    const auto run = dtype == HORO_F64 ? distance<Float64> : distance<Float32>;
+    return run(dtype, rows, dim, x, stride, out, stream);
 }
 
 // ---- Gromov products and delta
@@ -325,7 +330,7 @@ delta_kernel(int64_t n, const double* gromov, int64_t blocks, double* most) {
     __shared__ TileStrips<double, MR, NR> strips;
     const int thread = static_cast<int>(threadIdx.x);
     const int64_t tiles = parts(n, tile_side * MR) * parts(n, tile_side * NR);
-    RowPairs<double, MaxMin> work{};
+    RowPairs<Float64, MaxMin> work{};
     work.rows = work.columns = {gromov, n, n};
     double best = minus_infinity;
     for (int64_t t = static_cast<int64_t>(blockIdx.x); t < tiles; t += blocks) {
@@ -339,7 +344,7 @@ delta_kernel(int64_t n, const double* gromov, int64_t blocks, double* most) {
         // a strip's padding beyond n must not count
         const int64_t whole = n / tile_depth * tile_depth;
         work.range.k_end = whole;
-        tile_sums<RowPairs<double, MaxMin>>(work, strips, value);
+        tile_sums<RowPairs<Float64, MaxMin>>(work, strips, value);
 #pragma unroll
         for (int i = 0; i < MR; ++i) {
             const int64_t m = work.range.m + thread / tile_side * MR + i;

@@ -1,5 +1,6 @@
 // Sums over the coordinates of all pairs of rows of two matrices, in double, by the tiles of tile.cuh.
 #pragma once
+#include "stored.cuh"
 #include "tile.cuh"
 
 namespace horo::cuda {
@@ -7,11 +8,11 @@ namespace horo::cuda {
 // Rows of a matrix.
 template <class T>
 struct RowSet {
-    const T* first;
+    typename T::In first;
     int64_t stride, count;
 
     HORO_DEVICE double at(int64_t row, int64_t k) const {
-        return row < count ? static_cast<double>(get(first + row * stride + k)) : 0.0;
+        return row < count ? read(first + row * stride + k) : 0.0;
     }
 };
 

@@ -18,22 +18,21 @@ template <class Model, class T, bool exact, int lanes>
 struct PointSet {
     static constexpr int64_t slice = int64_t{lanes} * set_coordinates;
     const MidpointTask& task;
-    const T* x;
-    const T* w;
+    typename T::In x, w;
     const double* factor = nullptr;  // of the weights
     horo::Sum<double> time{};
     int64_t from = -1;
     int lane;
     double hi[set_coordinates], lo[set_coordinates];
 
-    HORO_DEVICE PointSet(const MidpointTask& t, int64_t row)
+    HORO_DEVICE PointSet(const MidpointTask& t, T type, int64_t row)
         : task(t),
-          x(static_cast<const T*>(t.x) + row * t.x_row + Model::ambient),
-          w(t.w ? static_cast<const T*>(t.w) + row * t.w_row : nullptr),
+          x(type.in(t.x, row * t.x_row + Model::ambient)),
+          w(type.in(t.w, row * t.w_row)),
           lane(static_cast<int>(threadIdx.x)) {}
 
-    HORO_DEVICE const T* point(int64_t i) const { return x + i * task.x_point; }
-    HORO_DEVICE double given_weight(int64_t i) const { return w ? static_cast<double>(get(w + i)) : 1.0; }
+    HORO_DEVICE typename T::In point(int64_t i) const { return x + i * task.x_point; }
+    HORO_DEVICE double given_weight(int64_t i) const { return w ? read(w + i) : 1.0; }
     HORO_DEVICE double weight(int64_t i) const {
         return factor ? given_weight(i) * get(factor + i) : given_weight(i);
     }
@@ -64,13 +63,13 @@ struct PointSet {
         for (int c = 0; c < set_coordinates; ++c) hi[c] = lo[c] = 0;
         time = {};
         for (int64_t i = 0; i < task.k; ++i) {
-            const T* p = point(i);
+            const auto p = point(i);
             const SetShare<double> share = Model::template share<double>(
                 task.curvature, square_sum<exact, lanes>(p, task.dim, lane), weight(i));
             time = time + share.time;
             each(first, [&](int c, int64_t j) {
                 DotSum<exact> s{hi[c], lo[c]};
-                s.add(static_cast<double>(get(p + j)), share.u.hi, share.u.lo);
+                s.add(read(p + j), share.u.hi, share.u.lo);
                 hi[c] = s.hi;
                 lo[c] = s.lo;
             });
@@ -96,17 +95,17 @@ struct PointSet {
     HORO_DEVICE double deficit(horo::Sum<double> inverse) {
         double sum = 0;
         for (int64_t i = 0; i < task.k; ++i) {
-            const T* p = point(i);
+            const auto p = point(i);
             DotSum<true> along_sum;
             DotSum<false> across;
             everywhere([&](int c, int64_t j) {
                 const horo::Sum<double> e = horo::Sum<double>{hi[c], lo[c]} * inverse;
-                along_sum.add(static_cast<double>(get(p + j)), e.hi, e.lo);
+                along_sum.add(read(p + j), e.hi, e.lo);
             });
             const horo::Sum<double> along = along_sum.template total<lanes>();
             everywhere([&](int c, int64_t j) {
                 const horo::Sum<double> e = horo::Sum<double>{hi[c], lo[c]} * inverse;
-                const double r = (exactly(static_cast<double>(get(p + j))) - along * e).hi;
+                const double r = (exactly(read(p + j)) - along * e).hi;
                 across.add(r, r);
             });
             const double own = weight(i);
@@ -144,52 +143,52 @@ struct PointSet {
 
 template <class Model, class T, int lanes>
 HORO_KERNEL(lanes)
-midpoint_kernel(HORO_CONSTANT MidpointTask task) {
-    constexpr bool exact =
-        sizeof(T) == 8 || Model::precise;  // products of float32 numbers are exact in double
+midpoint_kernel(HORO_CONSTANT MidpointTask task, T type) {
+    constexpr bool exact = T::wide || Model::precise;  // products of float32 numbers are exact in double
     const int64_t row = static_cast<int64_t>(blockIdx.x);
-    PointSet<Model, T, exact, lanes> set(task, row);
+    PointSet<Model, T, exact, lanes> set(task, type, row);
     const typename Model::template Mean<double> mean = set.mean(set.square());
-    T* out = static_cast<T*>(task.out) + row * task.out_row;
-    if (Model::ambient && set.lane == 0) put(out, static_cast<T>(mean.time()));
+    auto out = type.out(task.out, row * task.out_row);
+    if (Model::ambient && set.lane == 0) write(out, mean.time());
     out += Model::ambient;
     const double scale = mean.scale();
-    set.everywhere([&](int c, int64_t j) { put(out + j, static_cast<T>(scale * set.hi[c])); });
+    set.everywhere([&](int c, int64_t j) { write(out + j, scale * set.hi[c]); });
 }
 
 // Where the gradients of a row go.
 template <class Model, class T>
 struct SetGradients {
     const MidpointTask& task;
+    T type;
     int64_t row;
 
-    HORO_DEVICE T* point(int64_t i) const {
-        return static_cast<T*>(task.g_x) + row * task.g_x_row + i * task.g_x_point;
+    HORO_DEVICE typename T::Out point(int64_t i) const {
+        return type.out(task.g_x, row * task.g_x_row + i * task.g_x_point);
     }
     HORO_DEVICE void weight(int64_t i, double value) const {
-        if (task.g_w) put(static_cast<T*>(task.g_w) + row * task.g_w_row + i, static_cast<T>(value));
+        if (task.g_w) write(type.out(task.g_w, row * task.g_w_row + i), value);
     }
     HORO_DEVICE void curvature(double value) const {
-        if (task.g_curvature) put(static_cast<T*>(task.g_curvature) + row, static_cast<T>(value));
+        if (task.g_curvature) write(type.out(task.g_curvature, row), value);
     }
 };
 
 template <class Model, class T, int lanes>
 HORO_KERNEL(lanes)
-midpoint_gradient_kernel(HORO_CONSTANT MidpointTask task) {
+midpoint_gradient_kernel(HORO_CONSTANT MidpointTask task, T type) {
     const int64_t row = static_cast<int64_t>(blockIdx.x);
-    PointSet<Model, T, true, lanes> set(task, row);
-    const SetGradients<Model, T> to{task, row};
+    PointSet<Model, T, true, lanes> set(task, type, row);
+    const SetGradients<Model, T> to{task, type, row};
     const typename Model::template Mean<double> mean = set.mean(set.square());
-    const T* g = static_cast<const T*>(task.g) + row * task.g_row;
-    const double g0 = Model::ambient ? static_cast<double>(get(g)) : 0.0;
+    auto g = type.in(task.g, row * task.g_row);
+    const double g0 = Model::ambient ? read(g) : 0.0;
     g += Model::ambient;
     DotSum<false> g_s;
-    set.everywhere([&](int c, int64_t j) { g_s.add(static_cast<double>(get(g + j)), set.hi[c]); });
+    set.everywhere([&](int c, int64_t j) { g_s.add(read(g + j), set.hi[c]); });
     const double gs = g_s.template total<lanes>().hi, precision = 0x1p-98 * mean.loss();
     double curvature = 0;
     for (int64_t i = 0; i < task.k; ++i) {
-        const T* p = set.point(i);
+        const auto p = set.point(i);
         const horo::Sum<double> xx = square_sum<true, lanes>(p, task.dim, set.lane);
         const double w = set.weight(i);
         const SetShare<double> share = Model::template share<double>(task.curvature, xx, w);
@@ -197,9 +196,9 @@ midpoint_gradient_kernel(HORO_CONSTANT MidpointTask task) {
         DotSum<false> gf, ff;
         DotSum<Model::precise> xf;
         set.everywhere([&](int c, int64_t j) {
-            const double v = static_cast<double>(get(p + j));
+            const double v = read(p + j);
             const horo::Sum<double> f = set.offset(v, tau, precision, c);
-            gf.add(static_cast<double>(get(g + j)), f.hi);
+            gf.add(read(g + j), f.hi);
             ff.add(f.hi, f.hi);
             xf.add(v, f.hi, f.lo);
         });
@@ -210,13 +209,13 @@ midpoint_gradient_kernel(HORO_CONSTANT MidpointTask task) {
         curvature += slope.curvature;
         if (set.lane == 0) to.weight(i, slope.weight);
         if (!task.g_x) continue;
-        T* out = to.point(i);
-        if (Model::ambient && set.lane == 0) put(out, T(0));
+        auto out = to.point(i);
+        if (Model::ambient && set.lane == 0) write(out, 0);
         out += Model::ambient;
         set.everywhere([&](int c, int64_t j) {
-            const double v = static_cast<double>(get(p + j)), h = static_cast<double>(get(g + j));
+            const double v = read(p + j), h = read(g + j);
             const double f = set.offset(v, tau, precision, c).hi;
-            put(out + j, static_cast<T>(slope.along_g * h + (slope.along_x * v + slope.along_f * f)));
+            write(out + j, slope.along_g * h + (slope.along_x * v + slope.along_f * f));
         });
     }
     if (set.lane == 0) to.curvature(curvature);
@@ -266,7 +265,7 @@ struct Frechet {
 
     // The dot products of a point, with the cotangent u if there is one.
     HORO_DEVICE Point point(int64_t i, const double* u) {
-        const T* p = set.point(i);
+        const auto p = set.point(i);
         Point at;
         at.given = set.given_weight(i);
         at.factor = get(factor + i);
@@ -277,7 +276,7 @@ struct Frechet {
         DotSum<false> gf, ff;
         DotSum<Model::precise> xf;
         set.everywhere([&](int c, int64_t j) {
-            const double v = static_cast<double>(get(p + j));
+            const double v = read(p + j);
             const horo::Sum<double> f = set.offset(v, at.tau, at.precision, c);
             if (u) gf.add(get(u + j), f.hi);
             ff.add(f.hi, f.hi);
@@ -324,21 +323,21 @@ struct Frechet {
 
 template <class Model, class T, int lanes>
 HORO_KERNEL(lanes)
-frechet_kernel(HORO_CONSTANT FrechetTask task) {
+frechet_kernel(HORO_CONSTANT FrechetTask task, T type) {
     const int64_t row = static_cast<int64_t>(blockIdx.x);
-    PointSet<Model, T, true, lanes> set(task.set, row);
+    PointSet<Model, T, true, lanes> set(task.set, type, row);
     Frechet<Model, T, lanes> search(set,
                                     task.workspace + row * frechet_width(task.set.k, task.set.dim, false));
     const int32_t n = search.solve(task.tolerance, task.most);
     if (task.iterations && set.lane == 0) put(task.iterations + row, n);
-    T* out = static_cast<T*>(task.set.out) + row * task.set.out_row;
-    if (Model::ambient && set.lane == 0) put(out, static_cast<T>(search.mean.time()));
+    auto out = type.out(task.set.out, row * task.set.out_row);
+    if (Model::ambient && set.lane == 0) write(out, search.mean.time());
     out += Model::ambient;
     const double scale = search.mean.scale();
-    set.everywhere([&](int c, int64_t j) { put(out + j, static_cast<T>(scale * set.hi[c])); });
+    set.everywhere([&](int c, int64_t j) { write(out + j, scale * set.hi[c]); });
     if (!task.variance) return;
     const double variance = search.variance().value;
-    if (set.lane == 0) put(static_cast<T*>(task.variance) + row, static_cast<T>(variance));
+    if (set.lane == 0) write(type.out(task.variance, row), variance);
 }
 
 // With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
@@ -346,21 +345,19 @@ frechet_kernel(HORO_CONSTANT FrechetTask task) {
 // own coordinates only.
 template <class Model, class T, int lanes>
 HORO_KERNEL(lanes)
-frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
+frechet_gradient_kernel(HORO_CONSTANT FrechetTask task, T type) {
     const int64_t row = static_cast<int64_t>(blockIdx.x), k = task.set.k, dim = task.set.dim;
-    PointSet<Model, T, true, lanes> set(task.set, row);
-    const SetGradients<Model, T> to{task.set, row};
+    PointSet<Model, T, true, lanes> set(task.set, type, row);
+    const SetGradients<Model, T> to{task.set, type, row};
     double* const factor = task.workspace + row * frechet_width(k, dim, true);
     double* const u = factor + k;
     double* const addend = u + (frechet_width(k, dim, true) - k) / 2;
     Frechet<Model, T, lanes> search(set, factor);
     const int32_t n = search.solve(task.tolerance, task.most);
     const auto& mean = search.mean;
-    const T* g = task.set.g ? static_cast<const T*>(task.set.g) + row * task.set.g_row : nullptr;
-    const double g0 = Model::ambient && g ? static_cast<double>(get(g)) : 0.0;
-    const auto cotangent = [&](int64_t j) {
-        return g ? static_cast<double>(get(g + Model::ambient + j)) : 0.0;
-    };
+    const auto g = type.in(task.set.g, row * task.set.g_row);
+    const double g0 = Model::ambient && g ? read(g) : 0.0;
+    const auto cotangent = [&](int64_t j) { return g ? read(g + Model::ambient + j) : 0.0; };
     double us = 0;
     bool settled = n < 0 || !g, failed = n < 0;
     int32_t steps = 0;
@@ -391,9 +388,9 @@ frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
             const SetSlopes<double> slope = mean.slopes(g0, us, at.given * at.factor, at.share, at.dots);
             const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
             const double h = slope.weight * at.given * d.slope;
-            const T* p = set.point(i);
+            const auto p = set.point(i);
             set.everywhere([&](int c, int64_t j) {
-                const double f = set.offset(static_cast<double>(get(p + j)), at.tau, at.precision, c).hi;
+                const double f = set.offset(read(p + j), at.tau, at.precision, c).hi;
                 const double before = i == 0 ? 0.0 : get(addend + j);
                 put(addend + j, before + h * (d.along_f * f + d.along_s * set.hi[c]));
             });
@@ -405,11 +402,11 @@ frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
     if (task.g_variance) {
         const auto found = search.variance();
         variance = found.value;
-        spread = static_cast<double>(get(static_cast<const T*>(task.g_variance) + row)) / found.weights;
+        spread = read(type.in(task.g_variance, row)) / found.weights;
     }
     double curvature = 0;
     for (int64_t i = 0; i < k; ++i) {
-        const T* p = set.point(i);
+        const auto p = set.point(i);
         const auto at = search.point(i, u);
         const SetSlopes<double> slope = mean.slopes(g0, us, at.given * at.factor, at.share, at.dots);
         const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
@@ -420,14 +417,14 @@ frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
         if (set.lane == 0)
             to.weight(i, slope.weight * at.factor + spread * (mean.unit() * d.square - variance));
         if (!task.set.g_x) continue;
-        T* out = to.point(i);
-        if (Model::ambient && set.lane == 0) put(out, T(0));
+        auto out = to.point(i);
+        if (Model::ambient && set.lane == 0) write(out, 0);
         out += Model::ambient;
         const double along_f = slope.along_f + h * d.by_f, along_x = slope.along_x + h * d.by_x;
         set.everywhere([&](int c, int64_t j) {
-            const double v = static_cast<double>(get(p + j));
+            const double v = read(p + j);
             const double f = set.offset(v, at.tau, at.precision, c).hi;
-            put(out + j, static_cast<T>(slope.along_g * get(u + j) + (along_x * v + along_f * f)));
+            write(out + j, slope.along_g * get(u + j) + (along_x * v + along_f * f));
         });
     }
     if (set.lane == 0) to.curvature(curvature);
@@ -435,40 +432,45 @@ frechet_gradient_kernel(HORO_CONSTANT FrechetTask task) {
 
 // A warp for a set whose sum it holds, 256 threads for longer rows.
 template <class Model, class T>
-int32_t midpoint(const MidpointTask& task, bool vjp, void* stream) {
+int32_t midpoint(const MidpointTask& task, bool vjp, int32_t dtype, void* stream) {
+    const T type(dtype);
     if (task.dim <= warp * set_coordinates)
         return launch(stream, task.rows, warp,
-                      vjp ? midpoint_gradient_kernel<Model, T, warp> : midpoint_kernel<Model, T, warp>, task);
+                      vjp ? midpoint_gradient_kernel<Model, T, warp> : midpoint_kernel<Model, T, warp>, task,
+                      type);
     return launch(stream, task.rows, 256,
-                  vjp ? midpoint_gradient_kernel<Model, T, 256> : midpoint_kernel<Model, T, 256>, task);
+                  vjp ? midpoint_gradient_kernel<Model, T, 256> : midpoint_kernel<Model, T, 256>, task, type);
 }
 
 template <class Model, class T>
-int32_t frechet(const FrechetTask& task, bool vjp, void* stream) {
+int32_t frechet(const FrechetTask& task, bool vjp, int32_t dtype, void* stream) {
+    const T type(dtype);
     if (task.set.dim <= warp * set_coordinates)
         return launch(stream, task.set.rows, warp,
-                      vjp ? frechet_gradient_kernel<Model, T, warp> : frechet_kernel<Model, T, warp>, task);
+                      vjp ? frechet_gradient_kernel<Model, T, warp> : frechet_kernel<Model, T, warp>, task,
+                      type);
     return launch(stream, task.set.rows, 256,
-                  vjp ? frechet_gradient_kernel<Model, T, 256> : frechet_kernel<Model, T, 256>, task);
+                  vjp ? frechet_gradient_kernel<Model, T, 256> : frechet_kernel<Model, T, 256>, task, type);
 }
 
-#define HORO_BY_MODEL(function)                                                        \
-    {                                                                                  \
-        {function<poincare::Midpoint, float>, function<poincare::Midpoint, double>},   \
-            {function<lorentz::Midpoint, float>, function<lorentz::Midpoint, double>}, \
-            {function<klein::Midpoint, float>, function<klein::Midpoint, double>},     \
+#define HORO_BY_TYPE(function, Model) \
+    { function<Model, Float32>, function<Model, Float64>, function<Model, Half> }
+#define HORO_BY_MODEL(function)                                                                \
+    {                                                                                          \
+        HORO_BY_TYPE(function, poincare::Midpoint), HORO_BY_TYPE(function, lorentz::Midpoint), \
+            HORO_BY_TYPE(function, klein::Midpoint),                                           \
     }
 
 int32_t midpoint_of(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, void* stream) {
-    using Function = int32_t (*)(const MidpointTask&, bool, void*);
-    static constexpr Function table[models][2] = HORO_BY_MODEL(midpoint);
-    return table[model][dtype](task, vjp, stream);
+    using Function = int32_t (*)(const MidpointTask&, bool, int32_t, void*);
+    static constexpr Function table[models][stored_kinds] = HORO_BY_MODEL(midpoint);
+    return table[model][stored_kind(dtype)](task, vjp, dtype, stream);
 }
 
 int32_t frechet_of(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, void* stream) {
-    using Function = int32_t (*)(const FrechetTask&, bool, void*);
-    static constexpr Function table[models][2] = HORO_BY_MODEL(frechet);
-    return table[model][dtype](task, vjp, stream);
+    using Function = int32_t (*)(const FrechetTask&, bool, int32_t, void*);
+    static constexpr Function table[models][stored_kinds] = HORO_BY_MODEL(frechet);
+    return table[model][stored_kind(dtype)](task, vjp, dtype, stream);
 }
 
 // ---- Concatenation: a row is the work of a warp; what a part adds is made again where it is needed again
@@ -487,66 +489,63 @@ struct ConcatRow {
     const Parts& all;
     int lane;
     bool live;
-    const T *x, *g;
-    T *out, *g_x, *g_c;
+    typename T::In x, g;
+    typename T::Out out, g_x, g_c;
     double whole;
 
-    HORO_DEVICE ConcatRow(const ConcatTask& t, const Parts& p)
+    HORO_DEVICE ConcatRow(const ConcatTask& t, const Parts& p, T type)
         : task(t), all(p), lane(static_cast<int>(threadIdx.x) % warp) {
         int64_t row = (static_cast<int64_t>(blockIdx.x) * concat_threads + threadIdx.x) / warp;
         live = row < t.rows;
         if (!live) row = t.rows - 1;  // takes part, writes nothing
-        x = static_cast<const T*>(t.x) + row * t.x_row;
-        g = static_cast<const T*>(t.g) + row * t.g_row;
-        out = live && t.out ? static_cast<T*>(t.out) + row * t.out_row : nullptr;
-        g_x = live && t.g_x ? static_cast<T*>(t.g_x) + row * t.g_x_row : nullptr;
-        g_c = live && lane == 0 && t.g_curvature ? static_cast<T*>(t.g_curvature) + row : nullptr;
+        x = type.in(t.x, row * t.x_row);
+        g = type.in(t.g, row * t.g_row);
+        out = type.out(live ? t.out : nullptr, row * t.out_row);
+        g_x = type.out(live ? t.g_x : nullptr, row * t.g_x_row);
+        g_c = type.out(live && lane == 0 ? t.g_curvature : nullptr, row);
         whole = beta_half(t.dim);
     }
     HORO_DEVICE int64_t at(int64_t i) const { return all.offset[i]; }
     HORO_DEVICE int64_t dim(int64_t i) const { return all.offset[i + 1] - all.offset[i]; }
     template <bool exact>
-    HORO_DEVICE horo::Sum<double> square(const T* p, int64_t n) const {
+    HORO_DEVICE horo::Sum<double> square(typename T::In p, int64_t n) const {
         return square_sum<exact, warp>(p, n, lane);
     }
-    HORO_DEVICE double dot(const T* p, const T* q, int64_t n) const {
+    HORO_DEVICE double dot(typename T::In p, typename T::In q, int64_t n) const {
         double sum = 0;
-        for (int64_t j = lane; j < n; j += warp)
-            sum += static_cast<double>(get(p + j)) * static_cast<double>(get(q + j));
+        for (int64_t j = lane; j < n; j += warp) sum += read(p + j) * read(q + j);
         return warp_sum(sum);
     }
-    HORO_DEVICE void scale(const T* p, double k, int64_t n, T* to) const {
+    HORO_DEVICE void scale(typename T::In p, double k, int64_t n, typename T::Out to) const {
         if (!to) return;
-        for (int64_t j = lane; j < n; j += warp)
-            put(to + j, static_cast<T>(k * static_cast<double>(get(p + j))));
+        for (int64_t j = lane; j < n; j += warp) write(to + j, k * read(p + j));
     }
     // to = a p + b q
-    HORO_DEVICE void combine(double a, const T* p, double b, const T* q, int64_t n, T* to) const {
-        for (int64_t j = lane; j < n; j += warp)
-            put(to + j,
-                static_cast<T>(a * static_cast<double>(get(p + j)) + b * static_cast<double>(get(q + j))));
+    HORO_DEVICE void combine(double a, typename T::In p, double b, typename T::In q, int64_t n,
+                             typename T::Out to) const {
+        for (int64_t j = lane; j < n; j += warp) write(to + j, a * read(p + j) + b * read(q + j));
     }
-    HORO_DEVICE void number(T* to, double value) const {
-        if (to && lane == 0) put(to, static_cast<T>(value));
+    HORO_DEVICE void number(typename T::Out to, double value) const {
+        if (to && lane == 0) write(to, value);
     }
     // The gradient of an operation on one part, which changes nothing.
     HORO_DEVICE void identity() const {
         if (g_x) scale(g, 1, task.dim, g_x);
-        if (g_c) put(g_c, T(0));
+        if (g_c) write(g_c, 0);
     }
 };
 
 template <class T>
 HORO_KERNEL(concat_threads)
-concat_ball_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+concat_ball_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     const double c = task.curvature;
     if (task.parts == 1) return r.scale(r.x, 1, task.dim, r.out);
     struct Part {
         double k, xx;
     };
     const auto part = [&](int64_t i) {
-        const horo::Sum<double> xx = r.template square<sizeof(T) == 8>(r.x + r.at(i), r.dim(i));
+        const horo::Sum<double> xx = r.template square<T::wide>(r.x + r.at(i), r.dim(i));
         return Part{r.whole / all.sigma[i] * artanh_parts(c * xx.hi, gap<double>(c, xx)).ratio, xx.hi};
     };
     double w = 0;
@@ -556,13 +555,13 @@ concat_ball_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
     }
     const double t = tanh_parts(w).ratio;
     for (int64_t i = 0; i < task.parts; ++i)
-        r.scale(r.x + r.at(i), t * part(i).k, r.dim(i), r.out ? r.out + r.at(i) : nullptr);
+        r.scale(r.x + r.at(i), t * part(i).k, r.dim(i), after(r.out, r.at(i)));
 }
 
 template <class T>
 HORO_KERNEL(concat_threads)
-concat_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+concat_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     const double c = task.curvature;
     if (task.parts == 1) return r.identity();
     struct Part {
@@ -595,29 +594,28 @@ concat_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts a
             r.combine(t.ratio * p.k, r.g + r.at(i), c * (p.slope * inner - t.difference * gv.hi * p.k * p.k),
                       r.x + r.at(i), r.dim(i), r.g_x + r.at(i));
     }
-    if (r.g_c) put(r.g_c, static_cast<T>(curvature - 0.5 * t.difference * (w.hi / c) * gv.hi));
+    if (r.g_c) write(r.g_c, curvature - 0.5 * t.difference * (w.hi / c) * gv.hi);
 }
 
 template <class T>
 HORO_KERNEL(concat_threads)
-split_ball_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+split_ball_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     const double c = task.curvature;
     if (task.parts == 1) return r.scale(r.x, 1, task.dim, r.out);
-    const horo::Sum<double> xx = r.template square<sizeof(T) == 8>(r.x, task.dim);
+    const horo::Sum<double> xx = r.template square<T::wide>(r.x, task.dim);
     const double k = artanh_parts(c * xx.hi, gap<double>(c, xx)).ratio;
     for (int64_t i = 0; i < task.parts; ++i) {
         const double s = k * (all.sigma[i] / r.whole);
         const double part = r.template square<false>(r.x + r.at(i), r.dim(i)).hi;
-        r.scale(r.x + r.at(i), tanh_parts(c * (s * s * part)).ratio * s, r.dim(i),
-                r.out ? r.out + r.at(i) : nullptr);
+        r.scale(r.x + r.at(i), tanh_parts(c * (s * s * part)).ratio * s, r.dim(i), after(r.out, r.at(i)));
     }
 }
 
 template <class T>
 HORO_KERNEL(concat_threads)
-split_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+split_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     const double c = task.curvature;
     if (task.parts == 1) return r.identity();
     const horo::Sum<double> xx = r.template square<true>(r.x, task.dim);
@@ -639,7 +637,7 @@ split_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts al
         inner += p.sech2 * p.gx;
         curvature += p.bend * p.xx * p.gx;
     }
-    if (r.g_c) put(r.g_c, static_cast<T>(0.5 * (xx.hi * h.slope * inner - curvature)));
+    if (r.g_c) write(r.g_c, 0.5 * (xx.hi * h.slope * inner - curvature));
     for (int64_t i = 0; i < task.parts; ++i) {
         const Part p = part(i);
         if (r.g_x)
@@ -651,28 +649,28 @@ split_ball_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts al
 // The hyperboloid: space parts side by side, times made new. Part i begins, with its time, at at(i) + i.
 template <class T>
 HORO_KERNEL(concat_threads)
-concat_lorentz_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+concat_lorentz_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     double square = task.curvature;
     for (int64_t i = 0; i < task.parts; ++i) {
-        const T* p = r.x + r.at(i) + i + 1;
+        const auto p = r.x + r.at(i) + i + 1;
         square += r.template square<false>(p, r.dim(i)).hi;
-        r.scale(p, 1, r.dim(i), r.out ? r.out + 1 + r.at(i) : nullptr);
+        r.scale(p, 1, r.dim(i), after(r.out, 1 + r.at(i)));
     }
     r.number(r.out, square_root<double>(square));
 }
 
 template <class T>
 HORO_KERNEL(concat_threads)
-concat_lorentz_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+concat_lorentz_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     double square = task.curvature;
     for (int64_t i = 0; i < task.parts; ++i)
         square += r.template square<false>(r.x + r.at(i) + i + 1, r.dim(i)).hi;
-    const double along = static_cast<double>(get(r.g)) / square_root<double>(square);
-    if (r.g_c) put(r.g_c, static_cast<T>(0.5 * along));
+    const double along = read(r.g) / square_root<double>(square);
+    if (r.g_c) write(r.g_c, 0.5 * along);
     for (int64_t i = 0; i < task.parts && r.g_x; ++i) {
-        T* to = r.g_x + r.at(i) + i;
+        const auto to = r.g_x + r.at(i) + i;
         r.number(to, 0);
         r.combine(1.0, r.g + 1 + r.at(i), along, r.x + r.at(i) + i + 1, r.dim(i), to + 1);
     }
@@ -680,41 +678,41 @@ concat_lorentz_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Part
 
 template <class T>
 HORO_KERNEL(concat_threads)
-split_lorentz_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+split_lorentz_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     for (int64_t i = 0; i < task.parts; ++i) {
-        const T* p = r.x + 1 + r.at(i);
+        const auto p = r.x + 1 + r.at(i);
         const double square = r.template square<false>(p, r.dim(i)).hi;
-        T* to = r.out ? r.out + r.at(i) + i : nullptr;
+        const auto to = after(r.out, r.at(i) + i);
         r.number(to, square_root<double>(task.curvature + square));
-        r.scale(p, 1, r.dim(i), to ? to + 1 : nullptr);
+        r.scale(p, 1, r.dim(i), after(to, 1));
     }
 }
 
 template <class T>
 HORO_KERNEL(concat_threads)
-split_lorentz_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all) {
-    const ConcatRow<T> r(task, all);
+split_lorentz_gradient_kernel(HORO_CONSTANT ConcatTask task, HORO_CONSTANT Parts all, T type) {
+    const ConcatRow<T> r(task, all, type);
     r.number(r.g_x, 0);
     double curvature = 0;
     for (int64_t i = 0; i < task.parts; ++i) {
-        const T *p = r.x + 1 + r.at(i), *g = r.g + r.at(i) + i;
+        const auto p = r.x + 1 + r.at(i), g = r.g + r.at(i) + i;
         const double square = r.template square<false>(p, r.dim(i)).hi;
-        const double along = static_cast<double>(get(g)) / square_root<double>(task.curvature + square);
+        const double along = read(g) / square_root<double>(task.curvature + square);
         curvature += along;
         if (r.g_x) r.combine(1.0, g + 1, along, p, r.dim(i), r.g_x + 1 + r.at(i));
     }
-    if (r.g_c) put(r.g_c, static_cast<T>(0.5 * curvature));
+    if (r.g_c) write(r.g_c, 0.5 * curvature);
 }
 
 template <class T>
-int32_t concat(bool ambient, const ConcatTask& task, bool split, bool vjp, void* stream) {
+int32_t concat(bool ambient, const ConcatTask& task, bool split, bool vjp, int32_t dtype, void* stream) {
     Parts all{};
     for (int64_t i = 0; i < task.parts; ++i) {
         all.offset[i + 1] = all.offset[i] + task.dims[i];
         all.sigma[i] = beta_half(task.dims[i]);
     }
-    using Kernel = void (*)(ConcatTask, Parts);
+    using Kernel = void (*)(ConcatTask, Parts, T);
     const Kernel ball = split ? vjp ? split_ball_gradient_kernel<T> : split_ball_kernel<T>
                         : vjp ? concat_ball_gradient_kernel<T>
                               : concat_ball_kernel<T>;
@@ -722,12 +720,13 @@ int32_t concat(bool ambient, const ConcatTask& task, bool split, bool vjp, void*
                            : vjp ? concat_lorentz_gradient_kernel<T>
                                  : concat_lorentz_kernel<T>;
     return launch(stream, parts(task.rows, concat_threads / warp), concat_threads, ambient ? lorentz : ball,
-                  task, all);
+                  task, all, T(dtype));
 }
 
 int32_t concat_of(int32_t model, int32_t dtype, const ConcatTask& task, bool split, bool vjp, void* stream) {
-    return dtype == HORO_F32 ? concat<float>(model == model_lorentz, task, split, vjp, stream)
-                             : concat<double>(model == model_lorentz, task, split, vjp, stream);
+    using Function = int32_t (*)(bool, const ConcatTask&, bool, bool, int32_t, void*);
+    static constexpr Function table[stored_kinds] = {concat<Float32>, concat<Float64>, concat<Half>};
+    return table[stored_kind(dtype)](model == model_lorentz, task, split, vjp, dtype, stream);
 }
 
 }  // namespace

@@ -137,4 +137,12 @@ constexpr int64_t tile_count(int64_t m, int64_t n) {
     return parts(m, tile_side * MR) * parts(n, tile_side * NR);
 }
 
+// body(R), a constant, for tiles of R x R elements per thread: smaller ones where large ones would leave
+// multiprocessors without a block. A sum has the same order in both.
+template <class Body>
+int32_t by_tile(int64_t m, int64_t n, Body&& body) {
+    return tile_count<4, 4>(m, n) < few_blocks ? body(std::integral_constant<int, 2>{})
+                                               : body(std::integral_constant<int, 4>{});
+}
+
 }  // namespace horo::cuda

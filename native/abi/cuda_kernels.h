@@ -75,8 +75,9 @@ struct CudaAttention {
     int32_t (*backward)(const AttentionShape& shape, const AttentionBuffers& buffers, void* stream);
 };
 
-// Sets of points, float32 and float64; models and operations as horo.h numbers them. The workspace of a task
-// lies on the device, too; the dims of a ConcatTask stay on the host, cuda_concat_parts at most.
+// Sets of points in all storage types (pairwise_distance: float32 and float64); models and operations as
+// horo.h numbers them. The workspace of a task lies on the device, too; the dims of a ConcatTask stay on the
+// host, cuda_concat_parts at most.
 constexpr int64_t cuda_concat_parts = 224;  // what fits into the parameters of a kernel
 
 struct CudaPairs {

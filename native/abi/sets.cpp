@@ -16,12 +16,6 @@ int32_t check_common(int32_t model, int32_t dtype, double curvature) {
     return HORO_OK;
 }
 
-int32_t check_device_type(int32_t dtype, const horo_exec* exec) {
-    HORO_REQUIRE(on_cpu(exec) || dtype == HORO_F32 || dtype == HORO_F64,
-                 "dtype: %d, expected HORO_F32 or HORO_F64 on a CUDA device", dtype);
-    return HORO_OK;
-}
-
 int64_t width_of(int32_t model, int64_t dim) { return model == HORO_LORENTZ ? dim + 1 : dim; }
 
 int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, bool needs_g) {
@@ -57,7 +51,6 @@ int32_t run_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, boo
                      const horo_exec* exec) {
     HORO_CHECK(check_midpoint(model, dtype, task, vjp, true));
     if (task.rows == 0) return HORO_OK;
-    HORO_CHECK(check_device_type(dtype, exec));
     HORO_ON_CUDA(exec, sets.midpoint, model, dtype, task, vjp);
     midpoint(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
@@ -100,7 +93,6 @@ int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, v
         for (const Operand& output : outputs) HORO_CHECK(check_output(output, bytes, true, &g, 1));
     }
     task.workspace = static_cast<double*>(workspace);
-    HORO_CHECK(check_device_type(dtype, exec));
     HORO_ON_CUDA(exec, sets.frechet, model, dtype, task, vjp);
     frechet(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
@@ -118,7 +110,6 @@ int32_t run_cdist(int32_t model, int32_t dtype, const PairsTask& task, const hor
                               rows_of("y", task.y.points, width, m, task.y.row)};
     for (const Operand& input : inputs) HORO_CHECK(check_operand(input, bytes));
     HORO_CHECK(check_output(rows_of("out", task.out, m, n, task.out_row), bytes, false, inputs, 2));
-    HORO_CHECK(check_device_type(dtype, exec));
     HORO_ON_CUDA(exec, pairs.cdist, model, dtype, task);
     cdist(model, dtype, task, resolve(exec));
     return HORO_OK;
@@ -126,7 +117,6 @@ int32_t run_cdist(int32_t model, int32_t dtype, const PairsTask& task, const hor
 
 // The gradient of side x.
 int32_t cdist_side(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec* exec) {
-    HORO_CHECK(check_device_type(dtype, exec));
     HORO_ON_CUDA(exec, pairs.cdist_vjp, model, dtype, task);
     cdist_vjp(model, dtype, task, resolve(exec));
     return HORO_OK;
@@ -200,7 +190,6 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
         const Operand inputs[] = {x, m, bias};
         HORO_CHECK(
             check_output(rows_of("out", task.out, out_width, rows, task.out_row), bytes, false, inputs, 3));
-        HORO_CHECK(check_device_type(dtype, exec));
         HORO_ON_CUDA(exec, linear.forward, op, dtype, task);
         linear(op, dtype, task, resolve(exec));
         return HORO_OK;
@@ -226,7 +215,6 @@ int32_t run_linear(int32_t op, int32_t dtype, const LinearTask& task, bool vjp, 
                      "workspace: null, or not aligned to 8 bytes");
         HORO_CHECK(check_output(all[8], bytes, false, all, 8));
     }
-    HORO_CHECK(check_device_type(dtype, exec));
     HORO_ON_CUDA(exec, linear.vjp, op, dtype, task, workspace);
     linear_vjp(op, dtype, task, workspace, resolve(exec));
     return HORO_OK;
@@ -265,7 +253,6 @@ int32_t run_concat(int32_t model, int32_t dtype, ConcatTask& task, bool split, b
     HORO_REQUIRE(on_cpu(exec) || task.parts <= cuda_concat_parts,
                  "parts: %lld, expected %lld or less on a CUDA device", static_cast<long long>(task.parts),
                  static_cast<long long>(cuda_concat_parts));
-    HORO_CHECK(check_device_type(dtype, exec));
     HORO_ON_CUDA(exec, sets.concat, model, dtype, task, split, vjp);
     concat(model, dtype, task, split, vjp, resolve(exec));
     return HORO_OK;

@@ -361,6 +361,7 @@ inline void layers(Side& side) {
             if (!side.quick) rows_of_layers(side, 259, dim, offset);
         }
     rows_of_layers(side, 150, 6, 0);
+    rows_of_layers(side, 150, 70, 0);
     for (int64_t dim : {1, 5, 8, 64, 1040})
         for (int64_t offset : {0, 1}) embeddings(side, side.quick ? 70 : 700, 13, dim, offset);
     for (int64_t offset : {0, 1}) {

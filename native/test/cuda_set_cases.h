@@ -2,13 +2,64 @@
 // CPU's.
 #pragma once
 #include "cuda_cases.h"
+#include "storage.h"
 
 namespace cases {
 
+// A number of 16 bits as it is stored.
+template <class Storage>
+struct Short {
+    uint16_t bits;
+    Short() = default;
+    explicit Short(double x) : bits(Storage::put(x)) {}
+    explicit operator double() const { return Storage::get(bits); }
+};
+
 template <class T>
 constexpr int32_t dtype_of = sizeof(T) == 8 ? HORO_F64 : HORO_F32;
+template <class Storage>
+constexpr int32_t dtype_of<Short<Storage>> = Storage::dtype;
 template <class T>
 constexpr double rounding = sizeof(T) == 8 ? 2e-13 : 2e-7;
+template <class Storage>
+constexpr double rounding<Short<Storage>> = 2e-13;  // of the float64 results that those are compared with
+
+// What the CPU computes with: the same numbers, those of 16 bits as float64.
+template <class T>
+const std::vector<T>& reference(const std::vector<T>& x) {
+    return x;
+}
+template <class Storage>
+std::vector<double> reference(const std::vector<Short<Storage>>& x) {
+    std::vector<double> wide;
+    for (const Short<Storage>& v : x) wide.push_back(static_cast<double>(v));
+    return wide;
+}
+template <class T>
+using Reference = typename std::decay_t<decltype(reference(std::vector<T>()))>::value_type;
+
+// Results of 16 bits are the float64 ones, rounded: once to float32, then to 16 bits.
+template <class Storage>
+void same(const std::vector<Short<Storage>>& got, const std::vector<double>& want, int64_t width,
+          double tolerance, const std::string& what, double terms = 0) {
+    constexpr int bits = Storage::dtype == HORO_BF16 ? 8 : 11,
+                  lowest = Storage::dtype == HORO_BF16 ? -126 : -14;
+    CHECK(got.size() == want.size(), "%s: sizes", what.c_str());
+    double largest = terms;
+    for (size_t i = 0; i < want.size(); ++i) {
+        const size_t row = i / static_cast<size_t>(width) * static_cast<size_t>(width);
+        if (i == row) {
+            largest = terms;
+            for (size_t j = row; j < row + static_cast<size_t>(width) && j < want.size(); ++j)
+                if (std::isfinite(want[j])) largest = std::fmax(largest, std::fabs(want[j]));
+        }
+        const double value = static_cast<double>(got[i]), rounded = Storage::get(Storage::put(want[i]));
+        if ((std::isnan(value) && std::isnan(rounded)) || value == rounded) continue;
+        const double ulp = std::ldexp(1.0, std::max(std::ilogb(want[i]), lowest) - bits + 1);
+        CHECK(std::fabs(value - want[i]) <= (0.5 + 0x1p-12) * ulp + tolerance * largest,
+              "%s: %g at %zu, expected %g", what.c_str(), value, i, want[i]);
+    }
+}
 
 inline int64_t width_of(int32_t model, int64_t dim) { return model == HORO_LORENTZ ? dim + 1 : dim; }
 
@@ -32,7 +83,8 @@ std::vector<T> points(int32_t model, int64_t n, int64_t dim, double curvature, i
 
 template <class T>
 std::string set_name(const char* what, int32_t model, std::initializer_list<int64_t> sizes) {
-    std::string name = std::string(what) + " " + std::to_string(model) + (sizeof(T) == 8 ? " f64" : " f32");
+    const char* types[] = {" f32", " f64", " bf16", " f16"};
+    std::string name = std::string(what) + " " + std::to_string(model) + types[dtype_of<T>];
     for (int64_t size : sizes) name += " " + std::to_string(size);
     return name;
 }
@@ -48,17 +100,18 @@ void cdists(Side& side, int32_t model, int64_t n, int64_t m, int64_t dim, int64_
     if (n > 1 && m > 2)
         std::copy(x.begin() + row, x.begin() + row + width, y.begin() + 2 * row);  // one point
     const std::vector<T> g = normal<T>(n * out_row), start = normal<T>((n > m ? n : m) * (row + out_row));
-    std::vector<T> want(start.begin(), start.begin() + n * out_row);
+    using R = Reference<T>;
+    std::vector<R> want = reference(std::vector<T>(start.begin(), start.begin() + n * out_row));
     horo::PairsTask task{};
     task.dim = dim;
     task.curvature = c;
     task.squared = squared;
     {
         std::vector<T> with_nan = x;
-        if (n > 3) with_nan[static_cast<size_t>(3 * row + width - 1)] = std::numeric_limits<T>::quiet_NaN();
+        if (n > 3) with_nan[static_cast<size_t>(3 * row + width - 1)] = static_cast<T>(NAN);
         const Array<T> x_(side, with_nan, offset), y_(side, y, offset);
-        ran(horo_cdist(model, dtype_of<T>, n, m, dim, with_nan.data(), row, y.data(), row, c, squared,
-                       want.data(), out_row, nullptr),
+        ran(horo_cdist(model, dtype_of<R>, n, m, dim, reference(with_nan).data(), row, reference(y).data(),
+                       row, c, squared, want.data(), out_row, nullptr),
             "cdist");
         task.x = {x_.p(), row, n};
         task.y = {y_.p(), row, m};
@@ -74,12 +127,14 @@ void cdists(Side& side, int32_t model, int64_t n, int64_t m, int64_t dim, int64_
         same(first, want, out_row, rounding<T>, name);
     }
     const Array<T> x_(side, x, offset), y_(side, y, offset), g_(side, g, offset);
-    std::vector<T> g_x(start.begin(), start.begin() + n * row), g_y(start.begin(), start.begin() + m * row),
-        g_c(static_cast<size_t>(n));
-    const Array<T> g_x_(side, g_x, offset), g_y_(side, g_y, offset), g_c_(side, g_c, offset),
-        only_(side, g_c, offset);
-    ran(horo_cdist_vjp(model, dtype_of<T>, n, m, dim, x.data(), row, y.data(), row, c, squared, g.data(),
-                       out_row, g_x.data(), row, g_y.data(), row, g_c.data(), nullptr),
+    const std::vector<T> x_start(start.begin(), start.begin() + n * row),
+        y_start(start.begin(), start.begin() + m * row), c_start(static_cast<size_t>(n));
+    std::vector<R> g_x = reference(x_start), g_y = reference(y_start), g_c = reference(c_start);
+    const Array<T> g_x_(side, x_start, offset), g_y_(side, y_start, offset), g_c_(side, c_start, offset),
+        only_(side, c_start, offset);
+    ran(horo_cdist_vjp(model, dtype_of<R>, n, m, dim, reference(x).data(), row, reference(y).data(), row, c,
+                       squared, reference(g).data(), out_row, g_x.data(), row, g_y.data(), row, g_c.data(),
+                       nullptr),
         "cdist gradient");
     task.x = {x_.p(), row, n};
     task.y = {y_.p(), row, m};
@@ -118,8 +173,9 @@ void linears(Side& side, int32_t op, int64_t rows, int64_t dim, int64_t p, int64
     const bool bias = with_bias && op != HORO_MOBIUS_MATVEC;
     const std::vector<T> x = points<T>(ambient ? HORO_LORENTZ : HORO_POINCARE, rows, dim, c, x_row),
                          b = normal<T>(p, 0.3), g = normal<T>(rows * out_row);
-    std::vector<T> m = normal<T>(p * m_row, 1 / std::sqrt(static_cast<double>(dim))),
-                   out = normal<T>(rows * out_row);
+    using R = Reference<T>;
+    const std::vector<T> start = normal<T>(rows * out_row);
+    std::vector<T> m = normal<T>(p * m_row, 1 / std::sqrt(static_cast<double>(dim)));
     if (p > 2) std::fill(m.begin() + 2 * m_row, m.begin() + 3 * m_row, T(0));  // no normal
     const Array<T> m_(side, m, offset), b_(side, b, offset);
     horo::LinearTask task{};
@@ -131,13 +187,15 @@ void linears(Side& side, int32_t op, int64_t rows, int64_t dim, int64_t p, int64
     task.m = m_.p();
     task.m_row = m_row;
     task.bias = bias ? b_.p() : nullptr;
-    const void* cpu_bias = bias ? b.data() : nullptr;
+    const std::vector<R> wide_b = reference(b);
+    const void* cpu_bias = bias ? wide_b.data() : nullptr;
     {
         std::vector<T> with_nan = x;
         if (rows > 3) with_nan[static_cast<size_t>(3 * x_row + x_row - pad - 1)] = static_cast<T>(NAN);
-        const Array<T> x_(side, with_nan, offset), out_(side, out, offset);
-        ran(horo_linear(op, dtype_of<T>, rows, dim, p, with_nan.data(), x_row, m.data(), m_row, cpu_bias, c,
-                        out.data(), out_row, nullptr),
+        const Array<T> x_(side, with_nan, offset), out_(side, start, offset);
+        std::vector<R> out = reference(start);
+        ran(horo_linear(op, dtype_of<R>, rows, dim, p, reference(with_nan).data(), x_row, reference(m).data(),
+                        m_row, cpu_bias, c, out.data(), out_row, nullptr),
             "linear");
         task.x = x_.p();
         task.out = out_.p();
@@ -146,8 +204,8 @@ void linears(Side& side, int32_t op, int64_t rows, int64_t dim, int64_t p, int64
         same(out_.values(), out, out_row, 4 * rounding<T>, name);
     }
     const Array<T> x_(side, x, offset), g_(side, g, offset);
-    std::vector<T> g_x = normal<T>(rows * x_row), g_m = normal<T>(p * m_row), g_b = normal<T>(p),
-                   g_c = normal<T>(rows);
+    const std::vector<T> g_x = normal<T>(rows * x_row), g_m = normal<T>(p * m_row), g_b = normal<T>(p),
+                         g_c = normal<T>(rows);
     task.x = x_.p();
     task.g = g_.p();
     task.g_row = out_row;
@@ -167,10 +225,12 @@ void linears(Side& side, int32_t op, int64_t rows, int64_t dim, int64_t p, int64
         task.g_curvature = run == 2 ? nullptr : g_c_.p();
         ran(cuda.vjp(op, dtype_of<T>, task, workspace_, nullptr), "linear gradient");
         if (run == 0) {
-            std::vector<T> want_x = g_x, want_m = g_m, want_b = g_b, want_c = g_c;
+            std::vector<R> want_x = reference(g_x), want_m = reference(g_m), want_b = reference(g_b),
+                           want_c = reference(g_c);
             std::vector<double> cpu_workspace = workspace;
-            ran(horo_linear_vjp(op, dtype_of<T>, rows, dim, p, x.data(), x_row, m.data(), m_row, cpu_bias, c,
-                                g.data(), out_row, want_x.data(), x_row, want_m.data(), m_row,
+            ran(horo_linear_vjp(op, dtype_of<R>, rows, dim, p, reference(x).data(), x_row,
+                                reference(m).data(), m_row, cpu_bias, c, reference(g).data(), out_row,
+                                want_x.data(), x_row, want_m.data(), m_row,
                                 task.g_bias ? want_b.data() : nullptr, want_c.data(), cpu_workspace.data(),
                                 bytes, nullptr),
                 "linear gradient");
@@ -203,32 +263,39 @@ void midpoints(Side& side, int32_t model, int64_t rows, int64_t k, int64_t dim, 
             T *p = x.data() + r * set + i * point + (model == HORO_LORENTZ), *q = p - i * point;
             double square = 0;
             for (int64_t j = 0; j < dim; ++j) {
-                p[j] = static_cast<T>(q[j] * (1 + 1e-7 * static_cast<double>((i * j) % 3)));
+                p[j] =
+                    static_cast<T>(static_cast<double>(q[j]) * (1 + 1e-7 * static_cast<double>((i * j) % 3)));
                 square += static_cast<double>(p[j]) * static_cast<double>(p[j]);
             }
             const double size = model == HORO_LORENTZ ? 1e8 : (1 - 1e-9) / std::sqrt(c);
-            for (int64_t j = 0; j < dim; ++j) p[j] *= static_cast<T>(size / std::sqrt(square));
+            const double scale = size / std::sqrt(square);
+            for (int64_t j = 0; j < dim; ++j) p[j] = static_cast<T>(scale * static_cast<double>(p[j]));
         }
     }
-    if (rows > 2) x[static_cast<size_t>(2 * set + width - 1)] = std::numeric_limits<T>::quiet_NaN();
+    if (rows > 2) x[static_cast<size_t>(2 * set + width - 1)] = static_cast<T>(NAN);
     std::vector<T> w = normal<T>(rows * k);
-    for (T& v : w) v = v * v + static_cast<T>(0.1);
-    const std::vector<T> g = normal<T>(rows * width);
-    std::vector<T> out = normal<T>(rows * width), g_x = normal<T>(rows * set), g_w = normal<T>(rows * k),
-                   g_c = normal<T>(rows);
-    const Array<T> x_(side, x, offset), w_(side, w, offset), g_(side, g, offset), out_(side, out, offset),
-        g_x_(side, g_x, offset), g_w_(side, g_w, offset), g_c_(side, g_c, offset);
+    for (T& v : w) v = static_cast<T>(static_cast<double>(v) * static_cast<double>(v) + 0.1);
+    const std::vector<T> g = normal<T>(rows * width), out_start = normal<T>(rows * width),
+                         x_start = normal<T>(rows * set), w_start = normal<T>(rows * k),
+                         c_start = normal<T>(rows);
+    const Array<T> x_(side, x, offset), w_(side, w, offset), g_(side, g, offset),
+        out_(side, out_start, offset), g_x_(side, x_start, offset), g_w_(side, w_start, offset),
+        g_c_(side, c_start, offset);
+    using R = Reference<T>;
+    const std::vector<R> wide_x = reference(x), wide_w = reference(w), wide_g = reference(g);
+    std::vector<R> out = reference(out_start), g_x = reference(x_start), g_w = reference(w_start),
+                   g_c = reference(c_start);
     const horo::MidpointTask task{
         rows,     k,        dim,     c,      x_.p(), set,      point, weighted ? w_.p() : nullptr,
         k,        out_.p(), width,   g_.p(), width,  g_x_.p(), set,   point,
         g_w_.p(), k,        g_c_.p()};
-    const void* weights = weighted ? w.data() : nullptr;
+    const void* weights = weighted ? wide_w.data() : nullptr;
     const double error = far ? 1e-6 : 4 * rounding<T>;
-    ran(horo_midpoint(model, dtype_of<T>, rows, k, dim, x.data(), set, point, weights, k, c, out.data(),
+    ran(horo_midpoint(model, dtype_of<R>, rows, k, dim, wide_x.data(), set, point, weights, k, c, out.data(),
                       width, nullptr),
         "midpoint");
-    ran(horo_midpoint_vjp(model, dtype_of<T>, rows, k, dim, x.data(), set, point, weights, k, c, g.data(),
-                          width, g_x.data(), set, point, g_w.data(), k, g_c.data(), nullptr),
+    ran(horo_midpoint_vjp(model, dtype_of<R>, rows, k, dim, wide_x.data(), set, point, weights, k, c,
+                          wide_g.data(), width, g_x.data(), set, point, g_w.data(), k, g_c.data(), nullptr),
         "midpoint gradient");
     ran(side.kernels.sets.midpoint(model, dtype_of<T>, task, false, nullptr), "midpoint");
     ran(side.kernels.sets.midpoint(model, dtype_of<T>, task, true, nullptr), "midpoint gradient");
@@ -244,15 +311,21 @@ void frechets(Side& side, int32_t model, int64_t rows, int64_t k, int64_t dim, i
     const double c = 0.7, tolerance = 1e-12;
     const int64_t width = width_of(model, dim), point = width, set = k * width;
     std::vector<T> x = points<T>(model, rows * k, dim, c, width);
-    if (rows > 2) x[static_cast<size_t>(2 * set + width - 1)] = std::numeric_limits<T>::quiet_NaN();
+    if (rows > 2) x[static_cast<size_t>(2 * set + width - 1)] = static_cast<T>(NAN);
     std::vector<T> w = normal<T>(rows * k);
-    for (T& v : w) v = v * v + static_cast<T>(0.1);
-    const std::vector<T> g = normal<T>(rows * width), g_variance = normal<T>(rows);
-    std::vector<T> out = normal<T>(rows * width), variance = normal<T>(rows), g_x = normal<T>(rows * set),
-                   g_w = normal<T>(rows * k), g_c = normal<T>(rows);
+    for (T& v : w) v = static_cast<T>(static_cast<double>(v) * static_cast<double>(v) + 0.1);
+    const std::vector<T> g = normal<T>(rows * width), g_variance = normal<T>(rows),
+                         out_start = normal<T>(rows * width), v_start = normal<T>(rows),
+                         x_start = normal<T>(rows * set), w_start = normal<T>(rows * k),
+                         c_start = normal<T>(rows);
+    using R = Reference<T>;
+    const std::vector<R> wide_x = reference(x), wide_w = reference(w), wide_g = reference(g),
+                         wide_g_variance = reference(g_variance);
+    std::vector<R> out = reference(out_start), variance = reference(v_start), g_x = reference(x_start),
+                   g_w = reference(w_start), g_c = reference(c_start);
     std::vector<int32_t> iterations(static_cast<size_t>(rows), 7);
-    const Array<T> x_(side, x, offset), w_(side, w, offset), g_(side, g, offset), out_(side, out, offset),
-        v_(side, variance, offset), g_v_(side, g_variance, offset);
+    const Array<T> x_(side, x, offset), w_(side, w, offset), g_(side, g, offset),
+        out_(side, out_start, offset), v_(side, v_start, offset), g_v_(side, g_variance, offset);
     horo::FrechetTask task{};
     task.set = {rows,  k,      dim,   c,       x_.p(), set,   point,   w_.p(), k,      out_.p(),
                 width, g_.p(), width, nullptr, set,    point, nullptr, k,      nullptr};
@@ -263,8 +336,8 @@ void frechets(Side& side, int32_t model, int64_t rows, int64_t k, int64_t dim, i
         std::vector<double> workspace(static_cast<size_t>(bytes / 8));
         const Array<double> workspace_(side, workspace);
         const Array<int32_t> i_(side, iterations, 1);
-        ran(horo_frechet_mean(model, dtype_of<T>, rows, k, dim, x.data(), set, point, w.data(), k, c,
-                              tolerance, most, out.data(), width, variance.data(), iterations.data(),
+        ran(horo_frechet_mean(model, dtype_of<R>, rows, k, dim, wide_x.data(), set, point, wide_w.data(), k,
+                              c, tolerance, most, out.data(), width, variance.data(), iterations.data(),
                               workspace.data(), bytes, nullptr),
             "frechet");
         task.most = most;
@@ -284,12 +357,13 @@ void frechets(Side& side, int32_t model, int64_t rows, int64_t k, int64_t dim, i
         ran(horo_frechet_workspace(rows, k, dim, 1, &bytes), "workspace");
         std::vector<double> workspace(static_cast<size_t>(bytes / 8));
         const Array<double> workspace_(side, workspace);
-        const Array<T> g_x_(side, g_x, offset), g_w_(side, g_w, offset), g_c_(side, g_c, offset);
+        const Array<T> g_x_(side, x_start, offset), g_w_(side, w_start, offset), g_c_(side, c_start, offset);
         const Array<int32_t> i_(side, iterations, 1);
-        ran(horo_frechet_mean_vjp(model, dtype_of<T>, rows, k, dim, x.data(), set, point, w.data(), k, c,
-                                  tolerance, 100, which & 1 ? g.data() : nullptr, width,
-                                  which & 2 ? g_variance.data() : nullptr, g_x.data(), set, point, g_w.data(),
-                                  k, g_c.data(), iterations.data(), workspace.data(), bytes, nullptr),
+        ran(horo_frechet_mean_vjp(model, dtype_of<R>, rows, k, dim, wide_x.data(), set, point, wide_w.data(),
+                                  k, c, tolerance, 100, which & 1 ? wide_g.data() : nullptr, width,
+                                  which & 2 ? wide_g_variance.data() : nullptr, g_x.data(), set, point,
+                                  g_w.data(), k, g_c.data(), iterations.data(), workspace.data(), bytes,
+                                  nullptr),
             "frechet gradient");
         task.most = 100;
         task.set.g = which & 1 ? g_.p() : nullptr;
@@ -330,11 +404,14 @@ void concats(Side& side, int32_t model, int64_t rows, const std::vector<int64_t>
                 at += static_cast<int64_t>(p.size());
             }
         }
-        if (rows > 2) x[static_cast<size_t>(2 * x_row + from - 1)] = std::numeric_limits<T>::quiet_NaN();
-        std::vector<T> out = normal<T>(rows * out_row), g_x = normal<T>(rows * x_row), g_c = normal<T>(rows);
-        const std::vector<T> g = normal<T>(rows * out_row);
-        const Array<T> x_(side, x, offset), g_(side, g, offset), out_(side, out, offset),
-            g_x_(side, g_x, offset), g_c_(side, g_c, offset);
+        if (rows > 2) x[static_cast<size_t>(2 * x_row + from - 1)] = static_cast<T>(NAN);
+        const std::vector<T> g = normal<T>(rows * out_row), out_start = normal<T>(rows * out_row),
+                             x_start = normal<T>(rows * x_row), c_start = normal<T>(rows);
+        const Array<T> x_(side, x, offset), g_(side, g, offset), out_(side, out_start, offset),
+            g_x_(side, x_start, offset), g_c_(side, c_start, offset);
+        using R = Reference<T>;
+        const std::vector<R> wide_x = reference(x), wide_g = reference(g);
+        std::vector<R> out = reference(out_start), g_x = reference(x_start), g_c = reference(c_start);
         const horo::ConcatTask task{rows,     parts,   dim,     dims.data(), c,       x_.p(), x_row,
                                     out_.p(), out_row, nullptr, 0,           nullptr, 0,      nullptr};
         horo::ConcatTask gradient = task;
@@ -344,12 +421,12 @@ void concats(Side& side, int32_t model, int64_t rows, const std::vector<int64_t>
         gradient.g_x = g_x_.p();
         gradient.g_x_row = x_row;
         gradient.g_curvature = g_c_.p();
-        ran((split ? horo_split : horo_concat)(model, dtype_of<T>, rows, parts, dims.data(), x.data(), x_row,
-                                               c, out.data(), out_row, nullptr),
+        ran((split ? horo_split : horo_concat)(model, dtype_of<R>, rows, parts, dims.data(), wide_x.data(),
+                                               x_row, c, out.data(), out_row, nullptr),
             "concat");
-        ran((split ? horo_split_vjp : horo_concat_vjp)(model, dtype_of<T>, rows, parts, dims.data(), x.data(),
-                                                       x_row, c, g.data(), out_row, g_x.data(), x_row,
-                                                       g_c.data(), nullptr),
+        ran((split ? horo_split_vjp : horo_concat_vjp)(model, dtype_of<R>, rows, parts, dims.data(),
+                                                       wide_x.data(), x_row, c, wide_g.data(), out_row,
+                                                       g_x.data(), x_row, g_c.data(), nullptr),
             "concat gradient");
         ran(side.kernels.sets.concat(model, dtype_of<T>, task, split, false, nullptr), "concat");
         ran(side.kernels.sets.concat(model, dtype_of<T>, gradient, split, true, nullptr), "concat gradient");
@@ -407,7 +484,7 @@ void metric_spaces(Side& side, int64_t n, int64_t dim, int64_t pad, int64_t offs
 template <class T>
 void sets_of(Side& side) {
     for (int32_t model = 0; model < 3; ++model) {
-        cdists<T>(side, model, 5, 6, 3, 2, 1, model == 1);
+        cdists<T>(side, model, 37, 50, 3, 2, 1, model == 1);  // small tiles
         cdists<T>(side, model, 34, 70, 135, 0, 0, model != 1);
         midpoints<T>(side, model, 3, 4, 5, 1, true, false);
         midpoints<T>(side, model, 2, 3, 260, 0, false, false);
@@ -416,16 +493,20 @@ void sets_of(Side& side) {
         concats<T>(side, model, 3, {6}, 0);
         if (sizeof(T) == 8) midpoints<T>(side, model, 2, 3, 6, 0, true, true);
         if (!side.quick) {
-            cdists<T>(side, model, 300, 1000, 1000, 0, 0, false);
+            cdists<T>(side, model, 600, 1000, 300, 0, 0, false);
             midpoints<T>(side, model, 50, 30, 3000, 0, true, false);
             frechets<T>(side, model, 20, 30, 700, 0);
         }
     }
     for (int32_t op = HORO_MOBIUS_MATVEC; op <= HORO_LORENTZ_DIST2PLANE; ++op) {
-        linears<T>(side, op, 5, 7, 3, 2, 1, true);
+        linears<T>(side, op, 37, 40, 35, 2, 1, true);  // small tiles
         linears<T>(side, op, 66, 20, 70, 0, 0, false);
-        if (!side.quick) linears<T>(side, op, 1000, 300, 200, 1, 0, true);
+        if (!side.quick) linears<T>(side, op, 3000, 300, 200, 1, 0, true);
     }
+}
+
+template <class T>
+void numbers_of(Side& side) {
     normals<T>(side, 1, 5, 0, 0);
     normals<T>(side, 1, 5, 3, 0);
     normals<T>(side, 1001, -7, 0, 1);
@@ -439,6 +520,10 @@ void sets_of(Side& side) {
 inline void sets(Side& side) {
     sets_of<float>(side);
     sets_of<double>(side);
+    sets_of<Short<AsBf16>>(side);
+    sets_of<Short<AsF16>>(side);
+    numbers_of<float>(side);
+    numbers_of<double>(side);
     midpoints<float>(side, HORO_POINCARE, 1, 2, 2100, 1, true, false);  // more than a slice
     frechets<double>(side, HORO_LORENTZ, 1, 3, 270, 0);
 }

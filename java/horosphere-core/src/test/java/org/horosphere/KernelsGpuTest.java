@@ -14,6 +14,9 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * Layers, products, adapters, attention, sets of points and random numbers on a CUDA device from
@@ -169,6 +172,155 @@ class KernelsGpuTest {
         Attention.forward(
                 exec, shape, up(q), up(k), up(v), up(alpha), null, out, null, deviceWorkspace);
         assertNear(want, out, 1e-5);
+    }
+
+    /** Whole arrays, by the bounds at the head of half_attention in cuda_attention_cases.h. */
+    @ParameterizedTest
+    @CsvSource({"BF16, true", "BF16, false", "F16, true", "F16, false"})
+    void attentionInSixteenBitsEqualsTheCpu(DType dtype, boolean mixed) {
+        int heads = 12;
+        int queries = 33 * heads * 64;
+        int keys = 40 * 4 * 64;
+        Attention shape = Attention.tokenMajor(dtype, 1, heads, 4, 33, 40, 64, true);
+        Attention exact = Attention.tokenMajor(DType.F64, 1, heads, 4, 33, 40, 64, true);
+        MemorySegment q = stored(queries, 30, dtype, 1);
+        MemorySegment k = stored(keys, 31, dtype, 1);
+        MemorySegment v = stored(keys, 32, dtype, 1);
+        MemorySegment dout = stored(queries, 33, dtype, 1);
+        MemorySegment alpha = mixed ? stored(heads * heads, 34, DType.F32, 0.3) : null;
+        MemorySegment wideAlpha = mixed ? wide(alpha, DType.F32) : null;
+        MemorySegment[] want = new MemorySegment[4];
+        MemorySegment[] got = new MemorySegment[4];
+        int[] sizes = {queries, queries, keys, keys};
+        for (int i = 0; i < 4; i++) {
+            want[i] = arena.allocate(JAVA_DOUBLE, sizes[i]);
+            got[i] = room((long) sizes[i] * dtype.bytes());
+        }
+        MemorySegment dalpha = mixed ? arena.allocate(JAVA_DOUBLE, heads * heads) : null;
+        MemorySegment deviceDalpha = mixed ? up(floats(heads * heads)) : null;
+        MemorySegment wideQ = wide(q, dtype);
+        MemorySegment wideK = wide(k, dtype);
+        MemorySegment wideV = wide(v, dtype);
+        Attention.forward(
+                Exec.CPU,
+                exact,
+                wideQ,
+                wideK,
+                wideV,
+                wideAlpha,
+                null,
+                want[0],
+                null,
+                arena.allocate(exact.workspaceBytes(Exec.CPU, mixed, false)));
+        Attention.backward(
+                Exec.CPU,
+                exact,
+                wideQ,
+                wideK,
+                wideV,
+                wideAlpha,
+                null,
+                null,
+                wide(dout, dtype),
+                want[1],
+                want[2],
+                want[3],
+                dalpha,
+                arena.allocate(exact.workspaceBytes(Exec.CPU, mixed, true)));
+        MemorySegment deviceQ = up(q);
+        MemorySegment deviceK = up(k);
+        MemorySegment deviceV = up(v);
+        MemorySegment deviceAlpha = mixed ? up(alpha) : null;
+        Attention.forward(
+                exec,
+                shape,
+                deviceQ,
+                deviceK,
+                deviceV,
+                deviceAlpha,
+                null,
+                got[0],
+                null,
+                room(shape.workspaceBytes(exec, mixed, false)));
+        Attention.backward(
+                exec,
+                shape,
+                deviceQ,
+                deviceK,
+                deviceV,
+                deviceAlpha,
+                null,
+                null,
+                up(dout),
+                got[1],
+                got[2],
+                got[3],
+                deviceDalpha,
+                room(shape.workspaceBytes(exec, mixed, true)));
+        double unit = epsilon(dtype) / 2;
+        double[] units = {1, 2, 2, 1};
+        for (int i = 0; i < 4; i++) {
+            assertClose(want[i], down(got[i], sizes[i], dtype), dtype, units[i] * unit + 1e-5);
+        }
+        if (mixed) {
+            MemorySegment there = down(deviceDalpha, heads * heads, DType.F32);
+            assertClose(dalpha, there, DType.F32, 1.5 * unit + 1e-5);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = DType.class,
+            names = {"BF16", "F16"})
+    void setsInSixteenBitsEqualTheCpu(DType dtype) {
+        int rows = 5;
+        int k = 6;
+        int dim = 10;
+        int n = rows * k;
+        int bytes = dtype.bytes();
+        HyperbolicSets cpu = new HyperbolicSets(HyperbolicSets.Model.KLEIN, 0.02, Exec.CPU);
+        HyperbolicSets gpu = new HyperbolicSets(HyperbolicSets.Model.KLEIN, 0.02, exec);
+        MemorySegment x = stored(n * dim, 40, dtype, 1);
+        MemorySegment y = stored(rows * dim, 41, dtype, 1);
+        MemorySegment g = stored(n * rows, 42, dtype, 1);
+        MemorySegment there = up(x);
+        MemorySegment want = Buffers.empty(arena, dtype, n * rows);
+        MemorySegment out = room((long) n * rows * bytes);
+        cpu.cdist(dtype, n, rows, dim, x, y, false, want);
+        gpu.cdist(dtype, n, rows, dim, there, up(y), false, out);
+        assertAnUlp(want, out, dtype);
+        MemorySegment wantX = Buffers.empty(arena, dtype, n * dim);
+        MemorySegment gX = room((long) n * dim * bytes);
+        cpu.cdist_vjp(dtype, n, rows, dim, x, y, false, g, wantX, null, null);
+        gpu.cdist_vjp(dtype, n, rows, dim, there, up(y), false, up(g), gX, null, null);
+        assertAnUlp(wantX, gX, dtype);
+
+        want = Buffers.empty(arena, dtype, rows * dim);
+        out = room((long) rows * dim * bytes);
+        cpu.midpoint(dtype, rows, k, dim, x, null, want);
+        gpu.midpoint(dtype, rows, k, dim, there, null, out);
+        assertAnUlp(want, out, dtype);
+        long scratch = HyperbolicSets.frechetWorkspaceBytes(rows, k, dim, false);
+        MemorySegment workspace = arena.allocate(scratch, 8);
+        cpu.frechet_mean(dtype, rows, k, dim, x, null, 1e-10, 100, want, null, null, workspace);
+        gpu.frechet_mean(
+                dtype, rows, k, dim, there, null, 1e-10, 100, out, null, null, room(scratch));
+        assertAnUlp(want, out, dtype);
+
+        int p = 7;
+        PoincareBall ball = new PoincareBall(0.02);
+        PoincareBall deviceBall = new PoincareBall(0.02, exec);
+        MemorySegment weight = stored(p * dim, 43, dtype, 1);
+        MemorySegment bias = stored(p, 44, dtype, 1);
+        want = Buffers.empty(arena, dtype, n * p);
+        out = room((long) n * p * bytes);
+        HyperbolicLinear.mlr(ball).forward(dtype, n, dim, p, x, weight, bias, want);
+        HyperbolicLinear.mlr(deviceBall)
+                .forward(dtype, n, dim, p, there, up(weight), up(bias), out);
+        assertAnUlp(want, out, dtype);
+        HyperbolicConcat.of(ball, 3, 7).concat(dtype, n, x, wantX);
+        HyperbolicConcat.of(deviceBall, 3, 7).concat(dtype, n, there, gX);
+        assertAnUlp(wantX, gX, dtype);
     }
 
     @Test
@@ -510,9 +662,55 @@ class KernelsGpuTest {
     }
 
     private MemorySegment down(MemorySegment there, int n) {
-        MemorySegment got = floats(n);
+        return down(there, n, DType.F32);
+    }
+
+    private MemorySegment down(MemorySegment there, int n, DType dtype) {
+        MemorySegment got = arena.allocate((long) n * dtype.bytes(), 8);
         memory.copyTo(got, there.address() - memory.address().address(), stream);
         return got;
+    }
+
+    private MemorySegment stored(int n, long seed, DType dtype, double scale) {
+        MemorySegment segment = Buffers.empty(arena, dtype, n);
+        Random random = new Random(seed);
+        for (int i = 0; i < n; i++) {
+            Buffers.set(segment, dtype, i, scale * random.nextGaussian());
+        }
+        return segment;
+    }
+
+    private MemorySegment wide(MemorySegment numbers, DType dtype) {
+        return Buffers.of(arena, DType.F64, Buffers.read(numbers, dtype));
+    }
+
+    /** The distance from 1 to the next number. */
+    private static double epsilon(DType dtype) {
+        return dtype == DType.BF16 ? 0x1p-7 : 0x1p-10;
+    }
+
+    /** The norm of the difference is at most {@code allowed} of the norm. */
+    private static void assertClose(
+            MemorySegment want, MemorySegment got, DType dtype, double allowed) {
+        double error = 0;
+        double size = 0;
+        for (int i = 0; i < want.byteSize() / Double.BYTES; i++) {
+            double exact = want.getAtIndex(JAVA_DOUBLE, i);
+            error += Math.pow(Buffers.get(got, dtype, i) - exact, 2);
+            size += exact * exact;
+        }
+        assertTrue(size > 0 && error <= allowed * allowed * size, error + " of " + size);
+    }
+
+    /** Both are double results rounded to the type, so next to each other at most. */
+    private void assertAnUlp(MemorySegment want, MemorySegment there, DType dtype) {
+        int n = (int) (want.byteSize() / dtype.bytes());
+        MemorySegment got = down(there, n, dtype);
+        for (int i = 0; i < n; i++) {
+            double exact = Buffers.get(want, dtype, i);
+            double ulp = epsilon(dtype) * Math.abs(exact);
+            assertEquals(exact, Buffers.get(got, dtype, i), ulp + 1e-10, "element " + i);
+        }
     }
 
     private void assertNear(MemorySegment want, MemorySegment there, double tolerance) {
