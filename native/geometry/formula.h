@@ -289,7 +289,8 @@ HORO_HD auto root(const Dual<V, m>& x) {
 // asinh(z)/z at w = z^2
 template <class V>
 HORO_HD V asinh_ratio(V w) {
-    return asinh_parts(w).ratio;
+    const Asinh<V> p = asinh_fraction(w);
+    return p.numerator / p.denominator;
 }
 template <class V, unsigned m>
 HORO_HD auto asinh_ratio(const Dual<V, m>& w) {
@@ -311,13 +312,12 @@ HORO_HD auto asinh_of(const Dual<V, m>& z) {
 // asinh(sqrt(w))
 template <class V>
 HORO_HD V asinh_root(V w) {
-    return root(w) * asinh_parts(w).ratio;
+    return asinh_fraction(w).angle;
 }
 template <class V, unsigned m>
 HORO_HD auto asinh_root(const Dual<V, m>& w) {
-    const AsinhParts<V> p = asinh_parts(w.value);
-    const V z = square_root(w.value);
-    return chain<V>(z * p.ratio, 0.5 / (z * p.root), w);
+    const Asinh<V> p = asinh_fraction(w.value);
+    return chain<V>(p.angle, 0.5 / (square_root(w.value) * p.root), w);
 }
 
 // tanh(t)/t and 1/cosh(t)^2 at w = t^2
