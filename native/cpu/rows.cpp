@@ -317,6 +317,8 @@ template <class Op, class T>
 void solve(const Tile<T>& tile) {
     using L = Layout<Op, T>;
     const Tile<T> t = tile;
+    double param[Signature::max_params];  // no store can touch these: what follows from them is computed once
+    for (int i = 0; i < L::signature.params; ++i) param[i] = t.param[i];
     for (int64_t b = 0; b < t.blocks; ++b) {
         for (int i = 0; i < L::signature.inputs; ++i)
             for (int64_t line = 0; line < t.next_bytes[i]; line += 64)
@@ -329,7 +331,7 @@ void solve(const Tile<T>& tile) {
         for (int i = 0; i < L::signature.inputs; ++i)
             if (L::signature.input[i] != Kind::row) scalar[i] = load(t.scalar[i] + b * t.scalar_stride[i]);
         const Vector* across = L::refined ? sums + L::across : nullptr;
-        Op::template solve<Vector>({sum, scalar, t.param, k, result, t.rounding, across});
+        Op::template solve<Vector>({sum, scalar, param, k, result, t.rounding, across});
         for (int c = 0; c < Op::coefficients; ++c) t.coefficients[b * Op::coefficients + c] = k[c];
         for (int i = 0; i < L::signature.outputs; ++i)
             if (L::signature.output[i] != Kind::row) store(t.result[i] + b * t.result_stride[i], result[i]);

@@ -17,6 +17,7 @@
 // derivatives too: coefficients as a constant plus a small term, gaps instead of 1 - c|x|^2, analytic
 // functions of squares.
 #pragma once
+#include "geometry/double_double.h"
 #include "geometry/row_op.h"
 
 namespace horo {
@@ -35,7 +36,11 @@ struct Formula {
     static constexpr bool negated = false;  // the first parameter is kappa = -c
     static constexpr bool times = false;    // the first numbers of ambient inputs are read
     static constexpr int dots = 0;
-    static constexpr const char* kinks = "";  // where the gradient is a convention
+    // The determinants of vectors that may be nearly parallel, where the value hangs on the angle alone: a
+    // gradient by the three products would be a difference of equal terms, by these it is made of what is
+    // across.
+    static constexpr Determinant angles[] = {{-1, -1, -1}};  // none
+    static constexpr const char* kinks = "";                 // where the gradient is a convention
 };
 
 // ---- Common sets of vectors: of the n row inputs from input `at` on
@@ -261,9 +266,9 @@ template <class V, class W>
 HORO_HD V with_value(V, W value) {
     return value;
 }
-template <class V, unsigned a, unsigned b>
-HORO_HD Dual<V, a> with_value(Dual<V, a> slopes, const Dual<V, b>& value) {
-    slopes.value = value.value;
+template <class V, unsigned m, class W>
+HORO_HD Dual<V, m> with_value(Dual<V, m> slopes, const W& value) {
+    slopes.value = value_of(value);
     return slopes;
 }
 
@@ -284,7 +289,8 @@ HORO_HD auto root(const Dual<V, m>& x) {
 // asinh(z)/z at w = z^2
 template <class V>
 HORO_HD V asinh_ratio(V w) {
-    return asinh_parts(w).ratio;
+    const Asinh<V> p = asinh_fraction(w);
+    return p.numerator / p.denominator;
 }
 template <class V, unsigned m>
 HORO_HD auto asinh_ratio(const Dual<V, m>& w) {
@@ -301,6 +307,17 @@ template <class V, unsigned m>
 HORO_HD auto asinh_of(const Dual<V, m>& z) {
     const AsinhParts<V> p = asinh_parts<V>(z.value * z.value);
     return chain<V>(z.value * p.ratio, 1.0 / p.root, z);
+}
+
+// asinh(sqrt(w))
+template <class V>
+HORO_HD V asinh_root(V w) {
+    return asinh_fraction(w).angle;
+}
+template <class V, unsigned m>
+HORO_HD auto asinh_root(const Dual<V, m>& w) {
+    const Asinh<V> p = asinh_fraction(w.value);
+    return chain<V>(p.angle, 0.5 / (square_root(w.value) * p.root), w);
 }
 
 // tanh(t)/t and 1/cosh(t)^2 at w = t^2
@@ -499,11 +516,20 @@ struct FormulaLayout {
         for (int j = 0; j < i; ++j) at += read(j);
         return at;
     }
-    static constexpr int slopes = place(signature.inputs) + 1;
+    static constexpr int numbers = place(signature.inputs) + 1;
+    // The position of the determinant that has |x|^2 and |y|^2 as sums xx and yy; the number of derivatives
+    // if it is not one of F::angles.
+    static constexpr int angles = F::angles[0].xx < 0 ? 0 : sizeof F::angles / sizeof(Determinant);
+    static constexpr int slopes = numbers + angles;
+    static constexpr int angle(int xx, int yy) {
+        for (int i = 0; i < angles; ++i)
+            if (F::angles[i].xx == xx && F::angles[i].yy == yy) return numbers + i;
+        return slopes;
+    }
 };
 
-// Numbers with derivatives by the sums, the inputs' numbers and the curvature; gathers the gradient of the
-// output against the cotangent.
+// Numbers with derivatives by the sums, the inputs' numbers, the curvature and F::angles; gathers the
+// gradient of the output against the cotangent.
 template <class F, class V>
 struct Slopes {
     using L = FormulaLayout<F>;
@@ -533,8 +559,14 @@ struct Slopes {
     }
     template <int xx, int yy, int xy>
     HORO_HD auto gram(Index<xx> x, Index<yy> y, Index<xy> m) const {
-        const auto g = sum(x) * sum(y) - sum(m) * sum(m);
-        return chain<V>(gram_of<F, xx>(row, yy, xy), V{} + 1.0, g);
+        constexpr int angle = L::angle(xx, yy);
+        const V value = gram_of<F, xx>(row, yy, xy);
+        if constexpr (angle < L::slopes) {
+            return Dual<V, (1u << angle)>{value, {V{} + 1.0}};
+        } else {
+            const auto g = sum(x) * sum(y) - sum(m) * sum(m);
+            return chain<V>(value, V{} + 1.0, g);
+        }
     }
     template <int i, unsigned m>
     HORO_HD void gather(V weight, const Dual<V, m>& v) {
@@ -689,6 +721,27 @@ struct Apply : RowOperation {
     }
 };
 
+// y less t times x, to the last bits of what is left if they are parallel
+template <class V>
+HORO_HD V across_part(V y, V t_hi, V t_lo, V x) {
+#if defined(HORO_HAS_FMA)
+    return fused_subtract_from(fused_subtract_from(y, t_hi, x), t_lo, x);
+#else
+    const Sum<V> p = two_product(t_hi, x);
+    return ((y - p.hi) - p.lo) - t_lo * x;
+#endif
+}
+
+// How far the gradient by x of |x|^2 |y|^2 - <x,y>^2 reaches and the t of 2|y|^2 (x - t y), which it is.
+template <class V>
+HORO_HD void angle_slope(V weight, const Sum<V>& yy, const Sum<V>& xy, V* k) {
+    const auto none = yy.hi == 0.0;
+    const Sum<V> t = xy / yy;
+    k[0] = 2.0 * weight * yy.hi;
+    k[1] = choose<V>(none, V{}, t.hi);
+    k[2] = choose<V>(none, V{}, t.lo);
+}
+
 template <class F>
 struct Gradient : RowOperation {
     using L = FormulaLayout<F>;
@@ -701,7 +754,8 @@ struct Gradient : RowOperation {
     static constexpr bool precise = F::precise, refined = F::refined;
     static constexpr Determinant determinant = F::determinant;
     static constexpr int terms = L::has_row ? F::terms : 0;
-    static constexpr int dots = F::dots, sums = L::sums + terms, coefficients = terms + L::sums;
+    static constexpr int dots = F::dots, sums = L::sums + terms;
+    static constexpr int angles = terms + L::sums, coefficients = angles + 6 * L::angles;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
@@ -718,6 +772,14 @@ struct Gradient : RowOperation {
     HORO_HD static void finish(const Slopes<F, V>& s) {
         if constexpr (i < L::sums) {
             s.row.k[terms + i] = (F::products[i].left == F::products[i].right ? 2.0 : 1.0) * s.total[i];
+            finish<i + 1>(s);
+        } else if constexpr (i < L::sums + L::angles) {
+            constexpr int n = i - L::sums;
+            constexpr Determinant at = F::angles[n];
+            const Sum<V>* sum = s.row.sum;
+            const V weight = s.total[L::numbers + n];
+            angle_slope(weight, sum[at.yy], sum[at.xy], s.row.k + angles + 6 * n);
+            angle_slope(weight, sum[at.xx], sum[at.xy], s.row.k + angles + 6 * n + 3);
             finish<i + 1>(s);
         }
     }
@@ -750,6 +812,13 @@ struct Gradient : RowOperation {
             constexpr Product p = F::products[k];
             t[p.left] += coefficient[k] * b[p.right];
             if constexpr (p.left != p.right) t[p.right] += coefficient[k] * b[p.left];
+            spread<k + 1>(b, coefficient, t);
+        } else if constexpr (k < L::sums + L::angles) {
+            constexpr Determinant at = F::angles[k - L::sums];
+            constexpr int x = F::products[at.xx].left, y = F::products[at.yy].left;
+            const V* by = coefficient + L::sums + 6 * (k - L::sums);
+            t[x] += by[0] * across_part(b[x], by[1], by[2], b[y]);
+            t[y] += by[3] * across_part(b[y], by[4], by[5], b[x]);
             spread<k + 1>(b, coefficient, t);
         }
     }

@@ -65,6 +65,22 @@ HORO_HD V square_root(V x) {
 #endif
 }
 
+// The larger, the smaller of x and a number; NaN stays.
+template <class V>
+HORO_HD V at_least(V x, double least) {
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 64) return (V)_mm512_maskz_max_pd(0xff, _mm512_set1_pd(least), (__m512d)x);
+#endif
+    return choose<V>(x < least, V{} + least, x);
+}
+template <class V>
+HORO_HD V at_most(V x, double most) {
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+    if constexpr (sizeof(V) == 64) return (V)_mm512_maskz_min_pd(0xff, _mm512_set1_pd(most), (__m512d)x);
+#endif
+    return choose<V>(x > most, V{} + most, x);
+}
+
 // a b with its own rounding, whatever the compiler would like to contract it with.
 template <class V>
 HORO_HD V rounded_product(V a, V b) {

@@ -86,7 +86,7 @@ struct Dist : PairOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row);
-        row.result[0] = 2.0 * __builtin_sqrt(pair.k) * (square_root(pair.s) * asinh_parts(pair.s).ratio);
+        row.result[0] = 2.0 * __builtin_sqrt(pair.k) * asinh_fraction(pair.s).angle;
     }
     template <class V>
     HORO_HD static void combine(const V*, const V*, V*) {}
@@ -142,7 +142,7 @@ struct Dist0 : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const V xx = row.sum[0].hi;
-        row.result[0] = square_root(xx) * asinh_parts<V>(xx / row.param[0]).ratio;
+        row.result[0] = __builtin_sqrt(row.param[0]) * asinh_fraction<V>(xx / row.param[0]).angle;
     }
     template <class V>
     HORO_HD static void combine(const V*, const V*, V*) {}

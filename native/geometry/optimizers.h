@@ -94,9 +94,9 @@ struct Geometry {
 
         HORO_HD void go(const Combination<V>& u) {
             const ExpmapParts<V> p(c, xx, {gram.square(u), V{}}, {inside * gram.dot_x(u), V{}});
-            const V by_u = p.tanh.ratio * p.inverse;
+            const V by_u = p.kappa * a * p.inverse;
             sech2 = p.b;
-            end = plus<V>({(p.s + a) * p.inverse * inside, V{}, V{}}, scaled(by_u, u));
+            end = plus<V>({(p.share + a * p.inverse) * inside, V{}, V{}}, scaled(by_u, u));
             // the end minus x, free of cancellation
             chord = plus<V>({a * (1.0 - p.b) * p.inverse * inside, V{}, V{}}, scaled(by_u, u));
             b = a * p.b * p.inverse;

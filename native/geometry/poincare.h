@@ -138,6 +138,12 @@ struct Egrad2rgradVjp : RowOperation {
     }
 };
 
+// The product of two gaps; NaN if one is negative, outside the ball.
+template <class V>
+HORO_HD V gaps(V a, V b) {
+    return choose<V>((a < 0.0) | (b < 0.0), V{} + __builtin_nan(""), a * b);
+}
+
 struct Dist : RowOperation {
     static constexpr const char* name = "poincare.dist";
     static constexpr const char* signature = "x:row y:row; c -> out:scalar";
@@ -156,9 +162,8 @@ struct Dist : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
-        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), dd = row.sum[2].hi;
-        const V z = square_root<V>(dd) / (square_root(a) * square_root(b));
-        row.result[0] = 2.0 * z * asinh_parts<V>(c * z * z).ratio;
+        const V ab = gaps(gap(c, row.sum[0]), gap(c, row.sum[1]));
+        row.result[0] = 2.0 / __builtin_sqrt(c) * asinh_fraction<V>(c * row.sum[2].hi / ab).angle;
     }
     template <class V>
     HORO_HD static void combine(const V*, const V*, V*) {}
@@ -178,16 +183,15 @@ struct DistVjp : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
+        const double root = __builtin_sqrt(c);
         const V g = row.scalar[2], xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi;
-        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]);
-        const V d = square_root<V>(dd), i = 1.0 / (square_root(a) * square_root(b));
-        const V z = d * i;
-        const AsinhParts<V> p = asinh_parts<V>(c * z * z);
-        const V e = g * i / p.root;  // g / sqrt(D), D = a b (1 + c z^2)
-        row.k[0] = choose<V>(dd == 0.0, V{}, 2.0 * e / d);
-        row.k[1] = 2.0 * c * e * d / a;
-        row.k[2] = 2.0 * c * e * d / b;
-        row.result[2] = e * d * (xx / a + yy / b) - g * z * z * z * p.difference;
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), i = 1.0 / gaps(a, b);
+        const AsinhParts<V> p = asinh_parts<V>(c * dd * i);
+        const V e = g * p.inverse_root, along = 2.0 * root * (e * p.z) * i;
+        row.k[0] = choose<V>(dd == 0.0, V{}, 2.0 * root * (e * i) / p.z);
+        row.k[1] = along * b;
+        row.k[2] = along * a;
+        row.result[2] = (0.5 / c) * along * (xx * b + yy * a) - 1.0 / (c * root) * g * p.excess;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -259,8 +263,8 @@ struct Logmap0 : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
-        const V a = gap(c, row.sum[0]);
-        row.k[0] = asinh_parts<V>(c * row.sum[0].hi / a).ratio / square_root(a);
+        const Asinh<V> p = artanh_fraction<V>(square_root<V>(c * row.sum[0].hi), gap(c, row.sum[0]));
+        row.k[0] = p.numerator / p.denominator;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -304,25 +308,27 @@ struct Logmap0Vjp : RowOperation {
 // What expmap and its gradient share: y = kappa v is expmap0(lambda_x v / 2), s = c|x + y|^2.
 template <class V>
 struct ExpmapParts {
-    TanhParts<V> tanh;
-    V a, b, s, kappa, inverse;  // inverse = 1 / (s + a b)
+    V a, a_inverse, b, kappa;
+    V inverse, share;  // 1 / (s + a b) and s / (s + a b)
 
     HORO_HD ExpmapParts(double c, const Sum<V>& xx, const Sum<V>& vv, const Sum<V>& xv)
-        : tanh(tanh_parts<V>(c * vv.hi / (gap(c, xx) * gap(c, xx)))), a(gap(c, xx)), b(tanh.sech2) {
-        kappa = tanh.ratio / a;
+        : a(gap(c, xx)), a_inverse(1.0 / a) {
+        const V n = positive_root(c * vv.hi);
+        const TanhOver<V> tanh = tanh_over<V>(n * a_inverse, n);
+        b = tanh.sech2;
+        kappa = tanh.over;
+        const V p = c * xx.hi, q = tanh.value * tanh.value, m = c * kappa * xv.hi;
         // Against the ray through x the sum of squares cancels near the rim; there it is the squared
         // difference of the two radii, itself taken from the gaps, plus the share of the angle.
-        const V p = c * xx.hi, q = c * kappa * kappa * vv.hi, m = c * kappa * xv.hi;
-        const V radii = square_root<V>(p * q);
-        const V by_gap = (b - a) / (square_root(p) + square_root(q));
-        const V by_norm = square_root(p) - square_root(q);
-        const V difference = choose<V>(a < 0.5, by_gap, by_norm);
-        const Sum<V> pq = two_product<V>(xx.hi, vv.hi), mm = two_product<V>(xv.hi, xv.hi);
-        V cross = (pq.hi - mm.hi) + (pq.lo - mm.lo) + (xx.hi * vv.lo + xx.lo * vv.hi - 2.0 * xv.hi * xv.lo);
-        cross = choose<V>(cross < 0.0, V{}, cross) * (c * c * kappa * kappa);
-        const V against = difference * difference + 2.0 * cross / (radii - m);
-        s = choose<V>(m < 0.0, against, p + q + 2.0 * m);
-        inverse = 1.0 / (s + a * b);
+        const auto rim = (m < 0.0) & (a < 0.5) & (4.0 * q > p);
+        const V rp = square_root(p), total = rp + tanh.value, turn = rp * tanh.value - m;
+        const V cross = gram(xx, vv, xv) * (c * c * kappa * kappa);
+        const V square = total * total;
+        const V s = choose<V>(rim, (b - a) * (b - a) * turn + 2.0 * cross * square, p + q + 2.0 * m);
+        const V scale = choose<V>(rim, square * turn, V{} + 1.0);
+        const V i = 1.0 / (s + a * b * scale);
+        inverse = scale * i;
+        share = s * i;
     }
 };
 
@@ -343,8 +349,8 @@ struct Expmap : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const ExpmapParts<V> p(row.param[0], row.sum[0], row.sum[1], row.sum[2]);
-        row.k[0] = (p.s + p.a) * p.inverse;
-        row.k[1] = p.tanh.ratio * p.inverse;
+        row.k[0] = p.share + p.a * p.inverse;
+        row.k[1] = p.kappa * p.a * p.inverse;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -373,17 +379,20 @@ struct ExpmapVjp : RowOperation {
         const ExpmapParts<V> p(c, row.sum[0], row.sum[1], row.sum[2]);
         const V xx = row.sum[0].hi, vv = row.sum[1].hi, xv = row.sum[2].hi;
         const V gx = row.sum[3].hi, gv = row.sum[4].hi;
-        const V a = p.a, b = p.b, s = p.s, i = p.inverse, kappa = p.kappa;
+        const V a = p.a, b = p.b, i = p.inverse, kappa = p.kappa;
         // the gradient of x (+) y by y = kappa v
         const V gs = gx + kappa * gv;
-        const V r = (gs - b * gx) * (i * i), n = (s * gx + a * gs) * (i * i);
-        const V yg = a * i, yx = -2.0 * c * a * r, yv = kappa * (yx + 2.0 * c * a * n);
+        const V r = (gs - b * gx) * i, n = (p.share * gx + a * i * gs) * i;
+        const V yg = a * i, yx = -2.0 * c * yg * r, yv = kappa * (yx + 2.0 * c * a * n);
         // ... and through kappa = tanh(t)/(t a), t^2 = c|v|^2/a^2
         const V along = yg * gv + yx * xv + yv * vv;
-        const V bend = along * p.tanh.difference / (a * a * a);
-        const V rise = along * b / (a * a);
-        row.k[0] = (s + a) * i;
-        row.k[1] = yx - 2.0 * c * s * r + 2.0 * c * rise;
+        const V spread = along * (p.a_inverse * p.a_inverse);
+        const V w = c * vv * (p.a_inverse * p.a_inverse), t = kappa * a;
+        const V difference = tanh_difference(w, t, b);
+        const V bend = spread * difference * p.a_inverse;
+        const V rise = spread * b;
+        row.k[0] = p.share + yg;
+        row.k[1] = yx - 2.0 * c * p.share * r + 2.0 * c * rise;
         row.k[2] = kappa * yx;
         row.k[3] = kappa * yg;
         row.k[4] = kappa * yx;
@@ -391,13 +400,14 @@ struct ExpmapVjp : RowOperation {
         // By c, twice: the sum of the two gradients above, and for short v, where that cancels, term by term
         // from out = (1 + c T^2 vv / (a D)) x + T / D v, T = tanh(t) / t, D = 1 + 2 c T xv / a + c xx T^2
         // t^2.
-        const V far = a * kappa * kappa * vv * n - s / c * r - 0.5 * bend * vv + rise * xx;
-        const V t = p.tanh.ratio, w = c * vv / (a * a);
-        const V w_c = vv * (1.0 + c * xx) / (a * a * a), t_c = -0.5 * p.tanh.difference * w_c;
-        const V d_c =
-            (2.0 * xv / a * (t / a + c * t_c) + xx * t * (t * w + 2.0 * c * t_c * w + c * t * w_c)) * i;
-        const V near =
-            gx * (t * t * vv / a * i) * (1.0 + c * (2.0 * t_c / t + xx / a - d_c)) + gv * (t_c - t * d_c) * i;
+        const V far = a * kappa * kappa * vv * n - p.share / c * r - 0.5 * bend * vv + rise * xx;
+        const V vv_a = vv * p.a_inverse;
+        const V w_c = vv_a * (1.0 + c * xx) * (p.a_inverse * p.a_inverse), t_c = -0.5 * difference * w_c;
+        const V d_c = (2.0 * xv * p.a_inverse * (kappa + c * t_c) +
+                       xx * t * (t * w + 2.0 * c * t_c * w + c * t * w_c)) *
+                      i;
+        const V near = gx * (vv_a * i) * (t * t * (1.0 + c * (xx * p.a_inverse - d_c)) + 2.0 * c * t_c * t) +
+                       gv * (t_c - t * d_c) * i;
         row.result[2] = choose<V>(w < 1.0, near, far);
     }
     template <class V>
@@ -426,9 +436,8 @@ struct Logmap : RowOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
         const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), dd = c * row.sum[2].hi;
-        const V ab = square_root(a) * square_root(b);
-        const AsinhParts<V> p = asinh_parts<V>(dd / (ab * ab));
-        const V f = p.ratio / (p.root * b);
+        const Asinh<V> p = asinh_fraction<V>(dd / gaps(a, b));
+        const V f = p.numerator / (p.denominator * (p.root * b));
         row.k[0] = f * a;
         row.k[1] = -f * dd;
     }
@@ -459,21 +468,21 @@ struct LogmapVjp : RowOperation {
         const V xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi, gd = row.sum[3].hi,
                 gx = row.sum[4].hi;
         const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]);
-        const V root_ab = square_root(a) * square_root(b), ab = root_ab * root_ab;
-        const V w = c * dd / ab;
+        const V inverse = 1.0 / gaps(a, b), a_inverse = b * inverse, b_inverse = a * inverse;
+        const V w = c * dd * inverse;
         const AsinhParts<V> p = asinh_parts(w);
-        const V g = p.ratio / p.root, i = 1.0 / (1.0 + w);
-        const V slope = -0.5 * (p.difference / p.root + g * i);  // dG/dw
-        const V f = g / b, m = (a * gd - c * dd * gx) / b;
-        const V by_a = f * gd - m * slope * w / a;
-        const V by_b = -0.5 * m * (g + 1.0) * i / b;
-        const V by_dd = c * (m * slope / ab - f * gx);  // at fixed gaps
+        const V g = p.ratio * p.inverse_root, i = p.inverse_root * p.inverse_root;
+        const V slope = -0.5 * (p.difference * p.inverse_root + g * i);  // dG/dw
+        const V f = g * b_inverse, m = (a * gd - c * dd * gx) * b_inverse;
+        const V by_a = f * gd - m * slope * w * a_inverse;
+        const V by_b = -0.5 * m * (g + 1.0) * i * b_inverse;
+        const V by_dd = c * (m * slope * inverse - f * gx);  // at fixed gaps
         row.k[0] = f * a;
         row.k[1] = -f * (a + c * dd);
         row.k[2] = 2.0 * by_dd;
         row.k[3] = -2.0 * c * by_a;
         row.k[4] = -2.0 * c * by_b;
-        row.result[2] = by_dd * (dd / c) - by_a * xx - by_b * yy;
+        row.result[2] = by_dd * dd / c - by_a * xx - by_b * yy;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -499,8 +508,8 @@ struct Dist0 : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
-        const V z = square_root<V>(row.sum[0].hi) / square_root(gap(c, row.sum[0]));
-        row.result[0] = 2.0 * z * asinh_parts<V>(c * z * z).ratio;
+        const V n = square_root<V>(c * row.sum[0].hi);
+        row.result[0] = 2.0 / __builtin_sqrt(c) * artanh_fraction<V>(n, gap(c, row.sum[0])).angle;
     }
     template <class V>
     HORO_HD static void combine(const V*, const V*, V*) {}
@@ -547,7 +556,8 @@ struct MobiusScalarMul : RowOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = row.param[0];
         const V xx = row.sum[0].hi, a = gap(c, row.sum[0]);
-        const V m = row.scalar[0] * asinh_parts<V>(c * xx / a).ratio / square_root(a);
+        const Asinh<V> p = artanh_fraction<V>(square_root<V>(c * xx), a);
+        const V m = row.scalar[0] * p.numerator / p.denominator;
         row.k[0] = m * tanh_parts<V>(c * xx * m * m).ratio;
     }
     template <class V>

@@ -186,9 +186,13 @@ struct LogmapGap : GapPoints<Differences<0, 2>> {
         const auto a = row.number(Index<0>());
         const auto b = row.number(Index<1>());
         const auto pair = gap_pair<-1>(row, c, a, b);
-        const auto z2 = pair.s / (a * b);
-        // of y - x as it is for near points, times a
-        const auto scale = asinh_ratio(z2) / (b * root(1.0 + z2));
+        const auto ab = a * b;
+        const auto z2 = pair.s / ab;
+        // of y - x as it is for near points, times a; for others without z2 in it, as what the gaps do to
+        // asinh(z)/z and to the rest nearly cancels
+        const auto near = asinh_ratio(z2) / (b * root(1.0 + z2));
+        const auto far = a * asinh_root(z2) / root(pair.s * (pair.s + ab));
+        const auto scale = pick(value_of(z2) < 1.0, near, far);
         row.coefficient(0, -(scale * (pair.s * pair.x + a * pair.difference)));
         row.coefficient(1, scale * a * pair.y);
     }
@@ -202,6 +206,7 @@ struct ExpmapGap : WithGaps<Rows<0, 2>> {
     static constexpr bool precise = true;
     static constexpr int terms = 2, dots = 3;
     static constexpr Product products[] = {{0, 0}, {1, 1}, {0, 1}};
+    static constexpr Determinant angles[] = {{0, 1, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();

@@ -295,13 +295,20 @@ struct Geodesic : Pairs<Differences<1, 2>> {
         "computed on the "
         "hyperboloid or the sphere; NaN for antipodes." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 3;
-    // Weights of x and y, and what they lack to their common denominator.
-    template <class Row, class N, class X, class Y, class R>
-    HORO_HD static void combine_points(Row& row, N near, const X& at_x, const Y& at_y, const R& rest) {
-        const auto i = 1.0 / (at_x + at_y + rest);
+    // Weights of x and y, what they lack to their common denominator, and that denominator.
+    template <class Row, class N, class X, class Y, class R, class D>
+    HORO_HD static void combine_points(Row& row, N near, const X& at_x, const Y& at_y, const R& rest,
+                                       const D& denominator) {
+        const auto i = 1.0 / denominator;
         row.coefficient(0, pick(near, 1.0 - rest * i, at_x * i));
         row.coefficient(1, only(near, at_y * i));
         row.coefficient(2, unless(near, at_y * i));
+    }
+    // |at_x x + at_y y|^2 for <x,y> < 0, from the difference of the lengths and the angle.
+    template <class V>
+    HORO_HD static V square(V xx, V yy, V xy, V gram, V at_x, V at_y) {
+        const V rx = square_root(xx), ry = square_root(yy), along = at_x * rx - at_y * ry;
+        return along * along + 2.0 * at_x * at_y * gram / (rx * ry - xy);
     }
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
@@ -321,18 +328,36 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto p = sinh_ratio(uu * f2);
             const auto q = sinh_ratio(tt * f2);
             const auto scale = 2.0 * ratio * inverse;
-            combine_points(row, value_of(w) < 1.0, u * p * cosh_root(uu * f2) * scale / a,
-                           t * q * cosh_root(tt * f2) * scale / b, 2.0 * t * u * f2 * p * q * inverse);
+            const auto at_x = u * p * cosh_root(uu * f2) * scale / a;
+            const auto at_y = t * q * cosh_root(tt * f2) * scale / b;
+            const auto rest = 2.0 * t * u * f2 * p * q * inverse;
+            combine_points(row, value_of(w) < 1.0, at_x, at_y, rest, at_x + at_y + rest);
         } else {
-            const auto d =
-                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
+            const auto gram = row.gram(Index<0>(), Index<1>(), Index<2>());
+            const auto d = sphere_denominator(c, row.gap(Index<2>()), gram);
             const auto ratio = angle_ratio(-c * dd, d);
             const auto f2 = -c * dd * (ratio * ratio);
             const auto p = sin_ratio(uu * f2);
             const auto q = sin_ratio(tt * f2);
             const auto scale = 2.0 * ratio;
-            combine_points(row, value_of(-c * dd) < value_of(d), u * p * cos_root(uu * f2) * scale * b,
-                           t * q * cos_root(tt * f2) * scale * a, -(2.0 * t * u * f2 * p * q * root(a * b)));
+            const auto at_x = u * p * cos_root(uu * f2) * scale * b;
+            const auto at_y = t * q * cos_root(tt * f2) * scale * a;
+            const auto rest = -(2.0 * t * u * f2 * p * q * root(a * b));
+            // The sum is sqrt(d) (1 + z), z the height on the unit sphere: next to the point without
+            // coordinates, z = -1, it vanishes as the square of the distance, and what is left of rounded
+            // terms is not worth a digit. There it is taken from the numerator n, whose k|n|^2 = d (1 - z^2)
+            // does not cancel.
+            const auto sum = at_x + at_y + rest;
+            const auto xx = row.sum(Index<0>());
+            const auto yy = row.sum(Index<1>());
+            const auto xy = row.sum(Index<2>());
+            const auto nn = with_value(at_x * (at_x * xx + 2.0 * at_y * xy) + at_y * at_y * yy,
+                                       square(value_of(xx), value_of(yy), value_of(xy), value_of(gram),
+                                              value_of(at_x), value_of(at_y)));
+            const auto radius = root(d);
+            const auto low = (value_of(xy) < 0.0) & (value_of(sum) < value_of(radius));
+            combine_points(row, value_of(-c * dd) < value_of(d), at_x, at_y, rest,
+                           pick(low, -(c * nn) / (2.0 * radius - sum), sum));
         }
     }
 };

@@ -1321,6 +1321,60 @@ void coming_home() {
     }
 }
 
+// Tangents exactly along the ray of their point, from near the rim: the gradient of expmap_gap by its closed
+// form there: along it the point moves to tanh(artanh(rho) + n), across it vectors are multiplied by one
+// number. That is also the scale of the rounding errors in all directions, times how far the result turns
+// when v turns against x, a/d.
+template <class T>
+void along_the_ray() {
+    int32_t id;
+    CHECK(horo_op_find("poincare.expmap_gap.vjp", &id) == HORO_OK);
+    const Operation op = describe(id);
+    const Quad c = 1.5;
+    const std::vector<std::vector<double>> rays = {{0.75}, {0.5625, -0.75}, {0.25, -0.375, 0.75}};
+    const std::vector<T> cotangent = {T(0.75), T(-0.3125), T(1.1875), T(0.4375)};
+    const double eps = std::numeric_limits<T>::epsilon();
+    double worst = 0, plain = 0;
+    for (const std::vector<double>& ray : rays)
+        for (double gap : {0.25, 1e-2, 1e-4, 2e-6, 1e-8})
+            for (double length : {-5.0, -2.0, -1.0, -0.5, 0.5, 2.0}) {
+                const int64_t dim = static_cast<int64_t>(ray.size());
+                std::vector<T> x = {T(gap)}, v;
+                for (double r : ray) x.push_back(T(r));
+                const double per_ray = std::exp2(std::round(std::log2(gap * std::fabs(length))));
+                for (double r : ray) v.push_back(T(length < 0 ? -per_ray * r : per_ray * r));
+                const std::vector<T> g(cotangent.begin(), cotangent.begin() + dim + 1);
+                const auto got = run<T>(op, 1, dim, static_cast<double>(c), {x, v, g});
+
+                const Row stored = space(Row(x.begin(), x.end())), velocity(v.begin(), v.end());
+                const Quad a = x[0], rho = sqrtq(1 - a), size = norm(stored);
+                const Quad n = (length < 0 ? -1 : 1) * sqrtq(c) * norm(velocity) / a, tanh = tanhq(n);
+                const Row unit = times(1 / size, stored), by_out = space(Row(g.begin(), g.end()));
+                const Quad root_d = 1 + rho * tanh, d = root_d * root_d, end = (rho + tanh) / root_d;
+                const Quad end_gap = a * (1 - tanh * tanh) / d;
+                const Row across = plus(by_out, -dot(by_out, unit), unit);
+                const Quad by_n = end_gap * (dot(by_out, unit) / sqrtq(c) - 2 * end * Quad(g[0]));
+                const Quad turn_v = tanh / (n * d);
+                const Quad turn_x = rho / (sqrtq(c) * size) * (1 + a * tanh * tanh / d);
+                const Row want[] = {before(by_n * (-1 / (2 * a * rho) - n / a), times(turn_x, across)),
+                                    plus(times(turn_v, across), by_n * sqrtq(c) / a, unit)};
+                const Quad scale = (1 + a / d) * norm(Row(g.begin(), g.end()));
+                const Quad sens[] = {scale * (turn_x + turn_v * norm(velocity) / a), scale * turn_v};
+                for (int i = 0; i < 2; ++i) {
+                    const Quad error = norm(plus(Row(got[i].begin(), got[i].end()), -1, want[i]));
+                    const double relative = static_cast<double>(error / norm(want[i]));
+                    const double units = static_cast<double>(error / (eps * (norm(want[i]) + sens[i])));
+                    worst = std::fmax(worst, units);
+                    plain = std::fmax(plain, relative);
+                    CHECK(units <= usual && (eps < 1e-10 || relative <= 1e-6),
+                          "expmap_gap along the ray, %s, dim %lld, gap %g, length %g: %g, %g units",
+                          op.out[i].name.c_str(), (long long)dim, gap, length, relative, units);
+                }
+            }
+    std::printf("poincare.expmap_gap.vjp along a ray: %.1e relative, %.2f ulps of result and conditioning\n",
+                plain, worst);
+}
+
 // All operations, or those whose names start with an argument.
 int main(int argc, char** argv) {
     bad_arguments();
@@ -1328,6 +1382,8 @@ int main(int argc, char** argv) {
     far_out<double>();
     coming_home<float>();
     coming_home<double>();
+    along_the_ray<float>();
+    along_the_ray<double>();
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);

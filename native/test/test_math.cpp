@@ -42,7 +42,8 @@ struct Worst {
 
 int main() {
     Worst sine_cos, sine_ratio, sine_difference, atan_ratio, atan_difference;
-    Worst exp_, log_, asinh_ratio, asinh_difference, tanh_ratio, tanh_sech2, tanh_difference;
+    Worst exp_, less_one, log_, asinh_ratio, asinh_difference, tanh_ratio, tanh_sech2, tanh_difference;
+    Worst asinh_angle, asinh_excess, artanh_angle, artanh_over, tanh_value;
     for (int i = 0; i < 200000; ++i) {
         const double w = argument(i);
         const __float128 q = w, z = sqrtq(q);
@@ -51,14 +52,23 @@ int main() {
         const auto a = horo::asinh_parts(w);
         const __float128 ratio = asinhq(z) / z, root = sqrtq(1 + q);
         asinh_ratio(ulp_error(a.ratio, ratio), w);
-        asinh_difference(
-            ulp_error(a.difference, series ? 1 / static_cast<__float128>(3) - 3 * q / 10 + 15 * q * q / 56
-                                           : (ratio - 1 / root) / q),
-            w);
+        const __float128 difference =
+            series ? 1 / static_cast<__float128>(3) - 3 * q / 10 + 15 * q * q / 56 : (ratio - 1 / root) / q;
+        asinh_difference(ulp_error(a.difference, difference), w);
+        asinh_angle(ulp_error(a.angle, asinhq(z)), w);
+        asinh_excess(ulp_error(a.excess, z * q * difference), w);
+        // of a number whose square has no rounding error, also next to 1
+        const double inner = static_cast<double>((i * 2654435761u) >> 6) * 0x1p-26;
+        const double n = i % 2 || inner == 0 ? 1 - 0x1p-26 * (1 + i % 1000) : inner;
+        const auto artanh = horo::artanh_fraction(n, 1 - n * n);
+        artanh_angle(ulp_error(artanh.angle, atanhq(n)), n);
+        artanh_over(ulp_error(artanh.numerator / artanh.denominator, atanhq(n) / n), n);
         if (w < 1e5) {
             const auto t = horo::tanh_parts(w);
             const __float128 tratio = tanhq(z) / z, sech2 = 1 / (coshq(z) * coshq(z));
             tanh_ratio(ulp_error(t.ratio, tratio), w);
+            const double y = static_cast<double>(z);
+            tanh_value(ulp_error(horo::tanh_over(y, y).value, tanhq(y)), y);
             tanh_sech2(ulp_error(t.sech2, sech2) - 2 * static_cast<double>(z), w);
             tanh_difference(ulp_error(t.difference,
                                       series ? 2 / static_cast<__float128>(3) - 8 * q / 15 + 34 * q * q / 105
@@ -92,6 +102,7 @@ int main() {
                                             : (aratio - 1 / (1 + q)) / q),
             w);
         if (w < 700) exp_(ulp_error(horo::exp_negative(-w), expq(-q)), -w);
+        if (w < 700) less_one(ulp_error(horo::exp_parts(-w).less_one, expm1q(-q)), -w);
         if (w >= 1.5) log_(ulp_error(horo::log_large(w), logq(q)), w);
     }
     const auto bound = [](const char* name, const Worst& worst, double limit) {
@@ -99,7 +110,13 @@ int main() {
         CHECK(worst.error <= limit, "%s: %g ulp at %g, bound %g", name, worst.error, worst.at, limit);
     };
     bound("exp", exp_, 1.5);
+    bound("exp - 1", less_one, 2.5);
     bound("log", log_, 2);
+    bound("asinh", asinh_angle, 4);
+    bound("asinh excess", asinh_excess, 16);
+    bound("artanh", artanh_angle, 4);
+    bound("artanh(n)/n", artanh_over, 4);
+    bound("tanh", tanh_value, 4);
     bound("asinh ratio", asinh_ratio, 4);
     bound("asinh difference", asinh_difference, 16);
     bound("tanh ratio", tanh_ratio, 4);
@@ -119,6 +136,10 @@ int main() {
     CHECK(std::isnan(horo::atan_parts(std::nan("")).ratio));
     CHECK(std::isnan(horo::asinh_parts(std::nan("")).difference));
     CHECK(std::isnan(horo::tanh_parts(std::nan("")).difference));
+    CHECK(std::isnan(horo::asinh_parts(std::nan("")).angle) &&
+          std::isinf(horo::asinh_fraction(double{INFINITY}).angle));
+    CHECK(std::isnan(horo::artanh_fraction(1.5, -1.25).angle) &&
+          std::isinf(horo::artanh_fraction(1.0, 0.0).angle));
     CHECK(std::isinf(horo::log_large(INFINITY)));
     return check_result();
 }
