@@ -32,7 +32,8 @@ HORO_ROW_FAMILIES(HORO_DECLARE_FAMILY)
 
 namespace {
 
-constexpr int64_t narrow = 8;  // widest row that is transposed
+constexpr int64_t narrow = 8;         // widest row that is transposed
+constexpr int64_t short_narrow = 16;  // widest row of 16-bit numbers that is widened to float32 first
 constexpr int64_t scratch_bytes = 40 << 10;
 constexpr int64_t tile_bytes = 24 << 10;    // of operands of wide rows, so that they stay in the L1 cache
 constexpr int64_t narrow_bytes = 12 << 10;  // of a tile of narrow rows with its sums and coefficients
@@ -634,7 +635,7 @@ void run_short(int32_t op, int32_t dtype, const RowKernels& k, const RowCall& ca
 void run(int32_t op, int32_t dtype, const RowCall& call, int64_t begin, int64_t end, bool stream) {
     const RowKernels& k = find(op);
 #if defined(__AVX512F__)
-    if ((dtype == HORO_BF16 || dtype == HORO_F16) && call.dim > narrow)
+    if ((dtype == HORO_BF16 || dtype == HORO_F16) && call.dim > short_narrow)
         return run_short(op, dtype, k, call, begin, end, stream);
 #endif
     switch (dtype) {

@@ -23,7 +23,7 @@ struct Guarded {
     enum Is { zero, coefficient, element, product, sum };
     Floats v, e;
     Is is;
-    bool scaled;  // by another element, so that it may have left the range of float32
+    bool scaled;  // by another element, so that it may have overflown
 
     HORO_HD Guarded() : v{}, e{}, is(zero), scaled(false) {}
     HORO_HD Guarded(Floats x, Is what) : v(x), e{}, is(what), scaled(false) {}
@@ -51,9 +51,11 @@ struct Guarded {
     HORO_HD friend Guarded operator*(const Guarded& a, const Guarded& b) {
         if (a.is == zero) return a;
         if (b.is == zero) return b;
-        Guarded r(a.v * b.v, a.is == sum || b.is == sum ? sum : product);
-        r.scaled = a.scaled || b.scaled || (a.is != coefficient && b.is != coefficient);
-        if (r.is == sum) r.e = a.bound() * b.bound();
+        const bool pure = a.is != coefficient && b.is != coefficient;
+        Guarded r(a.v * b.v, pure || a.is == sum || b.is == sum ? sum : product);
+        r.scaled = a.scaled || b.scaled || pure;
+        if (a.is == sum || b.is == sum) r.e = a.bound() * b.bound();
+        if (pure) r.e += 0x1p-120f;  // what float32 may have lost to underflow
         return r;
     }
     HORO_HD Guarded& operator+=(const Guarded& b) { return *this = *this + b; }
@@ -131,7 +133,7 @@ template <class E>
 HORO_HD FloatBits doubt(const Guarded& y) {
     FloatBits d{};
     if (y.is == Guarded::sum) d = (FloatBits)(size_of(y.v) - bearable<E> * y.e);
-    if (y.scaled) d |= (FloatBits)(size_of(y.v) - 0x1p-100f) | (FloatBits)(0x1p100f - size_of(y.v));
+    if (y.scaled) d |= (FloatBits)(0x1p100f - size_of(y.v)) | (y.v != y.v);
     return d;
 }
 
