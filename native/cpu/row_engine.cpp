@@ -24,19 +24,28 @@ namespace rows {
 HORO_ROW_FAMILIES(HORO_DECLARE_FAMILY)
 #undef HORO_DECLARE_FAMILY
 
+#if defined(__AVX512F__)
+#define HORO_DECLARE_FAMILY(family) extern const ShortKernels* const short_##family;
+HORO_ROW_FAMILIES(HORO_DECLARE_FAMILY)
+#undef HORO_DECLARE_FAMILY
+#endif
+
 namespace {
 
-constexpr int64_t narrow = 8;  // widest row that is transposed
+constexpr int64_t narrow = 8;         // widest row that is transposed
+constexpr int64_t short_narrow = 16;  // widest row of 16-bit numbers that is widened to float32 first
 constexpr int64_t scratch_bytes = 40 << 10;
 constexpr int64_t tile_bytes = 24 << 10;    // of operands of wide rows, so that they stay in the L1 cache
 constexpr int64_t narrow_bytes = 12 << 10;  // of a tile of narrow rows with its sums and coefficients
 constexpr int64_t wide_blocks = 16;         // most per tile
 
-// ---- Storage types: how numbers lie in memory, and as what they are worked on.
+// ---- Storage types: how numbers lie in memory (Stored), how rows lie in a tile (Element), and as what
+// single numbers are worked on.
 
 template <class T>
 struct Plain {
     using Stored = T;
+    using Element = T;
     using Number = T;
     static constexpr bool converted = false;
     static constexpr double rounding = sizeof(T) == 8 ? 0x1p-53 : 0x1p-24;
@@ -46,6 +55,7 @@ struct Plain {
 
 struct Bf16 {
     using Stored = uint16_t;
+    using Element = float;
     using Number = float;
     static constexpr bool converted = true;
     static constexpr double rounding = 0x1p-8;
@@ -55,11 +65,24 @@ struct Bf16 {
 
 struct F16 {
     using Stored = uint16_t;
+    using Element = float;
     using Number = float;
     static constexpr bool converted = true;
     static constexpr double rounding = 0x1p-11;
     static void get(const uint16_t* p, float* x, int64_t n) { f16_to_f32(p, x, n); }
     static void put(const float* x, uint16_t* p, int64_t n) { f16_from_f32(x, p, n); }
+};
+
+// Wide rows of 16-bit numbers that the operation reads and writes as they are stored.
+template <class S, class Short>
+struct AsStored {
+    using Stored = Short;
+    using Element = Short;
+    using Number = float;
+    static constexpr bool converted = false;
+    static constexpr double rounding = S::rounding;
+    static void get(const Short* p, float* x, int64_t n) { S::get(&p->bits, x, n); }
+    static void put(const float* x, Short* p, int64_t n) { S::put(x, &p->bits, n); }
 };
 
 // ---- Writing past the cache
@@ -257,11 +280,18 @@ struct Operands {
     }
 };
 
-// Contiguous numbers to where they belong, as rows [row, row + count) of an output.
+// Contiguous elements to where they belong, as rows [row, row + count) of an output.
 template <class S>
-void put_rows(const typename S::Number* x, const Rows<S>& out, int64_t row, int64_t count, bool stream) {
+void put_elements(const typename S::Element* x, typename S::Stored* to, int64_t n) {
+    if constexpr (S::converted)
+        S::put(x, to, n);
+    else
+        std::memcpy(to, x, static_cast<size_t>(n) * sizeof *x);
+}
+template <class S>
+void put_rows(const typename S::Element* x, const Rows<S>& out, int64_t row, int64_t count, bool stream) {
     if (out.contiguous()) {
-        if (!stream) return S::put(x, out.row(row), count * out.width);
+        if (!stream) return put_elements<S>(x, out.row(row), count * out.width);
         if constexpr (!S::converted) {
             return stream_copy(out.row(row), x, count * out.width * int64_t{sizeof *x});
         } else {
@@ -274,7 +304,7 @@ void put_rows(const typename S::Number* x, const Rows<S>& out, int64_t row, int6
             return;
         }
     }
-    for (int64_t r = 0; r < count; ++r) S::put(x + r * out.width, out.row(row + r), out.width);
+    for (int64_t r = 0; r < count; ++r) put_elements<S>(x + r * out.width, out.row(row + r), out.width);
 }
 
 template <class S>
@@ -378,9 +408,10 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
 }
 
 template <class S>
-void run_wide(const TileKernels<typename S::Number>& op, const Signature& signature, const RowCall& call,
-              int64_t begin, int64_t end, bool stream) {
-    using T = typename S::Number;
+void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typename S::Element>& passes,
+              const Signature& signature, const RowCall& call, int64_t begin, int64_t end, bool stream) {
+    using T = typename S::Element;
+    using N = typename S::Number;
     const Operands<S> all(signature, call);
     alignas(64) char memory[scratch_bytes + (18 << 10)];
     bool stages_in[operands] = {}, stages_out[operands] = {};
@@ -420,7 +451,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
     }
     at_most(rows,
             (8 << 10) /
-                ((op.sums + op.coefficients) * int64_t{sizeof(Vector)} + 8 * lanes * int64_t{sizeof(T)}) *
+                ((op.sums + op.coefficients) * int64_t{sizeof(Vector)} + 8 * lanes * int64_t{sizeof(N)}) *
                 lanes);
     if (rows > lanes) rows = rows / lanes * lanes;
     const int64_t blocks = (rows + lanes - 1) / lanes;
@@ -431,19 +462,20 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
     t.param = call.param;
     t.rounding = S::rounding;
     t.stream = direct;
-    t.parts = scratch.take<Vector>(op.parts * lanes);
+    t.parts = scratch.take<Vector>(passes.parts * lanes);
     t.sums = scratch.take<Vector>(blocks * op.sums);
     t.coefficients = scratch.take<Vector>(blocks * op.coefficients);
-    T scrap[lanes];
-    T *numbers[operands], *in[operands], *out[operands];
+    alignas(64) T scrap[64 / sizeof(T)];
+    N* numbers[operands];
+    T *in[operands], *out[operands];
     typename S::Stored* stored[operands];
     for (int i = 0; i < signature.inputs; ++i) {
-        if (signature.input[i] != Kind::row) t.scalar[i] = numbers[i] = scratch.take<T>(blocks * lanes);
+        if (signature.input[i] != Kind::row) t.scalar[i] = numbers[i] = scratch.take<N>(blocks * lanes);
         t.scalar_stride[i] = lanes;
         if (stages_in[i]) in[i] = scratch.take<T>(rows * (segment + 1));
     }
     for (int i = 0; i < signature.outputs; ++i) {
-        if (signature.output[i] != Kind::row) t.result[i] = scratch.take<T>(blocks * lanes);
+        if (signature.output[i] != Kind::row) t.result[i] = scratch.take<N>(blocks * lanes);
         t.result_stride[i] = lanes;
         if (stages_out[i]) out[i] = scratch.take<T>(rows * (segment + 1));
         if (stages_out[i] && S::converted) stored[i] = scratch.take<typename S::Stored>(rows * (segment + 1));
@@ -500,21 +532,21 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
         int64_t first = 0;
         for (; first < call.dim; first += segment) {
             enter(first);
-            op.reduce_wide(t);
+            passes.reduce_wide(t);
         }
-        for (first = 0; first < call.dim && op.refine_wide; first += segment) {
+        for (first = 0; first < call.dim && passes.refine_wide; first += segment) {
             if (segment < call.dim) enter(first);
-            op.refine_wide(t);
+            passes.refine_wide(t);
         }
         op.solve(t);
-        for (first = 0; first < call.dim && op.combine_wide; first += segment) {
+        for (first = 0; first < call.dim && passes.combine_wide; first += segment) {
             if (segment < call.dim) enter(first);
             // What is staged leaves in small groups of rows, so that stores alternate with other work.
             int64_t done[operands] = {};
             const int64_t group = staged_out ? group_rows : t.rows;
             for (t.combine_from = 0; t.combine_from < t.rows; t.combine_from = t.combine_to) {
                 t.combine_to = t.rows - t.combine_from < group ? t.rows : t.combine_from + group;
-                op.combine_wide(t);
+                passes.combine_wide(t);
                 for (int i = 0; i < signature.outputs; ++i) {
                     if (!stages_out[i]) continue;
                     const Rows<S>& y = all.out[i];
@@ -524,8 +556,12 @@ void run_wide(const TileKernels<typename S::Number>& op, const Signature& signat
                         put_rows<S>(out[i] + time, part, 0, 1, stream);
                         continue;
                     }
-                    for (int64_t r = t.combine_from; time && r < t.combine_to; ++r)
-                        out[i][r * (t.dim + 1)] = t.result[i][r];
+                    for (int64_t r = t.combine_from; time && r < t.combine_to; ++r) {
+                        if constexpr (S::converted)
+                            out[i][r * (t.dim + 1)] = t.result[i][r];
+                        else
+                            S::put(t.result[i] + r, out[i] + r * (t.dim + 1), 1);
+                    }
                     if (stream && y.contiguous()) {  // whole lines; the rest with the next group
                         const char* from = reinterpret_cast<const char*>(out[i]);
                         if constexpr (S::converted) {
@@ -560,7 +596,7 @@ void run_stored(const TileKernels<typename S::Number>& op, const Signature& sign
     if (call.dim <= narrow)
         run_narrow<S>(op, signature, call, begin, end, stream);
     else
-        run_wide<S>(op, signature, call, begin, end, stream);
+        run_wide<S>(op, op, signature, call, begin, end, stream);
     if (stream) stream_end();
 }
 
@@ -574,8 +610,34 @@ const RowKernels& find(int32_t op) {
     return *found;
 }
 
+#if defined(__AVX512F__)
+const ShortKernels& find_short(int32_t op) {
+    const ShortKernels* found = nullptr;
+#define HORO_FIND_IN(family)                                               \
+    if (!found && op < family_##family.count) found = short_##family + op; \
+    op -= family_##family.count;
+    HORO_ROW_FAMILIES(HORO_FIND_IN)
+#undef HORO_FIND_IN
+    return *found;
+}
+
+void run_short(int32_t op, int32_t dtype, const RowKernels& k, const RowCall& call, int64_t begin,
+               int64_t end, bool stream) {
+    const ShortKernels& passes = find_short(op);
+    if (dtype == HORO_BF16)
+        run_wide<AsStored<Bf16, ShortBf16>>(k.f32, passes.bf16, k.signature, call, begin, end, stream);
+    else
+        run_wide<AsStored<F16, ShortF16>>(k.f32, passes.f16, k.signature, call, begin, end, stream);
+    if (stream) stream_end();
+}
+#endif
+
 void run(int32_t op, int32_t dtype, const RowCall& call, int64_t begin, int64_t end, bool stream) {
     const RowKernels& k = find(op);
+#if defined(__AVX512F__)
+    if ((dtype == HORO_BF16 || dtype == HORO_F16) && call.dim > short_narrow)
+        return run_short(op, dtype, k, call, begin, end, stream);
+#endif
     switch (dtype) {
         case HORO_F32:
             return run_stored<Plain<float>>(k.f32, k.signature, call, begin, end, stream);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cpu/short_float.h"
 #include "geometry/row_op.h"
 
 namespace horo::HORO_ISA_NAMESPACE::rows {
@@ -19,48 +20,73 @@ constexpr int lanes = 2;
 typedef double Vector __attribute__((vector_size(8 * lanes)));
 constexpr int operands = Signature::max_operands;
 
-// T is how coordinates lie in the tile: float or double. Narrow rows lie transposed: coordinate j of block b
-// of operand i are the `lanes` numbers at in[i] + b * in_stride[i] + j * lanes. Wide rows lie as rows,
-// in_stride[i] apart. Only coordinates of space, and all of it one segment of a row if it is very wide.
+// What scalars, times and their gradients are worked on as.
 template <class T>
-struct Tile {
-    int64_t rows, blocks, dim;
+struct NumberOf {
+    using type = T;
+};
+template <>
+struct NumberOf<ShortBf16> {
+    using type = float;
+};
+template <>
+struct NumberOf<ShortF16> {
+    using type = float;
+};
+
+// What a tile holds of each row beside its coordinates: what `solve` sees.
+template <class N>
+struct TileSums {
+    int64_t rows, blocks;
+    // The number of each row (a scalar, or the time), `lanes` of them per block, and where results go.
+    const N* scalar[operands];
+    int64_t scalar_stride[operands];
+    N* result[operands];
+    int64_t result_stride[operands];
+    Vector* sums;          // per block
+    Vector* coefficients;  // per block
+    const double* param;
+    double rounding;
+    // Narrow: what will be read next and is asked for meanwhile, an address and its bytes per block.
+    const char* next[operands];
+    int64_t next_bytes[operands];
+};
+
+// T is how coordinates lie in the tile: float or double or, of wide rows, a 16-bit type. Narrow rows lie
+// transposed: coordinate j of block b of operand i are the `lanes` numbers at in[i] + b * in_stride[i] + j *
+// lanes. Wide rows lie as rows, in_stride[i] apart. Only coordinates of space, and all of it one segment of a
+// row if it is very wide.
+template <class T>
+struct Tile : TileSums<typename NumberOf<T>::type> {
+    int64_t dim;
     int64_t combine_from, combine_to;  // wide: rows
     const T* in[operands];
     int64_t in_stride[operands];
     T* out[operands];
     int64_t out_stride[operands];
-    int64_t out_step[operands];  // 0 for an output that is not wanted: it goes to `lanes` numbers of scrap
-    // The number of each row (a scalar, or the time), `lanes` of them per block, and where results go.
-    const T* scalar[operands];
-    int64_t scalar_stride[operands];
-    T* result[operands];
-    int64_t result_stride[operands];
-    Vector* sums;          // per block
-    Vector* coefficients;  // per block
-    Vector* parts;         // wide: the sums of each row of a block, not yet added up across a vector
-    bool stream;           // wide: outputs lie on whole cache lines and go past the cache
-    bool first, last;      // wide: of the segments of the row
-    const double* param;
-    double rounding;
-    // What will be read next is asked for meanwhile: wide, a distance in elements; narrow, an address and its
-    // bytes per block.
-    int64_t ahead[operands];
-    const char* next[operands];
-    int64_t next_bytes[operands];
+    int64_t out_step[operands];  // 0 for an output that is not wanted: it goes to a cache line of scrap
+    Vector* parts;               // wide: the sums of each row of a block, not yet added up across a vector
+    bool stream;                 // wide: outputs lie on whole cache lines and go past the cache
+    bool first, last;            // wide: of the segments of the row
+    int64_t ahead[operands];     // wide: how far on lies what will be read next, in elements
+};
+
+// The passes over wide rows.
+template <class T>
+struct WideKernels {
+    void (*reduce_wide)(const Tile<T>&);
+    void (*refine_wide)(const Tile<T>&);  // null, or a second pass over the rows before `solve`
+    void (*combine_wide)(const Tile<T>&);
+    int parts;  // vectors per row while it is reduced
 };
 
 template <class T>
-struct TileKernels {
+struct TileKernels : WideKernels<T> {
     void (*reduce_narrow)(const Tile<T>&);
-    void (*reduce_wide)(const Tile<T>&);
-    void (*refine_narrow)(const Tile<T>&);  // null, or a second pass over the rows before `solve`
-    void (*refine_wide)(const Tile<T>&);
-    void (*solve)(const Tile<T>&);
+    void (*refine_narrow)(const Tile<T>&);
     void (*combine_narrow)(const Tile<T>&);
-    void (*combine_wide)(const Tile<T>&);
+    void (*solve)(const TileSums<T>&);
     int sums, coefficients;  // vectors per block
-    int parts;               // vectors per row while a wide row is reduced
 };
 
 // An operation, compiled.
@@ -74,6 +100,12 @@ struct RowKernels {
 struct RowFamily {
     const RowKernels* kernels;
     int32_t count;
+};
+
+// Passes that read and write 16-bit rows as they are stored, on what `solve` of float32 sees.
+struct ShortKernels {
+    WideKernels<ShortBf16> bf16;
+    WideKernels<ShortF16> f16;
 };
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows

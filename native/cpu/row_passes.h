@@ -1,0 +1,357 @@
+// What the passes over the rows of a tile share, whatever the storage (rows.cpp, rows_short.cpp); included by
+// sources compiled once per instruction set. Everything is local to the source that includes it.
+#pragma once
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "cpu/row_tile.h"
+
+namespace horo::HORO_ISA_NAMESPACE::rows {
+namespace {
+
+typedef int64_t Indices __attribute__((vector_size(8 * lanes)));
+
+// ---- Loads and stores
+
+inline Vector load(const double* p) {
+    Vector v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+inline void store(double* p, Vector v) { std::memcpy(p, &v, sizeof v); }
+
+// Intrinsics where there are any: GCC converts the halves of a vector apart.
+#if defined(__AVX512F__)
+inline Vector load(const float* p) { return (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(p)); }
+inline void store(float* p, Vector v) { _mm256_storeu_ps(p, _mm512_maskz_cvtpd_ps(0xff, (__m512d)v)); }
+#elif defined(__AVX2__)
+inline Vector load(const float* p) { return (Vector)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
+inline void store(float* p, Vector v) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v)); }
+#else
+typedef float Floats __attribute__((vector_size(4 * lanes)));
+inline Vector load(const float* p) {
+    Floats f;
+    std::memcpy(&f, p, sizeof f);
+    return __builtin_convertvector(f, Vector);
+}
+inline void store(float* p, Vector v) {
+    const Floats f = __builtin_convertvector(v, Floats);
+    std::memcpy(p, &f, sizeof f);
+}
+#endif
+
+// The first n of a vector's elements, the rest zero.
+#if defined(__AVX512F__)
+inline __mmask8 first_lanes(int64_t n) { return static_cast<__mmask8>((1u << n) - 1); }
+inline Vector load_part(const float* p, int64_t n) {
+    return (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_maskz_loadu_ps(first_lanes(n), p));
+}
+inline Vector load_part(const double* p, int64_t n) {
+    return (Vector)_mm512_maskz_loadu_pd(first_lanes(n), p);
+}
+inline void store_part(float* p, Vector v, int64_t n) {
+    _mm256_mask_storeu_ps(p, first_lanes(n), _mm512_maskz_cvtpd_ps(0xff, (__m512d)v));
+}
+inline void store_part(double* p, Vector v, int64_t n) {
+    _mm512_mask_storeu_pd(p, first_lanes(n), (__m512d)v);
+}
+#else
+template <class T>
+inline Vector load_part(const T* p, int64_t n) {
+    alignas(64) T part[lanes] = {};
+    for (int64_t i = 0; i < n; ++i) part[i] = p[i];
+    return load(part);
+}
+template <class T>
+inline void store_part(T* p, Vector v, int64_t n) {
+    alignas(64) T part[lanes];
+    store(part, v);
+    for (int64_t i = 0; i < n; ++i) p[i] = part[i];
+}
+#endif
+
+#if defined(__AVX512F__)
+inline void stream(float* p, Vector v) { _mm256_stream_ps(p, _mm512_maskz_cvtpd_ps(0xff, (__m512d)v)); }
+inline void stream(double* p, Vector v) { _mm512_stream_pd(p, (__m512d)v); }
+#else
+inline void stream(float* p, Vector v) { store(p, v); }
+inline void stream(double* p, Vector v) { store(p, v); }
+#endif
+
+// Groups of vectors, which is how 16-bit numbers are best taken apart: in any order, but always the same.
+template <class T>
+constexpr int group = sizeof(T) == 2 ? 2 : 1;
+template <class T>
+inline void load_group(const T* p, Vector* v) {
+    v[0] = load(p);
+}
+template <class T>
+inline void load_group_part(const T* p, int64_t n, Vector* v) {
+    v[0] = load_part(p, n);
+}
+#if defined(__AVX512F__)
+// Even numbers, then odd ones; each is the upper half of a float32.
+inline void spread(ShortBf16, __m256i x, Vector* v) {
+    v[0] = (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)));
+    const __m256i odd = _mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000)));
+    v[1] = (Vector)_mm512_maskz_cvtps_pd(0xff, _mm256_castsi256_ps(odd));
+}
+inline void spread(ShortF16, __m256i x, Vector* v) {
+    const __m512 f = _mm512_maskz_cvtph_ps(0xffff, x);
+    v[0] = (Vector)_mm512_maskz_cvtps_pd(0xff, __builtin_shufflevector(f, f, 0, 1, 2, 3, 4, 5, 6, 7));
+    v[1] = (Vector)_mm512_maskz_cvtps_pd(0xff, __builtin_shufflevector(f, f, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+template <class E>
+inline void load_short(const E* p, Vector* v) {
+    spread(E{}, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), v);
+}
+template <class E>
+inline void load_short_part(const E* p, int64_t n, Vector* v) {
+    spread(E{}, _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p), v);
+}
+inline void load_group(const ShortBf16* p, Vector* v) { load_short(p, v); }
+inline void load_group(const ShortF16* p, Vector* v) { load_short(p, v); }
+inline void load_group_part(const ShortBf16* p, int64_t n, Vector* v) { load_short_part(p, n, v); }
+inline void load_group_part(const ShortF16* p, int64_t n, Vector* v) { load_short_part(p, n, v); }
+#endif
+
+inline void prefetch(const void* p) { __builtin_prefetch(p); }
+
+// ---- Sums
+
+// What an operation's `reduce` adds to: `sums` of them, the first `compensated` with their rounding errors
+// (Ogita, Rump, Oishi 2005); needed for float64 storage only, since products of float32 numbers are exact in
+// double.
+template <int sums, int compensated>
+struct Accumulator {
+    static constexpr bool exact = compensated > 0;
+    Vector hi[sums];
+    Vector lo[compensated ? compensated : 1];
+
+    HORO_HD Accumulator() : hi{}, lo{} {}
+    HORO_HD void dot(int k, Vector a, Vector b) {
+        if constexpr (exact) {
+            const Sum<Vector> p = two_product(a, b), s = two_sum(hi[k], p.hi);
+            hi[k] = s.hi;
+            lo[k] += s.lo + p.lo;
+        } else {
+            hi[k] += a * b;
+        }
+    }
+    HORO_HD void add(int k, Vector v) { hi[k] += v; }
+    HORO_HD void add(const Accumulator& other) {
+        for (int k = 0; k < sums; ++k) {
+            if (k < compensated) {
+                const Sum<Vector> s = two_sum(hi[k], other.hi[k]);
+                hi[k] = s.hi;
+                lo[k] += other.lo[k] + s.lo;
+            } else {
+                hi[k] += other.hi[k];
+            }
+        }
+    }
+};
+
+// The vectors of a block: sums, their compensations and, of rows that are read once more, the sum of that
+// second pass and the two numbers it needs.
+template <class Op, class T>
+struct Layout {
+    static constexpr Signature signature{Op::signature};
+    static constexpr int compensated = sizeof(T) == 8 || Op::precise ? Op::dots : 0;
+    static constexpr bool refined = sizeof(T) < 8 && Op::refined;
+    static constexpr int across = Op::sums + compensated;
+    static constexpr int sums = across + (refined ? 3 : 0);
+    static_assert(Op::dots <= Op::sums, "dots are the first of the sums");
+    static_assert(!(refined && compensated), "either");
+};
+
+// What is summed in a pass over the rows: `reduce` of an operation, or what is across.
+template <class Op, class T>
+struct FirstPass {
+    static constexpr int sums = Op::sums, compensated = Layout<Op, T>::compensated, at = 0, numbers = 0;
+    template <class Acc>
+    HORO_HD static void reduce(const Vector* x, const Vector*, Acc& acc) {
+        Op::reduce(x, acc);
+    }
+};
+template <class Op, class T>
+struct SecondPass {
+    static constexpr int sums = 1, compensated = 0, at = Layout<Op, T>::across, numbers = 2;
+    template <class Acc>
+    HORO_HD static void reduce(const Vector* x, const Vector* k, Acc& acc) {
+        acc.add(0, across_step<Op>(x, k));
+    }
+};
+template <class Pass>
+constexpr int vectors = Pass::sums + Pass::compensated;
+template <class Pass>
+constexpr int sets = Pass::sums <= 4 ? 2 : 1;  // two hide the latency of few additions
+
+template <bool exact>
+HORO_HD Sum<Vector> plus(const Sum<Vector>& a, const Sum<Vector>& b) {
+    if constexpr (exact) {
+        const Sum<Vector> s = two_sum(a.hi, b.hi);
+        return {s.hi, (a.lo + b.lo) + s.lo};
+    } else {
+        return {a.hi + b.hi, Vector{}};
+    }
+}
+
+// Of two vectors: every 2nd, 4th, ... element, and the others.
+template <bool exact>
+HORO_HD Sum<Vector> fold(const Sum<Vector>& a, const Sum<Vector>& b, Indices even, Indices odd) {
+    if constexpr (exact)
+        return plus<exact>({__builtin_shuffle(a.hi, b.hi, even), __builtin_shuffle(a.lo, b.lo, even)},
+                           {__builtin_shuffle(a.hi, b.hi, odd), __builtin_shuffle(a.lo, b.lo, odd)});
+    else
+        return {__builtin_shuffle(a.hi, b.hi, even) + __builtin_shuffle(a.hi, b.hi, odd), Vector{}};
+}
+
+// Vector l of `parts` holds the partial sums of row l; the result has one sum per lane.
+template <bool exact>
+HORO_HD Sum<Vector> across(const Vector* hi, const Vector* lo) {
+    Sum<Vector> s[lanes];
+    for (int l = 0; l < lanes; ++l) s[l] = {hi[l], exact ? lo[l] : Vector{}};
+#if defined(__AVX512F__)
+    for (int l = 0; l < 4; ++l)
+        s[l] = fold<exact>(s[2 * l], s[2 * l + 1], Indices{0, 8, 2, 10, 4, 12, 6, 14},
+                           Indices{1, 9, 3, 11, 5, 13, 7, 15});
+    for (int l = 0; l < 2; ++l)
+        s[l] = fold<exact>(s[2 * l], s[2 * l + 1], Indices{0, 1, 8, 9, 4, 5, 12, 13},
+                           Indices{2, 3, 10, 11, 6, 7, 14, 15});
+    return fold<exact>(s[0], s[1], Indices{0, 1, 2, 3, 8, 9, 10, 11}, Indices{4, 5, 6, 7, 12, 13, 14, 15});
+#elif defined(__AVX2__)
+    for (int l = 0; l < 2; ++l)
+        s[l] = fold<exact>(s[2 * l], s[2 * l + 1], Indices{0, 4, 2, 6}, Indices{1, 5, 3, 7});
+    return fold<exact>(s[0], s[1], Indices{0, 1, 4, 5}, Indices{2, 3, 6, 7});
+#else
+    return fold<exact>(s[0], s[1], Indices{0, 2}, Indices{1, 3});
+#endif
+}
+
+// ---- Passes over wide rows
+
+// Vectors of a cache line, two at least.
+template <class T>
+constexpr int line_vectors = 64 / (lanes * int{sizeof(T)}) < 2 ? 2 : 64 / (lanes * int{sizeof(T)});
+
+template <class Op, class T, class Pass>
+void reduce_wide(const Tile<T>& tile) {
+    using L = Layout<Op, T>;
+    constexpr int sets = rows::sets<Pass>, sums = Pass::sums, group = rows::group<T>;
+    constexpr int groups = line_vectors<T> / group, elements = group * lanes;
+    const Tile<T> t = tile;
+    const int64_t whole = t.dim / elements * elements, rest = t.dim - whole;
+    for (int64_t row = 0; row < t.rows; ++row) {
+        const T* p[operands];
+        for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
+        Vector* const parts = t.parts + row % lanes;
+        Vector* const block = t.sums + row / lanes * L::sums + Pass::at;
+        Vector k[Pass::numbers + 1];
+        for (int n = 0; n < Pass::numbers; ++n)
+            k[n] = Vector{} + reinterpret_cast<const double*>(block + 1 + n)[row % lanes];
+        Accumulator<sums, Pass::compensated> acc[sets];
+        if (!t.first) {
+            for (int set = 0; set < sets; ++set) {
+                const Vector* from = parts + set * vectors<Pass> * lanes;
+                for (int s = 0; s < sums; ++s) acc[set].hi[s] = from[s * lanes];
+                for (int s = 0; s < Pass::compensated; ++s) acc[set].lo[s] = from[(sums + s) * lanes];
+            }
+        }
+        Vector x[operands][group] = {};
+        const auto add = [&](Accumulator<sums, Pass::compensated>& to, int v) {
+            Vector in[operands] = {};
+            for (int i = 0; i < L::signature.inputs; ++i) in[i] = x[i][v];
+            Pass::reduce(in, k, to);
+        };
+        int64_t j = 0;
+        for (; j + groups * elements <= whole; j += groups * elements) {
+            // two passes ask for half of the next rows each: some 7 % faster than all of it in the first
+            for (int i = 0; i < L::signature.inputs; ++i)
+                if (L::signature.input[i] != Kind::scalar && (!L::refined || (Pass::at == 0) == (i % 2 == 0)))
+                    for (int line = 0; line < groups * elements * int{sizeof(T)}; line += 64)
+                        prefetch(reinterpret_cast<const char*>(p[i] + j + t.ahead[i]) + line);
+            for (int g = 0; g < groups; ++g) {
+                for (int i = 0; i < L::signature.inputs; ++i)
+                    if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j + g * elements, x[i]);
+                for (int v = 0; v < group; ++v) add(acc[(g * group + v) % sets], v);
+            }
+        }
+        for (; j < whole; j += elements) {
+            for (int i = 0; i < L::signature.inputs; ++i)
+                if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j, x[i]);
+            for (int v = 0; v < group; ++v) add(acc[v % sets], v);
+        }
+        if (rest) {
+            for (int i = 0; i < L::signature.inputs; ++i)
+                if (L::signature.input[i] != Kind::scalar) load_group_part(p[i] + whole, rest, x[i]);
+            for (int v = 0; v < group; ++v) add(acc[v % sets], v);
+        }
+        if constexpr (sets == 2)
+            if (t.last) acc[0].add(acc[1]);
+        for (int set = 0; set < (t.last ? 1 : sets); ++set) {
+            Vector* to = parts + set * vectors<Pass> * lanes;
+            for (int s = 0; s < sums; ++s) to[s * lanes] = acc[set].hi[s];
+            for (int s = 0; s < Pass::compensated; ++s) to[(sums + s) * lanes] = acc[set].lo[s];
+        }
+        if (t.last && (row % lanes == lanes - 1 || row == t.rows - 1)) {
+            for (int s = 0; s < sums; ++s) {
+                const Vector* hi = t.parts + s * lanes;
+                if (s < Pass::compensated) {
+                    const Sum<Vector> total = across<true>(hi, t.parts + (sums + s) * lanes);
+                    block[s] = total.hi;
+                    block[sums + s] = total.lo;
+                } else {
+                    block[s] = across<false>(hi, hi).hi;
+                }
+            }
+        }
+    }
+}
+
+// What the second pass needs of the sums of the first.
+template <class Op, class T>
+void aim(const Tile<T>& tile) {
+    using L = Layout<Op, T>;
+    const Tile<T> t = tile;
+    for (int64_t b = 0; b < t.blocks; ++b) {
+        Vector* const sums = t.sums + b * L::sums;
+        Sum<Vector> sum[Op::sums];
+        for (int k = 0; k < Op::sums; ++k) sum[k] = {sums[k], Vector{}};
+        across_aim<Op>(sum, sums + L::across + 1);
+    }
+}
+
+template <class Op, class T>
+void refine_wide(const Tile<T>& tile) {
+    if (tile.first) aim<Op>(tile);
+    reduce_wide<Op, T, SecondPass<Op, T>>(tile);
+}
+
+template <class Op>
+constexpr bool combines() {
+    constexpr Signature signature(Op::signature);
+    for (int i = 0; i < signature.outputs; ++i)
+        if (signature.output[i] != Kind::scalar) return true;
+    return false;
+}
+
+template <class Op, class T>
+constexpr WideKernels<T> wide_kernels() {
+    using First = FirstPass<Op, T>;
+    WideKernels<T> k{};
+    k.parts = vectors<First> * sets<First>;
+    static_assert(vectors<First> * sets<First> <= 32, "the engine's scratch memory");
+    k.reduce_wide = reduce_wide<Op, T, First>;
+    if constexpr (Layout<Op, T>::refined) {
+        using Second = SecondPass<Op, T>;
+        static_assert(vectors<Second> * sets<Second> <= vectors<First> * sets<First>, "of the first pass");
+        k.refine_wide = refine_wide<Op, T>;
+    }
+    return k;
+}
+
+}  // namespace
+}  // namespace horo::HORO_ISA_NAMESPACE::rows
