@@ -13,6 +13,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
@@ -293,17 +294,19 @@ class TrainerGpuTest {
         }
     }
 
-    /** Batches of two lengths, with different numbers of predictions. */
+    /** Two rows or a longer one, with different numbers of predictions. */
     private static Batches.Batch mixedBatch(int i) {
         int length = i % 3 == 2 ? 9 : 5;
-        int[] tokens = new int[2 * length];
-        int[] targets = new int[2 * length];
-        int count = length == 9 ? 9 + i % 4 : 5 + i % 2;
+        int[] lengths = new int[length == 9 ? 1 : 2];
+        Arrays.fill(lengths, length);
+        int[] tokens = new int[lengths.length * length];
+        int[] targets = new int[tokens.length];
+        int count = 5 + i % 2;
         for (int j = 0; j < tokens.length; j++) {
             tokens[j] = (3 * i + 5 * j) % 17;
             targets[j] = (j * 7 + i) % tokens.length < count ? (tokens[j] + i + 1) % 17 : -100;
         }
-        return new Batches.Batch(2, length, tokens, targets, new int[] {length, length}, count);
+        return new Batches.Batch(lengths.length, length, tokens, targets, lengths, count);
     }
 
     private record Replayed(
