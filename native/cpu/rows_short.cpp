@@ -3,6 +3,7 @@
 // those of float32 rows. The coordinates of the outputs are worked out in float32, twice as many at a time as
 // in double and without converting, together with a bound of what cancelled: where that is more than the
 // storage's precision bears, the coordinates are worked out again in double.
+#if defined(__AVX512F__)
 #include "cpu/row_passes.h"
 #include "geometry/operations.h"
 
@@ -258,3 +259,4 @@ extern const ShortKernels* const HORO_OF_FAMILY(short_, HORO_ROW_FAMILY);
 const ShortKernels* const HORO_OF_FAMILY(short_, HORO_ROW_FAMILY) = table;
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows
+#endif
