@@ -83,6 +83,14 @@ HORO_HD Sum<Guarded> two_sum<Guarded>(Guarded a, Guarded b) {
     return {a + b, {}};
 }
 template <>
+HORO_HD Guarded fused_subtract<Guarded>(Guarded a, Guarded b, Guarded c) {
+    return a * b - c;
+}
+template <>
+HORO_HD Guarded fused_subtract_from<Guarded>(Guarded c, Guarded a, Guarded b) {
+    return c - a * b;
+}
+template <>
 HORO_HD Guarded choose<Guarded>(Mask<Guarded>::type mask, Guarded yes, Guarded no) {
     Guarded r = yes.is < no.is ? no : yes;
     r.v = mask ? yes.v : no.v;
