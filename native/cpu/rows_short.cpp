@@ -3,6 +3,7 @@
 // those of float32 rows. The coordinates of the outputs are worked out in float32, twice as many at a time as
 // in double and without converting, together with a bound of what cancelled: where that is more than the
 // storage's precision bears, the coordinates are worked out again in double.
+#if defined(__AVX512F__)
 #include "cpu/row_passes.h"
 #include "geometry/operations.h"
 
@@ -80,6 +81,14 @@ HORO_HD Sum<Guarded> two_product<Guarded>(Guarded a, Guarded b) {
 template <>
 HORO_HD Sum<Guarded> two_sum<Guarded>(Guarded a, Guarded b) {
     return {a + b, {}};
+}
+template <>
+HORO_HD Guarded fused_subtract<Guarded>(Guarded a, Guarded b, Guarded c) {
+    return a * b - c;
+}
+template <>
+HORO_HD Guarded fused_subtract_from<Guarded>(Guarded c, Guarded a, Guarded b) {
+    return c - a * b;
 }
 template <>
 HORO_HD Guarded choose<Guarded>(Mask<Guarded>::type mask, Guarded yes, Guarded no) {
@@ -258,3 +267,4 @@ extern const ShortKernels* const HORO_OF_FAMILY(short_, HORO_ROW_FAMILY);
 const ShortKernels* const HORO_OF_FAMILY(short_, HORO_ROW_FAMILY) = table;
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows
+#endif

@@ -1419,9 +1419,12 @@ int main(int argc, char** argv) {
             worst_bf16 = std::fmax(worst_bf16, sixteen_bits<Bf16>(op, rows, dim, 1.0));
             worst_f16 = std::fmax(worst_f16, sixteen_bits<F16>(op, rows, dim, 1.0));
         }
-        // coefficients and products of coordinates that float32 does not hold
-        if (!optimiser && op.params.size() == 1 && op.params[0] == "c")
-            worst_bf16 = std::fmax(worst_bf16, sixteen_bits<Bf16>(op, 36, 33, 0x1p-220));
+        // Coefficients and products of coordinates that float32 does not hold. (The gradient of ptransp by
+        // such a curvature is not to be had from float64 either.)
+        const bool conditioned = op.name != "poincare.ptransp.vjp";
+        if (!optimiser && conditioned && op.params.size() == 1 && op.params[0] == "c")
+            for (double c : {0x1p-220, 0x1p250})
+                worst_bf16 = std::fmax(worst_bf16, sixteen_bits<Bf16>(op, 36, 33, c));
         const std::string forward = op.vjp() ? op.name.substr(0, op.name.size() - 4) : op.name;
         auto reference = references().find(op.name);
         if (reference == references().end()) reference = references().find(forward);
