@@ -36,12 +36,12 @@ HORO_DEVICE double norm_with_scale(const double* x, int64_t d) {
     return most * sqrt(total);
 }
 
-template <class T>
+template <class T, int R>
 struct Shrink {
     using Element = T;
     using Sum = T;
     static constexpr bool a_by_k = true, b_by_n = false;
-    static constexpr int MR = 4, NR = 2;
+    static constexpr int MR = R, NR = 2;
     const T *x, *weight;
     int64_t tokens, d, r, x_stride;
     T* p;
@@ -166,9 +166,14 @@ int32_t run(void* stream, int64_t m, int64_t n, const P& policy, int64_t slices 
 
 template <class T>
 int32_t forward(const LowRank& w, void* out, void* stream) {
-    HORO_TRY(run(stream, w.tokens, w.r,
-                 Shrink<T>{static_cast<const T*>(w.x), static_cast<const T*>(w.a), w.tokens, w.d, w.r,
-                           w.x_stride, static_cast<T*>(w.p), w.hyperbolic() ? w.norm : nullptr}));
+    const auto shrink = [&](auto R) {
+        return run(stream, w.tokens, w.r,
+                   Shrink<T, R>{static_cast<const T*>(w.x), static_cast<const T*>(w.a), w.tokens, w.d, w.r,
+                                w.x_stride, static_cast<T*>(w.p), w.hyperbolic() ? w.norm : nullptr});
+    };
+    // few tokens in smaller tiles, so that there are more blocks
+    HORO_TRY(tile_count<4, 2>(w.tokens, w.r) < few_blocks ? shrink(std::integral_constant<int, 1>{})
+                                                          : shrink(std::integral_constant<int, 4>{}));
     if (w.hyperbolic())
         HORO_TRY(launch(stream, parts(w.tokens, threads / warp), threads, gains_kernel<T>, w));
     return run(stream, w.tokens, w.k, Expand<T>{w, static_cast<T*>(out)});
@@ -176,13 +181,8 @@ int32_t forward(const LowRank& w, void* out, void* stream) {
 
 // ---- Products of two matrices as they lie in memory: c (+)= a b + along x
 
-template <class T, bool a_rows, bool b_rows>
-struct Product {
-    using Element = T;
-    using Sum = T;
-    // a_rows: a is (m, k) row-major, otherwise (k, m); b_rows: b is (k, n), otherwise (n, k)
-    static constexpr bool a_by_k = a_rows, b_by_n = b_rows;
-    static constexpr int MR = 4, NR = 4;
+template <class T>
+struct Factors {
     const T *left, *right;
     int64_t m, n, k, left_stride, right_stride;
     T* c;
@@ -191,9 +191,19 @@ struct Product {
     const double* along;  // per m, or null
     const T* x;
     int64_t x_stride;
+};
+
+template <class T, bool a_rows, bool b_rows, int R>
+struct Product {
+    using Element = T;
+    using Sum = T;
+    // a_rows: a is (m, k) row-major, otherwise (k, m); b_rows: b is (k, n), otherwise (n, k)
+    static constexpr bool a_by_k = a_rows, b_by_n = b_rows;
+    static constexpr int MR = R, NR = R;
+    Factors<T> factors;
 
     struct Work : PlainWork {
-        const Product* s;
+        const Factors<T>* s;
         HORO_DEVICE T a(int64_t i, int64_t e) const {
             if (i >= s->m) return T(0);
             return get(s->left + (a_rows ? i * s->left_stride + e : e * s->left_stride + i));
@@ -211,11 +221,16 @@ struct Product {
     };
     HORO_DEVICE Work work(int64_t block) const {
         Work w{};
-        w.range = tile_range<MR, NR>(block, n, k);
-        w.s = this;
+        w.range = tile_range<MR, NR>(block, factors.n, factors.k);
+        w.s = &factors;
         return w;
     }
 };
+
+template <class T, bool a_rows, bool b_rows>
+int32_t product(void* stream, const Factors<T>& f) {
+    return by_tile(f.m, f.n, [&](auto R) { return run(stream, f.m, f.n, Product<T, a_rows, b_rows, R>{f}); });
+}
 
 // ---- sum_t weight_t p_t p_t^T in float64 by slices of the tokens, which a second kernel adds in order
 
@@ -391,9 +406,8 @@ int32_t backward(const LowRank& w, const LowRankGradients& v, void* stream) {
     const T *dout = static_cast<const T*>(v.dout), *b = static_cast<const T*>(w.b),
             *a = static_cast<const T*>(w.a), *x = static_cast<const T*>(w.x);
     T *da = static_cast<T*>(v.da), *db = static_cast<T*>(v.db), *dx = static_cast<T*>(v.dx);
-    HORO_TRY(run(stream, w.tokens, w.r,
-                 Product<T, true, true>{dout, b, w.tokens, w.r, w.k, w.out_stride, w.r, z.dp, w.r, false,
-                                        nullptr, nullptr, 0}));
+    HORO_TRY(product<T, true, true>(stream, Factors<T>{dout, b, w.tokens, w.r, w.k, w.out_stride, w.r, z.dp,
+                                                       w.r, false, nullptr, nullptr, 0}));
     HORO_TRY(launch(stream, parts(w.tokens, threads / warp), threads, gain_gradients_kernel<T>, w, z.dp, z.gp,
                     z.weight, z.along_x, z.scalars));
     if (w.hyperbolic()) {
@@ -405,19 +419,17 @@ int32_t backward(const LowRank& w, const LowRankGradients& v, void* stream) {
         HORO_TRY(launch(stream, parts(w.r * w.r, threads), threads, add_slices_kernel<T>, z.partial,
                         w.r * w.r, z.slices, z.m));
     }
-    HORO_TRY(run(stream, w.r, w.d,
-                 Product<T, false, true>{z.dp, x, w.r, w.d, w.tokens, w.r, w.x_stride, da, w.d, true, nullptr,
-                                         nullptr, 0}));
+    HORO_TRY(product<T, false, true>(stream, Factors<T>{z.dp, x, w.r, w.d, w.tokens, w.r, w.x_stride, da, w.d,
+                                                        true, nullptr, nullptr, 0}));
     if (dx)
-        HORO_TRY(run(stream, w.tokens, w.d,
-                     Product<T, true, true>{z.dp, a, w.tokens, w.d, w.r, w.r, w.d, dx, v.dx_stride, true,
-                                            w.hyperbolic() ? z.along_x : nullptr, x, w.x_stride}));
-    HORO_TRY(run(stream, w.k, w.r,
-                 Product<T, false, true>{dout, z.gp, w.k, w.r, w.tokens, w.out_stride, w.r, db, w.r, true,
-                                         nullptr, nullptr, 0}));
+        HORO_TRY(product<T, true, true>(
+            stream, Factors<T>{z.dp, a, w.tokens, w.d, w.r, w.r, w.d, dx, v.dx_stride, true,
+                               w.hyperbolic() ? z.along_x : nullptr, x, w.x_stride}));
+    HORO_TRY(product<T, false, true>(stream, Factors<T>{dout, z.gp, w.k, w.r, w.tokens, w.out_stride, w.r, db,
+                                                        w.r, true, nullptr, nullptr, 0}));
     if (!w.hyperbolic()) return 0;
-    return run(stream, w.k, w.r,
-               Product<T, true, true>{b, z.m, w.k, w.r, w.r, w.r, w.r, db, w.r, true, nullptr, nullptr, 0});
+    return product<T, true, true>(
+        stream, Factors<T>{b, z.m, w.k, w.r, w.r, w.r, w.r, db, w.r, true, nullptr, nullptr, 0});
 }
 
 template <class T>

@@ -169,8 +169,8 @@ int32_t launch(void* stream, int64_t blocks, int threads, void (*kernel)(P...),
 }
 
 // Returns from the enclosing function with the first failure of several launches.
-#define HORO_TRY(launched) \
-    if (const int32_t code = (launched)) return code
+#define HORO_TRY(...) \
+    if (const int32_t code = (__VA_ARGS__)) return code
 
 // True if every address allows accesses of `bytes`.
 template <class... P>
