@@ -2,6 +2,7 @@
 // owns which elements, tails, widths of access, several rows per lane, warps that share a row, rows of
 // several tiles. Says nothing of what nvcc makes of it.
 #define HORO_EMULATE 1
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -81,14 +82,42 @@ void compare(int64_t rows, int64_t dim, const Layout& layout, unsigned grid) {
     }
     int32_t op = -1;
     CHECK(horo_op_find(Op::name, &op) == HORO_OK);
-    void* o[4];
-    for (int j = 0; j < 4; ++j) o[j] = call.out[j] ? want[j].data() + layout.offset : nullptr;
-    const int32_t status = horo_row_op(
-        op, Stored::dtype, rows, dim, call.in[0], call.in_stride[0], call.in[1], call.in_stride[1],
-        call.in[2], call.in_stride[2], call.in[3], call.in_stride[3], o[0], call.out_stride[0], o[1],
-        call.out_stride[1], o[2], call.out_stride[2], o[3], call.out_stride[3], call.param[0], call.param[1],
-        call.param[2], call.param[3], call.param[4], call.param[5], nullptr);
-    CHECK(status == HORO_OK, "%s: %s", Op::name, horo_last_error());
+    const auto on_cpu = [&](std::vector<T>(&results)[4]) {
+        void* o[4];
+        for (int j = 0; j < 4; ++j) o[j] = call.out[j] ? results[j].data() + layout.offset : nullptr;
+        const int32_t status = horo_row_op(
+            op, Stored::dtype, rows, dim, call.in[0], call.in_stride[0], call.in[1], call.in_stride[1],
+            call.in[2], call.in_stride[2], call.in[3], call.in_stride[3], o[0], call.out_stride[0], o[1],
+            call.out_stride[1], o[2], call.out_stride[2], o[3], call.out_stride[3], call.param[0],
+            call.param[1], call.param[2], call.param[3], call.param[4], call.param[5], nullptr);
+        CHECK(status == HORO_OK, "%s: %s", Op::name, horo_last_error());
+    };
+    on_cpu(want);
+    // The largest difference of a row of output j.
+    const auto distance = [&](const std::vector<T>& a, const std::vector<T>& b, int j) {
+        const int64_t w = width(s.output[j], dim), stride = w + layout.pad;
+        double worst = 0;
+        for (int64_t r = 0; r < rows; ++r) {
+            double sum = 0;
+            for (int64_t k = layout.offset + r * stride; k < layout.offset + r * stride + w; ++k)
+                sum += (Stored::get(a[k]) - Stored::get(b[k])) * (Stored::get(a[k]) - Stored::get(b[k]));
+            if (!(std::sqrt(sum) <= worst)) worst = std::sqrt(sum);
+        }
+        return worst;
+    };
+    // How far outputs move per relative change of an input: the scale of rounding errors where terms cancel.
+    double sens[4] = {};
+    for (int i = 0; i < s.inputs && Stored::dtype < HORO_BF16; ++i) {
+        const double step = std::sqrt(Stored::epsilon);
+        const std::vector<T> kept = in[i];
+        for (T& x : in[i])
+            if (x != around) x = Stored::put(Stored::get(x) * (1 + step));
+        std::vector<T> moved[4] = {want[0], want[1], want[2], want[3]};
+        on_cpu(moved);
+        for (int j = 0; j < s.outputs; ++j)
+            if (call.out[j]) sens[j] += distance(moved[j], want[j], j) / step;
+        std::copy(kept.begin(), kept.end(), in[i].begin());
+    }
     int in_place = -1;
     if (layout.in_place)
         for (int i = 0; i < s.inputs && in_place < 0; ++i)
@@ -106,20 +135,11 @@ void compare(int64_t rows, int64_t dim, const Layout& layout, unsigned grid) {
         }
         CHECK(wrong == 0, "%s: wrote %lld elements around output %d, dim %lld", Op::name, (long long)wrong, j,
               (long long)dim);
-        // Sums are in another order, and a row's may cancel, so 8 ulps of the largest row; in 16 bits only
-        // the rounding at the end may differ.
-        double worst = 0, largest = 0;
-        for (int64_t r = 0; call.out[j] && r < rows; ++r) {
-            double error = 0, norm = 0;
-            for (int64_t k = 0; k < w; ++k) {
-                const double a = Stored::get(got[layout.offset + r * stride + k]),
-                             b = Stored::get(want[j][layout.offset + r * stride + k]);
-                error += (a - b) * (a - b);
-                norm += b * b;
-            }
-            largest = std::fmax(largest, std::sqrt(norm));
-            if (!(std::sqrt(error) <= worst)) worst = std::sqrt(error);
-        }
+        // Sums are in another order: 8 ulps of the largest row and of what its inputs make of it; in 16 bits
+        // only the rounding at the end may differ.
+        if (!call.out[j]) continue;
+        const double worst = distance(got, want[j], j);
+        double largest = distance(want[j], std::vector<T>(want[j].size()), j) + sens[j];
         // On a line the part of a gradient across x is missing, and with it the scale of the rounding errors.
         if (dim == 1) largest = std::fmax(largest, 1);
         CHECK(worst <= (Stored::dtype < HORO_BF16 ? 8 : 1) * Stored::epsilon * largest,
