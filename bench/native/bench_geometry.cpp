@@ -292,8 +292,12 @@ void print(const Result& r) {
 
 // ---- Measurements
 
-// The curvature at which rows of the arrays lie well inside the ball.
+// The curvature at which rows of the arrays lie well inside the ball; of the hyperboloid its inverse, at
+// which they lie within about a radius of the origin.
 double curvature(int64_t dim) { return 0.8 * 4 / static_cast<double>(dim); }
+double parameter(const Operation& op, int64_t dim) {
+    return op.name.rfind("lorentz.", 0) == 0 ? 1 / curvature(dim) : curvature(dim);
+}
 
 Result out_of_cache(const Options& o, Arrays& arrays, const Operation& op, const Type& type, int64_t dim,
                     horo_exec* exec) {
@@ -314,7 +318,7 @@ Result out_of_cache(const Options& o, Arrays& arrays, const Operation& op, const
                                      stride(op.in, 1), at(in, 2), stride(op.in, 2), at(in, 3),
                                      stride(op.in, 3), at(out, 0), stride(op.out, 0), at(out, 1),
                                      stride(op.out, 1), at(out, 2), stride(op.out, 2), at(out, 3),
-                                     stride(op.out, 3), curvature(dim), 0.1, 0.1, 0.1, 0.1, 0.1, exec));
+                                     stride(op.out, 3), parameter(op, dim), 0.1, 0.1, 0.1, 0.1, 0.1, exec));
     };
     const auto best = measure::rounds(o.threads, o.rounds, {run, [&] { floor_pass(in, out, o.threads); }});
     return {"geometry", op.name, op.vjp ? "vjp" : "forward", type.name,
