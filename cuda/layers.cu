@@ -859,19 +859,14 @@ embedding_gradient_kernel(const int32_t* ids, const float* dout, int64_t tokens,
                           float* dtable, int64_t column_tiles) {
     constexpr int packs = 4;
     __shared__ int32_t chunk[threads];
-    __shared__ int seen;
     const int thread = static_cast<int>(threadIdx.x);
     const int64_t token = static_cast<int64_t>(blockIdx.x) / column_tiles;
     const int64_t first = static_cast<int64_t>(blockIdx.x) % column_tiles * (threads * packs) + thread;
     const int32_t id = get(ids + token);
     if (id < 0 || id >= vocab) return;
-    if (thread == 0) seen = 0;
-    __syncthreads();
     bool before = false;
     for (int64_t t = thread; t < token; t += threads) before |= get(ids + t) == id;
-    if (before) seen = 1;
-    __syncthreads();
-    if (seen) return;
+    if (__syncthreads_or(before)) return;
     float sum[packs];
     float* row = dtable + id * dim;
 #pragma unroll

@@ -45,10 +45,9 @@ HORO_DEVICE void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
     const uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
     emulate::Block& block = emulate::Block::current();
     block.give(mine, sizeof mine);
-    const unsigned first = block.thread_index & ~31u, lane = block.thread_index & 31u;
+    const unsigned first = block.this_thread() & ~31u, lane = block.this_thread() & 31u;
     const auto half = [&](unsigned of, unsigned reg, unsigned k) {
-        const uint16_t* bits = static_cast<const uint16_t*>(block.given(first + of));
-        return widened(Type{bits[2 * reg + k % 2]});
+        return widened(Type{block.given<uint16_t>(first + of, 2 * reg + k % 2)});
     };
     for (unsigned e = 0; e < 4; ++e) {
         const unsigned row = lane / 4, column = lane % 4 * 2 + e % 2;
@@ -80,13 +79,10 @@ HORO_DEVICE void load_matrices(uint32_t (&r)[4], const uint16_t* row) {
     emulate::require_aligned(row, 16);
     emulate::Block& block = emulate::Block::current();
     block.give(&row, sizeof row);
-    const unsigned first = block.thread_index & ~31u, g = block.thread_index % 32 / 4,
-                   t = block.thread_index % 4;
+    const unsigned thread = block.this_thread(), first = thread & ~31u, g = thread % 32 / 4, t = thread % 4;
     for (unsigned m = 0; m < 4; ++m) {
         const auto element = [&](unsigned i, unsigned j) {
-            const uint16_t* of;
-            memcpy(&of, block.given(first + m * 8 + i), sizeof of);
-            return static_cast<uint32_t>(of[j]);
+            return static_cast<uint32_t>(block.given<const uint16_t*>(first + m * 8 + i)[j]);
         };
         r[m] = transposed ? element(2 * t, g) | element(2 * t + 1, g) << 16
                           : element(g, 2 * t) | element(g, 2 * t + 1) << 16;
