@@ -14,9 +14,11 @@ constexpr int storage_types = 4;  // in the order of HORO_F32 etc.
 // A set of many points is cut into parts, where there is memory for their sums: by the shape alone, so that
 // results depend on nothing else. A part is work for a thread or a warp; so many are enough for any device.
 constexpr int64_t set_parts(int64_t rows, int64_t k, int64_t dim) {
-    constexpr int64_t least = 4096, most = 2048;  // numbers of a part, parts of all rows
-    const int64_t by_size = dim < least ? k / ((least + dim - 1) / dim) : k;
-    const int64_t by_rows = rows < 1 ? 1 : most / rows, parts = by_size < by_rows ? by_size : by_rows;
+    // numbers and points of a part, so that its sum is small beside it; parts of all rows
+    constexpr int64_t least = 4096, least_points = 16, most = 2048;
+    const int64_t wide = (least + dim - 1) / dim, points = wide < least_points ? least_points : wide;
+    const int64_t by_size = k / points, by_rows = rows < 1 ? 1 : most / rows;
+    const int64_t parts = by_size < by_rows ? by_size : by_rows;
     return parts < 2 ? 1 : parts;
 }
 // What is kept of a part, and of the set: a sum of vectors in pairs of doubles, that is `dim` numbers,
