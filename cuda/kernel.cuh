@@ -23,6 +23,13 @@ constexpr int warp = 32;
 
 constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
+// The same number; but the compiler cannot tell, so what is computed from it stays where it is instead of
+// waiting in registers outside a loop.
+HORO_DEVICE int renewed(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 // Shared memory of the size that the launch says.
 HORO_DEVICE char* shared_memory() {
 #if defined(HORO_EMULATE)

@@ -60,9 +60,10 @@ struct Lane {
 
 template <class Stored, int width, class T, int slots>
 HORO_DEVICE void load_slots(T (&x)[slots], const Stored* row, const Lane& own) {
+    const int lane = renewed(own.lane);
 #pragma unroll
     for (int v = 0; v < slots / width; ++v) {
-        const int at = (v * own.lanes + own.lane) * width;
+        const int at = (v * own.lanes + lane) * width;
         if (at < own.elements) {
             Stored pack[width];
             load(pack, row + at);
@@ -77,9 +78,10 @@ HORO_DEVICE void load_slots(T (&x)[slots], const Stored* row, const Lane& own) {
 
 template <class Stored, int width, class T, int slots>
 HORO_DEVICE void store_slots(const T (&x)[slots], Stored* row, const Lane& own) {
+    const int lane = renewed(own.lane);
 #pragma unroll
     for (int v = 0; v < slots / width; ++v) {
-        const int at = (v * own.lanes + own.lane) * width;
+        const int at = (v * own.lanes + lane) * width;
         if (at < own.elements) {
             Stored pack[width];
 #pragma unroll
@@ -357,7 +359,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
 
         // Solve: the lanes of a group share its rows out, and each gets all coefficients back.
         double k[row_count][Op::coefficients];
-        const int share = plan.lanes < row_count ? plan.lanes : row_count;
+        const int share = row_count > 1 && plan.lanes < row_count ? plan.lanes : row_count;
 #pragma unroll 1
         for (int q = 0; q < row_count; q += share) {
             const int mine = q + (lane & (share - 1));

@@ -47,42 +47,61 @@ int32_t check_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, b
     return HORO_OK;
 }
 
-int32_t run_midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp,
-                     const horo_exec* exec) {
-    HORO_CHECK(check_midpoint(model, dtype, task, vjp, true));
-    if (task.rows == 0) return HORO_OK;
-    HORO_ON_CUDA(exec, sets.midpoint, model, dtype, task, vjp);
-    midpoint(model, dtype, task, vjp, resolve(exec));
-    return HORO_OK;
-}
-
-int32_t check_frechet_sizes(int64_t rows, int64_t k, int64_t dim) {
+// rows, k and dim, and doubles per row
+int32_t check_set_sizes(int64_t rows, int64_t k, int64_t dim) {
     HORO_CHECK(check_count("rows", rows, 0));
     HORO_CHECK(check_count("k", k, 1));
     HORO_CHECK(check_count("dim", dim, 1));
     HORO_REQUIRE(rows == 0 || k + 2 * dim <= most_elements / rows,
                  "rows: %lld, expected rows * (k + 2 dim) <= 2^48", static_cast<long long>(rows));
+    HORO_REQUIRE(rows == 0 || slots_width(rows, k, dim) <= most_elements / rows,
+                 "dim: %lld, expected less: the workspace has more than 2^48 numbers",
+                 static_cast<long long>(dim));
+    return HORO_OK;
+}
+
+int64_t midpoint_workspace(int64_t rows, int64_t k, int64_t dim) {
+    return 8 * rows * slots_width(rows, k, dim);
+}
+
+int32_t check_workspace(const void* workspace, int64_t bytes, int64_t needed) {
+    HORO_REQUIRE(workspace && reinterpret_cast<uintptr_t>(workspace) % 8 == 0,
+                 "workspace: null, or not aligned to 8 bytes");
+    HORO_REQUIRE(bytes >= needed, "workspace: %lld bytes, expected at least %lld",
+                 static_cast<long long>(bytes), static_cast<long long>(needed));
+    return HORO_OK;
+}
+
+int32_t run_midpoint(int32_t model, int32_t dtype, MidpointTask& task, bool vjp, void* workspace,
+                     int64_t workspace_bytes, const horo_exec* exec) {
+    HORO_CHECK(check_midpoint(model, dtype, task, vjp, true));
+    if (task.rows == 0) return HORO_OK;
+    if (workspace) {
+        HORO_CHECK(check_set_sizes(task.rows, task.k, task.dim));
+        const int64_t needed = midpoint_workspace(task.rows, task.k, task.dim);
+        HORO_CHECK(check_workspace(workspace, workspace_bytes, needed));
+        if (needed > 0) task.slots = static_cast<double*>(workspace);
+    }
+    HORO_ON_CUDA(exec, sets.midpoint, model, dtype, task, vjp);
+    midpoint(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
 }
 
 int64_t frechet_workspace(int64_t rows, int64_t k, int64_t dim, bool vjp) {
-    return 8 * rows * frechet_width(k, dim, vjp);
+    return 8 * rows * (frechet_width(k, dim, vjp) + slots_width(rows, k, dim));
 }
 
 int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, void* workspace,
                     int64_t workspace_bytes, const horo_exec* exec) {
     const MidpointTask& set = task.set;
     HORO_CHECK(check_midpoint(model, dtype, set, vjp, !task.g_variance));
-    HORO_CHECK(check_frechet_sizes(set.rows, set.k, set.dim));
+    HORO_CHECK(check_set_sizes(set.rows, set.k, set.dim));
     HORO_REQUIRE(task.tolerance > 0 && std::isfinite(task.tolerance),
                  "tolerance: %g, expected a positive finite number", task.tolerance);
     HORO_REQUIRE(task.most >= 1, "max_iterations: %d, expected 1 or more", task.most);
     if (set.rows == 0) return HORO_OK;
     const int64_t needed = frechet_workspace(set.rows, set.k, set.dim, vjp);
-    HORO_REQUIRE(workspace && reinterpret_cast<uintptr_t>(workspace) % 8 == 0,
-                 "workspace: null, or not aligned to 8 bytes");
-    HORO_REQUIRE(workspace_bytes >= needed, "workspace: %lld bytes, expected at least %lld",
-                 static_cast<long long>(workspace_bytes), static_cast<long long>(needed));
+    HORO_CHECK(check_workspace(workspace, workspace_bytes, needed));
     if (task.g_variance) {
         const int64_t bytes = dtype_bytes[dtype], width = width_of(model, set.dim);
         const Operand g = rows_of("g_variance", task.g_variance, set.rows, 1, 0);
@@ -92,7 +111,7 @@ int32_t run_frechet(int32_t model, int32_t dtype, FrechetTask& task, bool vjp, v
         HORO_CHECK(check_operand(g, bytes));
         for (const Operand& output : outputs) HORO_CHECK(check_output(output, bytes, true, &g, 1));
     }
-    task.workspace = static_cast<double*>(workspace);
+    divide_workspace(task, static_cast<double*>(workspace), vjp);
     HORO_ON_CUDA(exec, sets.frechet, model, dtype, task, vjp);
     frechet(model, dtype, task, vjp, resolve(exec));
     return HORO_OK;
@@ -298,39 +317,48 @@ extern "C" {
 
 int32_t horo_midpoint(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim, const void* x,
                       int64_t x_row_stride, int64_t x_point_stride, const void* w, int64_t w_row_stride,
-                      double curvature, void* out, int64_t out_stride, const horo_exec* exec) {
-    const horo::MidpointTask task{rows,
-                                  k,
-                                  dim,
-                                  curvature,
-                                  x,
-                                  x_row_stride,
-                                  x_point_stride,
-                                  w,
-                                  w_row_stride,
-                                  out,
-                                  out_stride,
-                                  nullptr,
-                                  0,
-                                  nullptr,
-                                  0,
-                                  0,
-                                  nullptr,
-                                  0,
-                                  nullptr};
-    return horo::run_midpoint(model, dtype, task, false, exec);
+                      double curvature, void* out, int64_t out_stride, void* workspace,
+                      int64_t workspace_bytes, const horo_exec* exec) {
+    horo::MidpointTask task{rows,
+                            k,
+                            dim,
+                            curvature,
+                            x,
+                            x_row_stride,
+                            x_point_stride,
+                            w,
+                            w_row_stride,
+                            out,
+                            out_stride,
+                            nullptr,
+                            0,
+                            nullptr,
+                            0,
+                            0,
+                            nullptr,
+                            0,
+                            nullptr};
+    return horo::run_midpoint(model, dtype, task, false, workspace, workspace_bytes, exec);
 }
 
 int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim, const void* x,
                           int64_t x_row_stride, int64_t x_point_stride, const void* w, int64_t w_row_stride,
                           double curvature, const void* g, int64_t g_stride, void* g_x,
                           int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w, int64_t g_w_row_stride,
-                          void* g_curvature, const horo_exec* exec) {
-    const horo::MidpointTask task{
+                          void* g_curvature, void* workspace, int64_t workspace_bytes,
+                          const horo_exec* exec) {
+    horo::MidpointTask task{
         rows,       k, dim, curvature, x,   x_row_stride,   x_point_stride,   w,   w_row_stride,
         nullptr,    0, g,   g_stride,  g_x, g_x_row_stride, g_x_point_stride, g_w, g_w_row_stride,
         g_curvature};
-    return horo::run_midpoint(model, dtype, task, true, exec);
+    return horo::run_midpoint(model, dtype, task, true, workspace, workspace_bytes, exec);
+}
+
+int32_t horo_midpoint_workspace(int64_t rows, int64_t k, int64_t dim, int64_t* bytes) {
+    HORO_REQUIRE(bytes, "bytes: null result pointer");
+    HORO_CHECK(horo::check_set_sizes(rows, k, dim));
+    *bytes = horo::midpoint_workspace(rows, k, dim);
+    return HORO_OK;
 }
 
 int32_t horo_frechet_mean(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim, const void* x,
@@ -385,7 +413,7 @@ int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_
 
 int32_t horo_frechet_workspace(int64_t rows, int64_t k, int64_t dim, int32_t vjp, int64_t* bytes) {
     HORO_REQUIRE(bytes, "bytes: null result pointer");
-    HORO_CHECK(horo::check_frechet_sizes(rows, k, dim));
+    HORO_CHECK(horo::check_set_sizes(rows, k, dim));
     *bytes = horo::frechet_workspace(rows, k, dim, vjp != 0);
     return HORO_OK;
 }

@@ -12,13 +12,19 @@ namespace {
 
 constexpr int64_t slice = 4096;  // coordinates of the sum that are held at once
 
-// One row's set and, for a slice of its coordinates, the sum of its points; exact: in pairs of doubles.
+// One row's set, or a part of it, and, for a slice of its coordinates, the sum of its points; exact: in pairs
+// of doubles.
 template <class Model, class T, bool exact>
 struct PointSet {
+    using Stored = T;
+    static constexpr bool ambient = Model::ambient;
     const MidpointTask& task;
     const T* x;
     const T* w;
-    const double* factor = nullptr;  // of the weights
+    double* factor = nullptr;       // of the weights
+    const double* total = nullptr;  // where the sum of the whole set is, if it is
+    const double* numbers = nullptr;
+    int64_t begin = 0, end = 0;  // the points
     horo::Sum<double> time{};
     int64_t from = -1, count = 0;
     alignas(64) double hi[slice], lo[slice];
@@ -28,7 +34,20 @@ struct PointSet {
     void start(int64_t row) {
         x = static_cast<const T*>(task.x) + row * task.x_row + Model::ambient;
         w = task.w ? static_cast<const T*>(task.w) + row * task.w_row : nullptr;
+        factor = task.factors ? task.factors + row * task.factor_row : nullptr;
+        begin = 0;
+        end = task.k;
         from = -1;
+    }
+    void start(int64_t row, int64_t part) {
+        start(row);
+        begin = task.first_point(part);
+        end = task.first_point(part + 1);
+    }
+    // The sum is that of the whole set, made before.
+    void know_total(int64_t row) {
+        total = task.slot(row, -1);
+        numbers = task.numbers(row, -1);
     }
     const T* point(int64_t i) const { return x + i * task.x_point; }
     double given_weight(int64_t i) const { return w ? static_cast<double>(w[i]) : 1.0; }
@@ -40,9 +59,17 @@ struct PointSet {
         if (first == from) return;
         from = first;
         count = smaller(slice, task.dim - first);
+        if (total) {
+            for (int64_t j = 0; j < count; j += width) {
+                store<double, width>(hi + j, load_at(total + first, j, count));
+                store<double, width>(lo + j, load_at(total + slot_padded(task.dim) + first, j, count));
+            }
+            time = {numbers[slot_time], numbers[slot_time_low]};
+            return;
+        }
         for (int64_t j = 0; j < round_up(count, width); ++j) hi[j] = lo[j] = 0;
         time = {};
-        for (int64_t i = 0; i < task.k; ++i) {
+        for (int64_t i = begin; i < end; ++i) {
             const T* p = point(i);
             const SetShare<double> share =
                 Model::template share<double>(task.curvature, square_sum<exact>(p, task.dim), weight(i));
@@ -87,7 +114,7 @@ struct PointSet {
     // |t| - sqrt(c)|s| from the points' shares, with 1/|s| of the sign of t
     double deficit(horo::Sum<double> inverse) {
         double sum = 0;
-        for (int64_t i = 0; i < task.k; ++i) {
+        for (int64_t i = begin; i < end; ++i) {
             const T* p = point(i);
             DotSum<true> along;
             DotSum<false> across;
@@ -117,16 +144,20 @@ struct PointSet {
         return sum;
     }
 
+    using Mean = typename Model::template Mean<double>;
+    double sign() const { return time.hi < 0 ? -1 : 1; }
+    // whether the root has lost what `deficit` brings back
+    bool lost(const Mean& m) const { return !(sign() * m.n > cancelled * sign() * time.hi); }
+
     // What the sum becomes; ss is |s|^2.
-    typename Model::template Mean<double> mean(horo::Sum<double> ss) {
-        typename Model::template Mean<double> m(task.curvature, time, ss);
+    Mean mean(horo::Sum<double> ss) {
+        Mean m(task.curvature, time, ss);
         if constexpr (exact) {
-            const double sign = time.hi < 0 ? -1 : 1;
-            if (!(sign * m.n > cancelled * sign * time.hi)) {
+            if (lost(m)) {
                 const horo::Sum<double> size = square_root(ss);
-                const double n2 =
-                    (sign * time.hi + __builtin_sqrt(m.c) * size.hi) * sign * deficit(exactly(sign) / size);
-                m.take(time, exactly(sign * __builtin_sqrt(n2)));
+                const double lack = total ? numbers[slot_deficit] : deficit(exactly(sign()) / size);
+                const double n2 = (sign() * time.hi + __builtin_sqrt(m.c) * size.hi) * sign() * lack;
+                m.take(time, exactly(sign() * __builtin_sqrt(n2)));
             }
         }
         return m;
@@ -144,24 +175,85 @@ struct PointSet {
     }
 };
 
+template <class Set>
+void write_mean(Set& set, const typename Set::Mean& mean, int64_t row) {
+    using T = typename Set::Stored;
+    T* out = static_cast<T*>(set.task.out) + row * set.task.out_row;
+    if constexpr (Set::ambient) *out++ = static_cast<T>(mean.time());
+    const double scale = mean.scale();
+    for (int64_t first = 0; first < set.task.dim; first += slice) {
+        set.sum_slice(first);
+        for (int64_t j = 0; j < set.count; j += width)
+            store_at(out + first, j, set.count, scale * load_doubles(set.hi + j));
+    }
+}
+
+// products of float32 numbers are exact in double
+template <class Model, class T>
+constexpr bool needs_pairs = sizeof(T) == 8 || Model::precise;
+
 template <class Model, class T>
 void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
-    constexpr bool exact =
-        sizeof(T) == 8 || Model::precise;  // products of float32 numbers are exact in double
-    PointSet<Model, T, exact> set(task);
+    PointSet<Model, T, needs_pairs<Model, T>> set(task);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
-        const horo::Sum<double> ss = set.square();
-        const typename Model::template Mean<double> mean = set.mean(ss);
-        T* out = static_cast<T*>(task.out) + row * task.out_row;
-        if constexpr (Model::ambient) *out++ = static_cast<T>(mean.time());
-        const double scale = mean.scale();
+        if (task.parts() > 1) set.know_total(row);
+        write_mean(set, set.mean(set.square()), row);
+    }
+}
+
+// The gradients of the set's points; that of the curvature is returned.
+template <class Model, class T>
+double point_gradients(PointSet<Model, T, true>& set, int64_t row) {
+    const MidpointTask& task = set.task;
+    const typename Model::template Mean<double> mean = set.mean(set.square());
+    const T* g = static_cast<const T*>(task.g) + row * task.g_row;
+    const double g0 = Model::ambient ? static_cast<double>(*g++) : 0.0;
+    DotSum<false> g_s;
+    for (int64_t first = 0; first < task.dim; first += slice) {
+        set.sum_slice(first);
+        for (int64_t j = 0; j < set.count; j += width)
+            g_s.add(load_at(g + first, j, set.count), load_doubles(set.hi + j));
+    }
+    const double gs = g_s.total().hi;
+    double curvature = 0;
+    for (int64_t i = set.begin; i < set.end; ++i) {
+        const T* p = set.point(i);
+        const horo::Sum<double> xx = square_sum<true>(p, task.dim);
+        const double w = set.weight(i);
+        const SetShare<double> share = Model::template share<double>(task.curvature, xx, w);
+        const horo::Sum<double> tau = mean.tau(share);
+        const double precision = 0x1p-98 * mean.loss();
+        DotSum<false> gf, ff;
+        DotSum<Model::precise> xf;
         for (int64_t first = 0; first < task.dim; first += slice) {
             set.sum_slice(first);
-            for (int64_t j = 0; j < set.count; j += width)
-                store_at(out + first, j, set.count, scale * load_doubles(set.hi + j));
+            for (int64_t j = 0; j < set.count; j += width) {
+                const Doubles v = load_at(p + first, j, set.count), h = load_at(g + first, j, set.count);
+                const horo::Sum<Doubles> f = set.offset(v, tau, precision, j);
+                gf.add(h, f.hi);
+                ff.add(f.hi, f.hi);
+                xf.add(v, f.hi, f.lo);
+            }
+        }
+        const SetSlopes<double> slope =
+            mean.slopes(g0, gs, w, share, {xx.hi, gf.total().hi, ff.total().hi, xf.total().hi});
+        curvature += slope.curvature;
+        if (task.g_w) static_cast<T*>(task.g_w)[row * task.g_w_row + i] = static_cast<T>(slope.weight);
+        if (!task.g_x) continue;
+        T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + i * task.g_x_point;
+        if constexpr (Model::ambient) *out++ = 0;
+        for (int64_t first = 0; first < task.dim; first += slice) {
+            set.sum_slice(first);
+            for (int64_t j = 0; j < set.count; j += width) {
+                const Doubles v = load_at(p + first, j, set.count), h = load_at(g + first, j, set.count);
+                const Doubles f = set.offset(v, tau, precision, j).hi;
+                store_at(out + first, j, set.count,
+                         slope.along_g * h + (slope.along_x * v + slope.along_f * f));
+            }
         }
     }
+    return curvature;
 }
 
 template <class Model, class T>
@@ -169,54 +261,7 @@ void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
     PointSet<Model, T, true> set(task);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
-        const horo::Sum<double> ss = set.square();
-        const typename Model::template Mean<double> mean = set.mean(ss);
-        const T* g = static_cast<const T*>(task.g) + row * task.g_row;
-        const double g0 = Model::ambient ? static_cast<double>(*g++) : 0.0;
-        DotSum<false> g_s;
-        for (int64_t first = 0; first < task.dim; first += slice) {
-            set.sum_slice(first);
-            for (int64_t j = 0; j < set.count; j += width)
-                g_s.add(load_at(g + first, j, set.count), load_doubles(set.hi + j));
-        }
-        const double gs = g_s.total().hi;
-        double curvature = 0;
-        for (int64_t i = 0; i < task.k; ++i) {
-            const T* p = set.point(i);
-            const horo::Sum<double> xx = square_sum<true>(p, task.dim);
-            const double w = set.weight(i);
-            const SetShare<double> share = Model::template share<double>(task.curvature, xx, w);
-            const horo::Sum<double> tau = mean.tau(share);
-            const double precision = 0x1p-98 * mean.loss();
-            DotSum<false> gf, ff;
-            DotSum<Model::precise> xf;
-            for (int64_t first = 0; first < task.dim; first += slice) {
-                set.sum_slice(first);
-                for (int64_t j = 0; j < set.count; j += width) {
-                    const Doubles v = load_at(p + first, j, set.count), h = load_at(g + first, j, set.count);
-                    const horo::Sum<Doubles> f = set.offset(v, tau, precision, j);
-                    gf.add(h, f.hi);
-                    ff.add(f.hi, f.hi);
-                    xf.add(v, f.hi, f.lo);
-                }
-            }
-            const SetSlopes<double> slope =
-                mean.slopes(g0, gs, w, share, {xx.hi, gf.total().hi, ff.total().hi, xf.total().hi});
-            curvature += slope.curvature;
-            if (task.g_w) static_cast<T*>(task.g_w)[row * task.g_w_row + i] = static_cast<T>(slope.weight);
-            if (!task.g_x) continue;
-            T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + i * task.g_x_point;
-            if constexpr (Model::ambient) *out++ = 0;
-            for (int64_t first = 0; first < task.dim; first += slice) {
-                set.sum_slice(first);
-                for (int64_t j = 0; j < set.count; j += width) {
-                    const Doubles v = load_at(p + first, j, set.count), h = load_at(g + first, j, set.count);
-                    const Doubles f = set.offset(v, tau, precision, j).hi;
-                    store_at(out + first, j, set.count,
-                             slope.along_g * h + (slope.along_x * v + slope.along_f * f));
-                }
-            }
-        }
+        const double curvature = point_gradients(set, row);
         if (task.g_curvature) static_cast<T*>(task.g_curvature)[row] = static_cast<T>(curvature);
     }
 }
@@ -229,15 +274,13 @@ struct Frechet {
     using Mean = typename Model::template Mean<double>;
     PointSet<Model, T, true>& set;
     const MidpointTask& task;
-    double* factor;
     Mean mean;
     double ss;
 
-    Frechet(PointSet<Model, T, true>& s, double* factors)
-        : set(s), task(s.task), factor(factors), mean(1, {}, {}), ss(0) {
-        for (int64_t i = 0; i < task.k; ++i) factor[i] = 1;
-        set.factor = factor;
-        centre();
+    explicit Frechet(PointSet<Model, T, true>& s) : set(s), task(s.task), mean(1, {}, {}), ss(0) {}
+
+    void start() {
+        for (int64_t i = set.begin; i < set.end; ++i) set.factor[i] = 1;
     }
 
     // The midpoint with the present factors.
@@ -279,147 +322,154 @@ struct Frechet {
         return at;
     }
 
-    struct Variance {
-        double value, weights;  // the sum of the weights
+    // Two sums over the points.
+    struct Sums {
+        double of_points, of_weights;
     };
-    Variance variance() {
-        double squares = 0, weights = 0;
-        for (int64_t i = 0; i < task.k; ++i) {
+    Sums squares() {
+        Sums sums{};
+        for (int64_t i = set.begin; i < set.end; ++i) {
             const Point at = point(i, nullptr);
-            squares += set.given_weight(i) * mean.distance(ss, at.share, at.dots).square;
-            weights += set.given_weight(i);
+            sums.of_points += set.given_weight(i) * mean.distance(ss, at.share, at.dots).square;
+            sums.of_weights += set.given_weight(i);
         }
-        return {mean.unit() * squares / weights, weights};
+        return sums;
+    }
+
+    // New factors; how far the midpoint may move by them, and the measure of that.
+    Sums step() {
+        Sums sums{};
+        for (int64_t i = set.begin; i < set.end; ++i) {
+            const Point at = point(i, nullptr);
+            const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
+            const double change = d.factor - set.factor[i], w = set.given_weight(i);
+            sums.of_points += w * (change < 0 ? -change : change) * d.sinh;
+            sums.of_weights += w * d.factor * d.cosh;
+            set.factor[i] = d.factor;
+        }
+        return sums;
+    }
+
+    // What has become of the iteration after midpoint number n: as slot_state.
+    static int32_t judged(Sums last, int32_t n, const FrechetTask& task) {
+        if (last.of_points <= task.tolerance * last.of_weights) return n;
+        return n >= task.most || last.of_points != last.of_points ? -1 : 0;
     }
 
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
     // -1.
-    int32_t solve(double tolerance, int32_t most) {
+    int32_t solve(const FrechetTask& whole) {
+        start();
+        centre();
         for (int32_t n = 1;; ++n) {
-            double moved = 0, held = 0;
-            for (int64_t i = 0; i < task.k; ++i) {
-                const Point at = point(i, nullptr);
-                const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
-                const double change = d.factor - factor[i], w = set.given_weight(i);
-                moved += w * (change < 0 ? -change : change) * d.sinh;
-                held += w * d.factor * d.cosh;
-                factor[i] = d.factor;
-            }
+            const Sums sums = step();
             centre();
-            if (moved <= tolerance * held) return n;
-            if (n >= most || moved != moved) return -1;
+            const int32_t state = judged(sums, n, whole);
+            if (state != 0) return state;
         }
     }
-};
 
-template <class Model, class T>
-void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
-    PointSet<Model, T, true> set(task.set);
-    for (int64_t row = begin; row < end; ++row) {
-        set.start(row);
-        Frechet<Model, T> search(set, task.workspace + row * frechet_width(task.set.k, task.set.dim, false));
-        const int32_t n = search.solve(task.tolerance, task.most);
-        if (task.iterations) task.iterations[row] = n;
-        T* out = static_cast<T*>(task.set.out) + row * task.set.out_row;
-        if constexpr (Model::ambient) *out++ = static_cast<T>(search.mean.time());
-        for (int64_t first = 0; first < task.set.dim; first += slice) {
+    // The cotangent of the midpoint, in the workspace behind the factors, and the addend to it.
+    double* cotangent() const { return set.factor + task.k; }
+    double* addend() const { return cotangent() + (task.factor_row - task.k) / 2; }
+
+    // <u, s>
+    double along_s() {
+        DotSum<false> dot;
+        const double* u = cotangent();
+        for (int64_t first = 0; first < task.dim; first += slice) {
             set.sum_slice(first);
             for (int64_t j = 0; j < set.count; j += width)
-                store_at(out + first, j, set.count, search.mean.scale() * load_doubles(set.hi + j));
+                dot.add(load_at(u + first, j, set.count), load_doubles(set.hi + j));
         }
-        if (!task.variance) continue;
-        static_cast<T*>(task.variance)[row] = static_cast<T>(search.variance().value);
+        return dot.total().hi;
     }
-}
 
-// With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
-// gives to m through the factors; the same iteration finds it.
-template <class Model, class T>
-void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
-    PointSet<Model, T, true> set(task.set);
-    const int64_t k = task.set.k, dim = task.set.dim;
-    for (int64_t row = begin; row < end; ++row) {
-        set.start(row);
-        double* const factor = task.workspace + row * frechet_width(k, dim, true);
-        double* const u = factor + k;
-        double* const addend = u + (frechet_width(k, dim, true) - k) / 2;
-        Frechet<Model, T> search(set, factor);
-        int32_t n = search.solve(task.tolerance, task.most);
-        const auto& mean = search.mean;
-        const T* g = task.set.g ? static_cast<const T*>(task.set.g) + row * task.set.g_row : nullptr;
-        const double g0 = Model::ambient && g ? static_cast<double>(*g++) : 0.0;
-        const auto cotangent = [&](int64_t j) { return g ? static_cast<double>(g[j]) : 0.0; };
-        for (int64_t j = 0; j < dim; ++j) u[j] = cotangent(j);
-        double us = 0;
-        const auto along_s = [&] {
-            DotSum<false> dot;
-            for (int64_t first = 0; first < dim; first += slice) {
+    // The cotangent of the mean that `row` is given, its time, if any, apart.
+    struct Given {
+        const T* g;
+        double time;
+        explicit Given(const MidpointTask& task, int64_t row)
+            : g(task.g ? static_cast<const T*>(task.g) + row * task.g_row + Model::ambient : nullptr),
+              time(Model::ambient && g ? static_cast<double>(g[-1]) : 0.0) {}
+        double at(int64_t j) const { return g ? static_cast<double>(g[j]) : 0.0; }
+    };
+
+    void first_cotangent(int64_t row) {
+        const Given given(task, row);
+        double* u = cotangent();
+        for (int64_t j = 0; j < task.dim; ++j) u[j] = given.at(j);
+    }
+
+    // What the cotangent gives to the mean through the points' factors.
+    void add_addends(double g0, double us, double* to) {
+        const double* u = cotangent();
+        for (int64_t j = 0; j < task.dim; ++j) to[j] = 0;
+        for (int64_t i = set.begin; i < set.end; ++i) {
+            const auto at = point(i, u);
+            const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
+            const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
+            const double h = slope.weight * set.given_weight(i) * d.slope;
+            for (int64_t first = 0; first < task.dim; first += slice) {
                 set.sum_slice(first);
-                for (int64_t j = 0; j < set.count; j += width)
-                    dot.add(load_at(u + first, j, set.count), load_doubles(set.hi + j));
-            }
-            us = dot.total().hi;
-        };
-        along_s();
-        int32_t steps = 0;
-        for (bool settled = n < 0 || !g; !settled;) {
-            for (int64_t j = 0; j < dim; ++j) addend[j] = 0;
-            for (int64_t i = 0; i < k; ++i) {
-                const auto at = search.point(i, u);
-                const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
-                const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
-                const double h = slope.weight * set.given_weight(i) * d.slope;
-                for (int64_t first = 0; first < dim; first += slice) {
-                    set.sum_slice(first);
-                    for (int64_t j = 0; j < set.count; j += width) {
-                        const Doubles v = load_at(set.point(i) + first, j, set.count);
-                        const Doubles f = set.offset(v, at.tau, at.precision, j).hi;
-                        store_at(addend + first, j, set.count,
-                                 load_at(addend + first, j, set.count) +
-                                     h * (d.along_f * f + d.along_s * load_doubles(set.hi + j)));
-                    }
+                for (int64_t j = 0; j < set.count; j += width) {
+                    const Doubles v = load_at(set.point(i) + first, j, set.count);
+                    const Doubles f = set.offset(v, at.tau, at.precision, j).hi;
+                    store_at(to + first, j, set.count,
+                             load_at(to + first, j, set.count) +
+                                 h * (d.along_f * f + d.along_s * load_doubles(set.hi + j)));
                 }
             }
-            double change = 0, size = 0;
-            for (int64_t j = 0; j < dim; ++j) {
-                const double next = cotangent(j) + addend[j];
-                change += (next - u[j]) * (next - u[j]);
-                size += next * next;
-                u[j] = next;
-            }
-            along_s();
-            settled = change <= task.tolerance * task.tolerance * size;
-            if (!settled && (++steps >= task.most || change != change)) {
-                n = -1;
-                break;
-            }
         }
-        if (task.iterations) task.iterations[row] = n < 0 ? -1 : n + steps;
-        // The variance is least at the mean, so it depends on the points as if the mean stayed where it is.
-        double spread = 0, variance = 0;  // the cotangent of the variance over the sum of the weights
-        if (task.g_variance) {
-            const auto [mean_square, weights] = search.variance();
-            variance = mean_square;
-            spread = static_cast<double>(static_cast<const T*>(task.g_variance)[row]) / weights;
+    }
+
+    // Takes the addend in; whether the cotangent has settled, or cannot.
+    struct Settled {
+        bool yes, failed;
+    };
+    Settled next_cotangent(int64_t row, double tolerance) {
+        const Given given(task, row);
+        double *u = cotangent(), change = 0, size = 0;
+        const double* more = addend();
+        for (int64_t j = 0; j < task.dim; ++j) {
+            const double next = given.at(j) + more[j];
+            change += (next - u[j]) * (next - u[j]);
+            size += next * next;
+            u[j] = next;
         }
+        return {change <= tolerance * tolerance * size, change != change};
+    }
+
+    // The variance is least at the mean, so it depends on the points as if the mean stayed where it is.
+    struct Spread {
+        double variance = 0, spread = 0;  // the cotangent of the variance over the sum of the weights
+    };
+    Spread spread_of(Sums sums, const void* g_variance, int64_t row) const {
+        return {mean.unit() * sums.of_points / sums.of_weights,
+                static_cast<double>(static_cast<const T*>(g_variance)[row]) / sums.of_weights};
+    }
+
+    // The gradients of the points; that of the curvature is returned.
+    double gradients(int64_t row, double g0, double us, Spread by) {
+        const double* u = cotangent();
         double curvature = 0;
-        for (int64_t i = 0; i < k; ++i) {
+        for (int64_t i = set.begin; i < set.end; ++i) {
             const T* p = set.point(i);
-            const auto at = search.point(i, u);
+            const auto at = point(i, u);
             const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
-            const SetDistance<double> d = mean.distance(search.ss, at.share, at.dots);
+            const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
             const double w = set.given_weight(i);
-            const double h = slope.weight * w * d.slope + spread * w * mean.unit() * d.steep;
+            const double h = slope.weight * w * d.slope + by.spread * w * mean.unit() * d.steep;
             curvature += slope.curvature + slope.weight * w * d.slope * d.by_curvature +
-                         spread * w * d.dist_by_curvature;
-            if (task.set.g_w)
-                static_cast<T*>(task.set.g_w)[row * task.set.g_w_row + i] =
-                    static_cast<T>(slope.weight * factor[i] + spread * (mean.unit() * d.square - variance));
-            if (!task.set.g_x) continue;
-            T* out = static_cast<T*>(task.set.g_x) + row * task.set.g_x_row + i * task.set.g_x_point;
+                         by.spread * w * d.dist_by_curvature;
+            if (task.g_w)
+                static_cast<T*>(task.g_w)[row * task.g_w_row + i] = static_cast<T>(
+                    slope.weight * set.factor[i] + by.spread * (mean.unit() * d.square - by.variance));
+            if (!task.g_x) continue;
+            T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + i * task.g_x_point;
             if constexpr (Model::ambient) *out++ = 0;
             const double along_f = slope.along_f + h * d.by_f, along_x = slope.along_x + h * d.by_x;
-            for (int64_t first = 0; first < dim; first += slice) {
+            for (int64_t first = 0; first < task.dim; first += slice) {
                 set.sum_slice(first);
                 for (int64_t j = 0; j < set.count; j += width) {
                     const Doubles v = load_at(p + first, j, set.count), c = load_at(u + first, j, set.count);
@@ -428,9 +478,262 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
                 }
             }
         }
+        return curvature;
+    }
+};
+
+template <class Model, class T>
+void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
+    PointSet<Model, T, true> set(task.set);
+    for (int64_t row = begin; row < end; ++row) {
+        set.start(row);
+        Frechet<Model, T> search(set);
+        const int32_t n = search.solve(task);
+        if (task.iterations) task.iterations[row] = n;
+        write_mean(set, search.mean, row);
+        if (!task.variance) continue;
+        const auto sums = search.squares();
+        static_cast<T*>(task.variance)[row] =
+            static_cast<T>(search.mean.unit() * sums.of_points / sums.of_weights);
+    }
+}
+
+// With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
+// gives to m through the factors; the same iteration finds it.
+template <class Model, class T>
+void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
+    using Search = Frechet<Model, T>;
+    PointSet<Model, T, true> set(task.set);
+    for (int64_t row = begin; row < end; ++row) {
+        set.start(row);
+        Search search(set);
+        int32_t n = search.solve(task);
+        const double g0 = typename Search::Given(task.set, row).time;
+        search.first_cotangent(row);
+        double us = search.along_s();
+        int32_t steps = 0;
+        for (bool settled = n < 0 || !task.set.g; !settled;) {
+            search.add_addends(g0, us, search.addend());
+            const auto now = search.next_cotangent(row, task.tolerance);
+            us = search.along_s();
+            settled = now.yes;
+            if (!settled && (++steps >= task.most || now.failed)) {
+                n = -1;
+                break;
+            }
+        }
+        if (task.iterations) task.iterations[row] = n < 0 ? -1 : n + steps;
+        typename Search::Spread by;
+        if (task.g_variance) by = search.spread_of(search.squares(), task.g_variance, row);
+        const double curvature = search.gradients(row, g0, us, by);
         if (task.set.g_curvature) static_cast<T*>(task.set.g_curvature)[row] = static_cast<T>(curvature);
     }
 }
+
+// ---- Sets that are cut into parts. The parts' numbers are summed in their order.
+
+inline double sum_of_parts(const MidpointTask& task, int64_t row, int number) {
+    double sum = 0;
+    for (int64_t part = 0; part < task.parts(); ++part) sum += task.numbers(row, part)[number];
+    return sum;
+}
+
+template <class Model, class T, bool exact>
+void sum_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PointSet<Model, T, exact> set(task.set);
+    set.start(row, part);
+    double* const to = task.set.slot(row, part);
+    for (int64_t first = 0; first < task.set.dim; first += slice) {
+        set.sum_slice(first);
+        for (int64_t j = 0; j < set.count; j += width) {
+            store_at(to + first, j, set.count, load_doubles(set.hi + j));
+            store_at(to + slot_padded(task.set.dim) + first, j, set.count, load_doubles(set.lo + j));
+        }
+    }
+    task.set.numbers(row, part)[slot_time] = set.time.hi;
+    task.set.numbers(row, part)[slot_time_low] = set.time.lo;
+}
+
+inline void total(const FrechetTask& task, int64_t row) {
+    const MidpointTask& set = task.set;
+    const int64_t low = slot_padded(set.dim);
+    for (int64_t j = 0; j < set.dim; j += width) {
+        horo::Sum<Doubles> sum{};
+        for (int64_t part = 0; part < set.parts(); ++part) {
+            const double* s = set.slot(row, part);
+            sum = sum + horo::Sum<Doubles>{load_at(s, j, set.dim), load_at(s + low, j, set.dim)};
+        }
+        store_at(set.slot(row, -1), j, set.dim, sum.hi);
+        store_at(set.slot(row, -1) + low, j, set.dim, sum.lo);
+    }
+    horo::Sum<double> time{};
+    for (int64_t part = 0; part < set.parts(); ++part) {
+        const double* n = set.numbers(row, part);
+        time = time + horo::Sum<double>{n[slot_time], n[slot_time_low]};
+    }
+    set.numbers(row, -1)[slot_time] = time.hi;
+    set.numbers(row, -1)[slot_time_low] = time.lo;
+}
+
+template <class Model, class T>
+void deficit_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PointSet<Model, T, true> set(task.set);
+    set.start(row, part);
+    set.know_total(row);
+    const horo::Sum<double> ss = set.square();
+    const typename Model::template Mean<double> mean(task.set.curvature, set.time, ss);
+    task.set.numbers(row, part)[slot_deficit] =
+        set.lost(mean) ? set.deficit(exactly(set.sign()) / square_root(ss)) : 0.0;
+}
+
+inline void total_deficit(const FrechetTask& task, int64_t row) {
+    task.set.numbers(row, -1)[slot_deficit] = sum_of_parts(task.set, row, slot_deficit);
+}
+
+template <class Model, class T>
+void gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PointSet<Model, T, true> set(task.set);
+    set.start(row, part);
+    set.know_total(row);
+    task.set.numbers(row, part)[slot_curvature] = point_gradients(set, row);
+}
+
+template <class Model, class T>
+void curvature_of(const FrechetTask& task, int64_t row) {
+    if (task.set.g_curvature)
+        static_cast<T*>(task.set.g_curvature)[row] =
+            static_cast<T>(sum_of_parts(task.set, row, slot_curvature));
+}
+
+// A part of a set whose total is known, or the whole of it, at the present mean.
+template <class Model, class T>
+struct KnownFrechet {
+    PointSet<Model, T, true> set;
+    Frechet<Model, T> search;
+    double* numbers;  // of the whole
+
+    KnownFrechet(const FrechetTask& task, int64_t row)
+        : set(task.set), search(set), numbers(task.set.numbers(row, -1)) {
+        set.start(row);
+        set.know_total(row);
+        search.centre();
+    }
+    KnownFrechet(const FrechetTask& task, int64_t row, int64_t part) : KnownFrechet(task, row) {
+        set.begin = task.set.first_point(part);
+        set.end = task.set.first_point(part + 1);
+    }
+};
+
+template <class Model, class T>
+void start_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PointSet<Model, T, true> set(task.set);
+    set.start(row, part);
+    Frechet<Model, T>(set).start();
+}
+
+template <class Model, class T>
+void step_part(const FrechetTask& task, int64_t row, int64_t part) {
+    const auto sums = KnownFrechet<Model, T>(task, row, part).search.step();
+    double* numbers = task.set.numbers(row, part);
+    numbers[slot_moved] = sums.of_points;
+    numbers[slot_held] = sums.of_weights;
+}
+
+template <class Model, class T>
+void judge(const FrechetTask& task, int64_t row) {
+    double* numbers = task.set.numbers(row, -1);
+    numbers[slot_steps] += 1;
+    numbers[slot_state] = Frechet<Model, T>::judged(
+        {sum_of_parts(task.set, row, slot_moved), sum_of_parts(task.set, row, slot_held)},
+        static_cast<int32_t>(numbers[slot_steps]), task);
+}
+
+template <class Model, class T>
+void out_of(const FrechetTask& task, int64_t row) {
+    KnownFrechet<Model, T> known(task, row);
+    write_mean(known.set, known.search.mean, row);
+}
+
+template <class Model, class T>
+void variance_part(const FrechetTask& task, int64_t row, int64_t part) {
+    const auto sums = KnownFrechet<Model, T>(task, row, part).search.squares();
+    double* numbers = task.set.numbers(row, part);
+    numbers[slot_moved] = sums.of_points;
+    numbers[slot_held] = sums.of_weights;
+}
+
+template <class Model, class T>
+void variance_of(const FrechetTask& task, int64_t row) {
+    const KnownFrechet<Model, T> known(task, row);
+    const double squares = sum_of_parts(task.set, row, slot_moved),
+                 weights = sum_of_parts(task.set, row, slot_held);
+    if (task.variance)
+        static_cast<T*>(task.variance)[row] = static_cast<T>(known.search.mean.unit() * squares / weights);
+    if (!task.g_variance) return;
+    const auto by = known.search.spread_of({squares, weights}, task.g_variance, row);
+    known.numbers[slot_variance] = by.variance;
+    known.numbers[slot_spread] = by.spread;
+}
+
+template <class Model, class T>
+void cotangent_of(const FrechetTask& task, int64_t row) {
+    KnownFrechet<Model, T> known(task, row);
+    known.search.first_cotangent(row);
+    known.numbers[slot_along] = known.search.along_s();
+    known.numbers[slot_steps] = known.numbers[slot_variance] = known.numbers[slot_spread] = 0;
+    known.numbers[slot_settled] = known.numbers[slot_state] < 0 || !task.set.g;
+}
+
+template <class Model, class T>
+void addend_part(const FrechetTask& task, int64_t row, int64_t part) {
+    KnownFrechet<Model, T> known(task, row, part);
+    const double g0 = typename Frechet<Model, T>::Given(task.set, row).time;
+    known.search.add_addends(g0, known.numbers[slot_along], task.set.slot(row, part));
+}
+
+template <class Model, class T>
+void next_cotangent_of(const FrechetTask& task, int64_t row) {
+    KnownFrechet<Model, T> known(task, row);
+    double *addend = known.search.addend(), *numbers = known.numbers;
+    for (int64_t j = 0; j < task.set.dim; ++j) addend[j] = 0;
+    for (int64_t part = 0; part < task.set.parts(); ++part)
+        for (int64_t j = 0; j < task.set.dim; ++j) addend[j] += task.set.slot(row, part)[j];
+    const auto now = known.search.next_cotangent(row, task.tolerance);
+    numbers[slot_along] = known.search.along_s();
+    numbers[slot_settled] = now.yes;
+    if (now.yes) return;
+    numbers[slot_steps] += 1;
+    if (numbers[slot_steps] < task.most && !now.failed) return;
+    numbers[slot_settled] = 1;
+    numbers[slot_state] = -1;
+}
+
+template <class Model, class T>
+void frechet_gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
+    KnownFrechet<Model, T> known(task, row, part);
+    const double g0 = typename Frechet<Model, T>::Given(task.set, row).time;
+    task.set.numbers(row, part)[slot_curvature] = known.search.gradients(
+        row, g0, known.numbers[slot_along], {known.numbers[slot_variance], known.numbers[slot_spread]});
+}
+
+template <class Model, class T>
+constexpr SetParts parts_of = {sum_part<Model, T, needs_pairs<Model, T>>,
+                               sum_part<Model, T, true>,
+                               deficit_part<Model, T>,
+                               gradient_part<Model, T>,
+                               start_part<Model, T>,
+                               step_part<Model, T>,
+                               variance_part<Model, T>,
+                               addend_part<Model, T>,
+                               frechet_gradient_part<Model, T>,
+                               total,
+                               total_deficit,
+                               out_of<Model, T>,
+                               curvature_of<Model, T>,
+                               judge<Model, T>,
+                               variance_of<Model, T>,
+                               cotangent_of<Model, T>,
+                               next_cotangent_of<Model, T>};
 
 }  // namespace
 
@@ -442,7 +745,8 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
             HORO_STORED(function, klein::Midpoint)                                           \
     }
 const SetKernel set_kernel = {HORO_SET_KERNELS(midpoint), HORO_SET_KERNELS(midpoint_vjp),
-                              HORO_SET_KERNELS(frechet), HORO_SET_KERNELS(frechet_vjp)};
+                              HORO_SET_KERNELS(frechet), HORO_SET_KERNELS(frechet_vjp),
+                              HORO_SET_KERNELS(parts_of)};
 
 }  // namespace HORO_ISA_NAMESPACE
 }  // namespace horo

@@ -43,14 +43,103 @@ void in_chunks(const horo_exec& exec, int64_t rows, int64_t width, Body&& body) 
 
 }  // namespace
 
+namespace {
+
+// Sets that are cut: each phase is done by all parts, or rows, before the next begins.
+struct CutSets {
+    const FrechetTask& task;
+    const SetParts& phases;
+    const horo_exec& exec;
+    const int64_t parts = task.set.parts();
+
+    // of the rows where that number of the set is zero
+    void each(SetParts::Part phase, int number) const {
+        parallel_for(exec, task.set.rows * parts, [&](int64_t c) {
+            const int64_t row = c / parts;
+            if (at(row, number) == 0) phase(task, row, c % parts);
+        });
+    }
+    void rows(SetParts::Row phase, int number) const {
+        parallel_for(exec, task.set.rows, [&](int64_t row) {
+            if (at(row, number) == 0) phase(task, row);
+        });
+    }
+    double& at(int64_t row, int number) const { return task.set.numbers(row, -1)[number]; }
+    void clear(int number) const {
+        for (int64_t row = 0; row < task.set.rows; ++row) at(row, number) = 0;
+    }
+    bool any(int number) const {
+        for (int64_t row = 0; row < task.set.rows; ++row)
+            if (at(row, number) == 0) return true;
+        return false;
+    }
+    void centre(bool exact) const {
+        each(exact ? phases.exact_sum : phases.sum, slot_state);
+        rows(phases.total, slot_state);
+        if (!exact) return;
+        each(phases.deficit, slot_state);
+        rows(phases.total_deficit, slot_state);
+    }
+};
+
+}  // namespace
+
 void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, const horo_exec& exec) {
     const auto run = (vjp ? kernel().midpoint_vjp : kernel().midpoint)[model][dtype];
+    if (task.parts() > 1) {
+        FrechetTask whole = {};
+        whole.set = task;
+        const SetParts& phases = kernel().parts[model][dtype];
+        const CutSets sets{whole, phases, exec};
+        sets.clear(slot_state);
+        sets.centre(vjp || phases.sum == phases.exact_sum);
+        if (vjp) {
+            sets.each(phases.gradient, slot_state);
+            sets.rows(phases.curvature, slot_state);
+            return;
+        }
+    }
     in_chunks(exec, task.rows, task.dim * task.k, [&](int64_t begin, int64_t end) { run(task, begin, end); });
 }
 
 void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec) {
-    const auto run = (vjp ? kernel().frechet_vjp : kernel().frechet)[model][dtype];
-    parallel_for(exec, task.set.rows, [&](int64_t row) { run(task, row, row + 1); });
+    if (task.set.parts() == 1) {
+        const auto run = (vjp ? kernel().frechet_vjp : kernel().frechet)[model][dtype];
+        parallel_for(exec, task.set.rows, [&](int64_t row) { run(task, row, row + 1); });
+        return;
+    }
+    const SetParts& phases = kernel().parts[model][dtype];
+    const CutSets sets{task, phases, exec};
+    sets.clear(slot_state);
+    sets.clear(slot_steps);
+    sets.each(phases.start, slot_state);
+    for (sets.centre(true); sets.any(slot_state);) {
+        sets.each(phases.step, slot_state);
+        sets.centre(true);
+        sets.rows(phases.judge, slot_state);
+    }
+    sets.clear(slot_settled);  // for all rows
+    if (!vjp) sets.rows(phases.out, slot_settled);
+    if (vjp) {
+        sets.rows(phases.cotangent, slot_settled);
+        while (sets.any(slot_settled)) {
+            sets.each(phases.addend, slot_settled);
+            sets.rows(phases.next_cotangent, slot_settled);
+        }
+        sets.clear(slot_settled);
+    }
+    if (task.variance || task.g_variance) {
+        sets.each(phases.variance, slot_settled);
+        sets.rows(phases.variance_out, slot_settled);
+    }
+    if (vjp) {
+        sets.each(phases.frechet_gradient, slot_settled);
+        sets.rows(phases.curvature, slot_settled);
+    }
+    for (int64_t row = 0; row < task.set.rows && task.iterations; ++row) {
+        const double n = sets.at(row, slot_state);
+        task.iterations[row] = static_cast<int32_t>(n < 0 || !vjp ? n : n + sets.at(row, slot_steps));
+    }
 }
 
 void cdist(int32_t model, int32_t dtype, const PairsTask& task, const horo_exec& exec) {

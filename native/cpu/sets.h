@@ -11,6 +11,41 @@ enum Model { model_poincare, model_lorentz, model_klein };
 constexpr int models = 3;
 constexpr int storage_types = 4;  // in the order of HORO_F32 etc.
 
+// A set of many points is cut into parts, where there is memory for their sums: by the shape alone, so that
+// results depend on nothing else. A part is work for a thread or a warp; so many are enough for any device.
+constexpr int64_t set_parts(int64_t rows, int64_t k, int64_t dim) {
+    // numbers and points of a part, so that its sum is small beside it; parts of all rows
+    constexpr int64_t least = 4096, least_points = 16, most = 2048;
+    const int64_t wide = (least + dim - 1) / dim, points = wide < least_points ? least_points : wide;
+    const int64_t by_size = k / points, by_rows = rows < 1 ? 1 : most / rows;
+    const int64_t parts = by_size < by_rows ? by_size : by_rows;
+    return parts < 2 ? 1 : parts;
+}
+// What is kept of a part, and of the set: a sum of vectors in pairs of doubles, that is `dim` numbers,
+// padded, and what they lack to be exact; then these numbers.
+enum SlotNumber {
+    slot_time,
+    slot_time_low,
+    slot_deficit,
+    slot_curvature,
+    slot_moved,  // of a step of the Frechet mean; later, of the variance
+    slot_held,
+    slot_state,  // of the set: midpoints taken, -1 if in vain, 0 as long as it goes on
+    slot_steps,  // and of its gradient
+    slot_settled,
+    slot_along,
+    slot_variance,
+    slot_spread,
+    slot_numbers
+};
+constexpr int64_t slot_padded(int64_t dim) { return (dim + 7) & ~int64_t{7}; }
+constexpr int64_t slot_width(int64_t dim) { return 2 * slot_padded(dim) + 16; }
+// doubles for all parts and the set itself, per row
+constexpr int64_t slots_width(int64_t rows, int64_t k, int64_t dim) {
+    const int64_t parts = set_parts(rows, k, dim);
+    return parts < 2 ? 0 : (parts + 1) * slot_width(dim);
+}
+
 // (rows, k, dim) points and (rows, k) weights to (rows, dim). Pointers are to the storage type; w may be null
 // for equal weights, gradients may be null.
 struct MidpointTask {
@@ -29,21 +64,39 @@ struct MidpointTask {
     void* g_w;
     int64_t g_w_row;
     void* g_curvature;
+    double* slots = nullptr;    // slots_width numbers per row; null if sets are not to be cut
+    double* factors = nullptr;  // of the weights, null for none
+    int64_t factor_row = 0;
+
+    constexpr int64_t parts() const { return slots ? set_parts(rows, k, dim) : 1; }
+    constexpr int64_t first_point(int64_t part) const { return part * k / parts(); }
+    // of a part; of the whole set for part -1
+    constexpr double* slot(int64_t row, int64_t part) const {
+        return slots + (row * (parts() + 1) + part + 1) * slot_width(dim);
+    }
+    constexpr double* numbers(int64_t row, int64_t part) const {
+        return slot(row, part) + 2 * slot_padded(dim);
+    }
 };
 
 // What the Frechet mean adds to a MidpointTask; of the cotangents g and g_variance either may be null.
 struct FrechetTask {
-    MidpointTask set;
+    MidpointTask set;  // its factors: frechet_width numbers per row, see there
     double tolerance;
     int32_t most;
     void* variance;
     const void* g_variance;
     int32_t* iterations;
-    double* workspace;  // frechet_width numbers per row
 };
 // The factors of the weights; for the gradient also its cotangent and the addend to that.
 constexpr int64_t frechet_width(int64_t k, int64_t dim, bool vjp) {
     return k + (vjp ? 2 * ((dim + 15) & ~int64_t{7}) : 0);
+}
+inline void divide_workspace(FrechetTask& task, double* workspace, bool vjp) {
+    MidpointTask& set = task.set;
+    set.factors = workspace;
+    set.factor_row = frechet_width(set.k, set.dim, vjp);
+    if (set_parts(set.rows, set.k, set.dim) > 1) set.slots = workspace + set.rows * set.factor_row;
 }
 
 // `parts` points of dims[i] dimensions side by side, and one point of dim, their sum. x is what an operation
@@ -122,12 +175,22 @@ struct PairsKernel {
     void (*vjp[models][storage_types])(const PairsTask& task, int64_t first, int64_t count);
 };
 
+// Sets that are cut. What reads the whole set, after its total is there, finds it in its slot.
+struct SetParts {
+    using Part = void (*)(const FrechetTask& task, int64_t row, int64_t part);
+    using Row = void (*)(const FrechetTask& task, int64_t row);
+    Part sum, exact_sum, deficit, gradient;  // of a midpoint; exact: in pairs of doubles
+    Part start, step, variance, addend, frechet_gradient;
+    Row total, total_deficit, out, curvature, judge, variance_out, cotangent, next_cotangent;
+};
+
 struct SetKernel {
     // rows [begin, end), by model and storage type
     void (*midpoint[models][storage_types])(const MidpointTask& task, int64_t begin, int64_t end);
     void (*midpoint_vjp[models][storage_types])(const MidpointTask& task, int64_t begin, int64_t end);
     void (*frechet[models][storage_types])(const FrechetTask& task, int64_t begin, int64_t end);
     void (*frechet_vjp[models][storage_types])(const FrechetTask& task, int64_t begin, int64_t end);
+    SetParts parts[models][storage_types];
 };
 
 struct ConcatKernel {

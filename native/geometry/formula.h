@@ -352,44 +352,57 @@ HORO_HD auto sech2(const Dual<V, m>& w) {
     return chain<V>(p.sech2, -p.sech2 * p.ratio, w);
 }
 
-// sinh(t)/t and cosh(t) at w = t^2
+// sinh(t)/t and cosh(t) at w = t^2. The parts may be given: where several are needed, all before the first
+// derivatives, which would have to wait in registers.
 template <class V>
-HORO_HD V sinh_ratio(V w) {
-    return sinh_parts(w).ratio;
+HORO_HD V sinh_ratio(V, const SinhParts<V>& p) {
+    return p.ratio;
 }
 template <class V, unsigned m>
-HORO_HD auto sinh_ratio(const Dual<V, m>& w) {
-    const SinhParts<V> p = sinh_parts(w.value);
+HORO_HD auto sinh_ratio(const Dual<V, m>& w, const SinhParts<V>& p) {
     return chain<V>(p.ratio, 0.5 * p.difference, w);
 }
+template <class W>
+HORO_HD auto sinh_ratio(const W& w) {
+    return sinh_ratio(w, sinh_parts(value_of(w)));
+}
 template <class V>
-HORO_HD V cosh_root(V w) {
-    return sinh_parts(w).cosh;
+HORO_HD V cosh_root(V, const SinhParts<V>& p) {
+    return p.cosh;
 }
 template <class V, unsigned m>
-HORO_HD auto cosh_root(const Dual<V, m>& w) {
-    const SinhParts<V> p = sinh_parts(w.value);
+HORO_HD auto cosh_root(const Dual<V, m>& w, const SinhParts<V>& p) {
     return chain<V>(p.cosh, 0.5 * p.ratio, w);
 }
+template <class W>
+HORO_HD auto cosh_root(const W& w) {
+    return cosh_root(w, sinh_parts(value_of(w)));
+}
 
-// sin(t)/t and cos(t) at w = t^2
+// sin(t)/t and cos(t) at w = t^2; likewise.
 template <class V>
-HORO_HD V sin_ratio(V w) {
-    return sine_parts(w).ratio;
+HORO_HD V sin_ratio(V, const SineParts<V>& p) {
+    return p.ratio;
 }
 template <class V, unsigned m>
-HORO_HD auto sin_ratio(const Dual<V, m>& w) {
-    const SineParts<V> p = sine_parts(w.value);
+HORO_HD auto sin_ratio(const Dual<V, m>& w, const SineParts<V>& p) {
     return chain<V>(p.ratio, -0.5 * p.difference, w);
 }
+template <class W>
+HORO_HD auto sin_ratio(const W& w) {
+    return sin_ratio(w, sine_parts(value_of(w)));
+}
 template <class V>
-HORO_HD V cos_root(V w) {
-    return sine_parts(w).cos;
+HORO_HD V cos_root(V, const SineParts<V>& p) {
+    return p.cos;
 }
 template <class V, unsigned m>
-HORO_HD auto cos_root(const Dual<V, m>& w) {
-    const SineParts<V> p = sine_parts(w.value);
+HORO_HD auto cos_root(const Dual<V, m>& w, const SineParts<V>& p) {
     return chain<V>(p.cos, -0.5 * p.ratio, w);
+}
+template <class W>
+HORO_HD auto cos_root(const W& w) {
+    return cos_root(w, sine_parts(value_of(w)));
 }
 
 // atan(z)/z at w = z^2

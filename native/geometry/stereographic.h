@@ -325,11 +325,15 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto ratio = asinh_ratio(w);
             const auto f2 = w * (ratio * ratio);
             const auto inverse = 1.0 / root(1.0 + w);
-            const auto p = sinh_ratio(uu * f2);
-            const auto q = sinh_ratio(tt * f2);
+            const auto x2 = uu * f2;
+            const auto y2 = tt * f2;
+            const auto x_parts = sinh_parts(value_of(x2));
+            const auto y_parts = sinh_parts(value_of(y2));
+            const auto p = sinh_ratio(x2, x_parts);
+            const auto q = sinh_ratio(y2, y_parts);
             const auto scale = 2.0 * ratio * inverse;
-            const auto at_x = u * p * cosh_root(uu * f2) * scale / a;
-            const auto at_y = t * q * cosh_root(tt * f2) * scale / b;
+            const auto at_x = u * p * cosh_root(x2, x_parts) * scale / a;
+            const auto at_y = t * q * cosh_root(y2, y_parts) * scale / b;
             const auto rest = 2.0 * t * u * f2 * p * q * inverse;
             combine_points(row, value_of(w) < 1.0, at_x, at_y, rest, at_x + at_y + rest);
         } else {
@@ -337,11 +341,15 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto d = sphere_denominator(c, row.gap(Index<2>()), gram);
             const auto ratio = angle_ratio(-c * dd, d);
             const auto f2 = -c * dd * (ratio * ratio);
-            const auto p = sin_ratio(uu * f2);
-            const auto q = sin_ratio(tt * f2);
+            const auto x2 = uu * f2;
+            const auto y2 = tt * f2;
+            const auto x_parts = sine_parts(value_of(x2));
+            const auto y_parts = sine_parts(value_of(y2));
+            const auto p = sin_ratio(x2, x_parts);
+            const auto q = sin_ratio(y2, y_parts);
             const auto scale = 2.0 * ratio;
-            const auto at_x = u * p * cos_root(uu * f2) * scale * b;
-            const auto at_y = t * q * cos_root(tt * f2) * scale * a;
+            const auto at_x = u * p * cos_root(x2, x_parts) * scale * b;
+            const auto at_y = t * q * cos_root(y2, y_parts) * scale * a;
             const auto rest = -(2.0 * t * u * f2 * p * q * root(a * b));
             // The sum is sqrt(d) (1 + z), z the height on the unit sphere: next to the point without
             // coordinates, z = -1, it vanishes as the square of the distance, and what is left of rounded

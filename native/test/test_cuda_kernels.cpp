@@ -188,11 +188,13 @@ horo::CudaPairs pairs_of_the_abi() {
 horo::CudaSets sets_of_the_abi() {
     return {
         [](int32_t model, int32_t dtype, const horo::MidpointTask& t, bool vjp, void*) {
+            int64_t bytes = 0;
+            cases::ran(horo_midpoint_workspace(t.rows, t.k, t.dim, &bytes), "workspace");
             return vjp ? horo_midpoint_vjp(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
                                            t.w_row, t.curvature, t.g, t.g_row, t.g_x, t.g_x_row, t.g_x_point,
-                                           t.g_w, t.g_w_row, t.g_curvature, exec)
+                                           t.g_w, t.g_w_row, t.g_curvature, t.slots, bytes, exec)
                        : horo_midpoint(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
-                                       t.w_row, t.curvature, t.out, t.out_row, exec);
+                                       t.w_row, t.curvature, t.out, t.out_row, t.slots, bytes, exec);
         },
         [](int32_t model, int32_t dtype, const horo::FrechetTask& f, bool vjp, void*) {
             const horo::MidpointTask& t = f.set;
@@ -201,10 +203,10 @@ horo::CudaSets sets_of_the_abi() {
             return vjp ? horo_frechet_mean_vjp(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
                                                t.w_row, t.curvature, f.tolerance, f.most, t.g, t.g_row,
                                                f.g_variance, t.g_x, t.g_x_row, t.g_x_point, t.g_w, t.g_w_row,
-                                               t.g_curvature, f.iterations, f.workspace, bytes, exec)
+                                               t.g_curvature, f.iterations, f.set.factors, bytes, exec)
                        : horo_frechet_mean(model, dtype, t.rows, t.k, t.dim, t.x, t.x_row, t.x_point, t.w,
                                            t.w_row, t.curvature, f.tolerance, f.most, t.out, t.out_row,
-                                           f.variance, f.iterations, f.workspace, bytes, exec);
+                                           f.variance, f.iterations, f.set.factors, bytes, exec);
         },
         [](int32_t model, int32_t dtype, const horo::ConcatTask& t, bool split, bool vjp, void*) {
             return vjp ? (split ? horo_split_vjp : horo_concat_vjp)(model, dtype, t.rows, t.parts, t.dims,

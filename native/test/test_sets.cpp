@@ -304,19 +304,21 @@ SetResult<T> run_set(bool frechet, int model, int64_t rows, int64_t k, int64_t d
     SetResult<T> r{std::vector<T>(rows * width), std::vector<T>(rows * k * width),
                    std::vector<T>(rows * k),     std::vector<T>(rows),
                    std::vector<T>(rows),         std::vector<int32_t>(rows)};
+    int64_t bytes = 0;  // what the workspace holds must not matter
     if (!frechet) {
+        CHECK(horo_midpoint_workspace(rows, k, dim, &bytes) == HORO_OK);
+        std::vector<double> workspace(bytes / 8, NAN);
         CHECK(horo_midpoint(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
-                            r.out.data(), width, exec) == HORO_OK,
+                            r.out.data(), width, workspace.data(), bytes, exec) == HORO_OK,
               "%s", horo_last_error());
         CHECK(horo_midpoint_vjp(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c,
                                 g.data(), width, r.g_x.data(), k * width, width, r.g_w.data(), k,
-                                r.g_c.data(), exec) == HORO_OK,
+                                r.g_c.data(), workspace.data(), bytes, exec) == HORO_OK,
               "%s", horo_last_error());
         return r;
     }
-    int64_t bytes = 0;
     CHECK(horo_frechet_workspace(rows, k, dim, 1, &bytes) == HORO_OK);
-    std::vector<double> workspace(bytes / 8);
+    std::vector<double> workspace(bytes / 8, NAN);
     CHECK(horo_frechet_mean(model, dtype<T>, rows, k, dim, x.data(), k * width, width, w.data(), k, c, 1e-15,
                             2000, r.out.data(), width, r.variance.data(), r.iterations.data(),
                             workspace.data(), bytes, exec) == HORO_OK,
@@ -507,22 +509,104 @@ void set_rim() {
     const double w[] = {1.3, 0}, g[] = {0.25, 1, -0.5, 0.25};
     double g_w[2], out[4];
     CHECK(horo_midpoint_vjp(HORO_POINCARE, HORO_F64, 1, 2, 3, x, 6, 3, w, 2, 1, g + 1, 3, nullptr, 0, 0, g_w,
-                            2, nullptr, nullptr) == HORO_OK);
+                            2, nullptr, nullptr, 0, nullptr) == HORO_OK);
     CHECK(std::fabs(g_w[0]) < 1e-25 && std::fabs(g_w[1] / -0.20994267335869076560 - 1) < 1e-14,
           "the ball: %.17g %.17g", g_w[0], g_w[1]);
     const double y[] = {0, 3.1415926535e11, -2.718281828e11, 1.61803398874e11, 0, 0.3, -0.25, 0.1};
-    CHECK(horo_midpoint(HORO_LORENTZ, HORO_F64, 1, 2, 3, y, 8, 4, w, 2, 1, out, 4, nullptr) == HORO_OK);
+    CHECK(horo_midpoint(HORO_LORENTZ, HORO_F64, 1, 2, 3, y, 8, 4, w, 2, 1, out, 4, nullptr, 0, nullptr) ==
+          HORO_OK);
     CHECK(std::fabs(out[0] / 445832866505.80245319 - 1) < 1e-15 && std::fabs(out[1] / y[1] - 1) < 1e-15 &&
               std::fabs(out[2] / y[2] - 1) < 1e-15 && std::fabs(out[3] / y[3] - 1) < 1e-15,
           "the hyperboloid: %.17g %.17g %.17g %.17g", out[0], out[1], out[2], out[3]);
     CHECK(horo_midpoint_vjp(HORO_LORENTZ, HORO_F64, 1, 2, 3, y, 8, 4, w, 2, 1, g, 4, nullptr, 0, 0, g_w, 2,
-                            nullptr, nullptr) == HORO_OK);
+                            nullptr, nullptr, 0, nullptr) == HORO_OK);
     CHECK(std::fabs(g_w[1] / -1.3998808621428143815e23 - 1) < 1e-14, "the hyperboloid: %.17g", g_w[1]);
 }
 
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+// A set so large that it is cut into parts, each of its points many times with a share of its weight each,
+// is to give what the points give once.
+template <class T>
+void large_sets() {
+    for (bool frechet : {false, true})
+        for (int model : {poincare, lorentz, klein})
+            for (double radius : {0.5, 3.0, 18.0}) {
+                const bool far = radius > 17;  // close together at the rim: a root of doubles is lost there
+                if (far && (frechet || sizeof(T) == 4)) continue;
+                const int64_t rows = 2, k = 7, copies = 211, dim = 13, width = dim + (model == lorentz);
+                const double c = 1.3;
+                std::vector<T> x, w, many_x(rows * copies * k * width), many_w(rows * copies * k);
+                for (int64_t i = 0; i < rows * k; ++i)
+                    append(x,
+                           random_point<T>(model, dim, radius * (far ? 1 : 0.9 + 0.01 * double(i % k)), c));
+                for (int64_t i = 0; far && i < rows * k; ++i)
+                    for (int64_t j = 0; j < width; ++j)
+                        x[i * width + j] = x[i / k * k * width + j] * T(j % k == i % k ? 1 - 1e-9 : 1);
+                std::vector<double> share(copies);  // multiples of 2^-12, so that rounding shares nothing out
+                for (int64_t n = 0; n < copies; ++n) share[n] = double(n % 5 + 1) / 4096;
+                const double all = std::accumulate(share.begin(), share.end(), 0.0);
+                std::vector<double> given;
+                for (int64_t i = 0; i < rows * k; ++i) given.push_back(double(i % 3 + 1));
+                for (double v : given) w.push_back(T(v * all));
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t n = 0; n < copies; ++n)
+                        for (int64_t i = 0; i < k; ++i) {
+                            const int64_t to = (r * copies + n) * k + i, from = r * k + i;
+                            std::copy_n(x.begin() + from * width, width, many_x.begin() + to * width);
+                            many_w[to] = T(given[from] * share[n]);
+                        }
+                const std::vector<T> g = random_numbers<T>(rows * width);
+                int64_t bytes = 0;
+                CHECK(horo_midpoint_workspace(rows, k * copies, dim, &bytes) == HORO_OK &&
+                          bytes == 8 * rows * 5 * 48,
+                      "4 parts and their sum");
+                const auto few = run_set<T>(frechet, model, rows, k, dim, c, x, w, g);
+                horo_exec* alone = nullptr;
+                CHECK(horo_exec_create(-1, 1, nullptr, &alone) == HORO_OK);
+                const auto many = run_set<T>(frechet, model, rows, k * copies, dim, c, many_x, many_w, g);
+                const auto same =
+                    run_set<T>(frechet, model, rows, k * copies, dim, c, many_x, many_w, g, alone);
+                horo_exec_destroy(alone);
+                CHECK(same_bits(many.out, same.out) && same_bits(many.g_x, same.g_x) &&
+                          same_bits(many.g_w, same.g_w) && same_bits(many.g_c, same.g_c) &&
+                          same_bits(many.variance, same.variance),
+                      "threads");
+                SetResult<T> back = few;  // the gradients of all copies of a point together
+                std::fill(back.g_x.begin(), back.g_x.end(), T(0));
+                double apart = 0, largest = 0;
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t n = 0; n < copies; ++n)
+                        for (int64_t i = 0; i < k; ++i) {
+                            const int64_t from = (r * copies + n) * k + i, to = r * k + i;
+                            for (int64_t j = 0; j < width; ++j)
+                                back.g_x[to * width + j] += many.g_x[from * width + j];
+                            apart = std::fmax(apart, std::fabs(double(many.g_w[from]) - double(few.g_w[to])));
+                            largest = std::fmax(largest, std::fabs(double(few.g_w[to])));
+                        }
+                const double u = sizeof(T) == 8 ? 1e-12 : 2e-5;
+                const auto close = [&](const char* what, const std::vector<T>& a, const std::vector<T>& b) {
+                    const double d = double(distance(quads(a), quads(b))), size = double(length(quads(b)));
+                    CHECK(d <= u * size, "%s %s of a large set, radius %g: %g of %g apart",
+                          model_names[model], what, radius, d, size);
+                };
+                close("out", many.out, few.out);
+                close("g_x", back.g_x, few.g_x);
+                close("g_curvature", many.g_c, few.g_c);
+                CHECK(apart <= u * largest, "%s g_w of a large set, radius %g: %g of %g apart",
+                      model_names[model], radius, apart, largest);
+                if (frechet) close("variance", many.variance, few.variance);
+                if (frechet) continue;
+                many_x[width - 1] = std::numeric_limits<T>::quiet_NaN();
+                const auto broken = run_set<T>(frechet, model, rows, k * copies, dim, c, many_x, many_w, g);
+                CHECK(broken.out[dim - 1] != broken.out[dim - 1] && broken.g_c[0] != broken.g_c[0], "NaN");
+                CHECK(std::memcmp(&broken.out[width], &many.out[width], width * sizeof(T)) == 0 &&
+                          broken.g_c[1] == many.g_c[1],
+                      "NaN leaves its row");
+            }
 }
 
 // A batch gives what its rows give one by one, for any number of threads, NaN in one of them or not.
@@ -1162,7 +1246,7 @@ void refusals() {
     const auto mid = [&](int32_t model, int32_t type, int64_t rows, int64_t k, int64_t dim,
                          const void* points, double c, void* to) {
         return horo_midpoint(model, type, rows, k, dim, points, k * dim, dim, w.data(), k, c, to, dim,
-                             nullptr);
+                             nullptr, 0, nullptr);
     };
     CHECK(mid(HORO_POINCARE, HORO_F64, 0, 2, 3, nullptr, 1, nullptr) == HORO_OK);
     CHECK(refused(mid(3, HORO_F64, 2, 2, 3, x.data(), 1, out.data()), "model"));
@@ -1177,14 +1261,27 @@ void refusals() {
     CHECK(refused(mid(0, HORO_F64, 2, 2, 3, x.data(), 1, x.data() + 11), "out"));
     CHECK(refused(mid(0, HORO_F64, 2, 2, 3, reinterpret_cast<char*>(x.data()) + 1, 1, out.data()), "x"));
     // one set for all rows is welcome; one gradient for all rows is not
-    CHECK(horo_midpoint(0, HORO_F64, 2, 2, 3, x.data(), 0, 3, nullptr, 0, 1, out.data(), 3, nullptr) ==
-          HORO_OK);
+    CHECK(horo_midpoint(0, HORO_F64, 2, 2, 3, x.data(), 0, 3, nullptr, 0, 1, out.data(), 3, nullptr, 0,
+                        nullptr) == HORO_OK);
     CHECK(refused(horo_midpoint_vjp(0, HORO_F64, 2, 2, 3, x.data(), 0, 3, nullptr, 0, 1, g.data(), 3,
-                                    out.data(), 0, 3, nullptr, 0, nullptr, nullptr),
+                                    out.data(), 0, 3, nullptr, 0, nullptr, nullptr, 0, nullptr),
                   "g_x"));
     CHECK(refused(horo_midpoint_vjp(0, HORO_F64, 2, 2, 3, x.data(), 6, 3, w.data(), 2, 1, g.data(), 3,
-                                    out.data(), 6, 3, out.data(), 2, nullptr, nullptr),
+                                    out.data(), 6, 3, out.data(), 2, nullptr, nullptr, 0, nullptr),
                   "g_w"));
+    int64_t room_bytes = 0;
+    CHECK(horo_midpoint_workspace(2, 2, 3, &room_bytes) == HORO_OK && room_bytes == 0);
+    CHECK(horo_midpoint_workspace(1, 8192, 1, &room_bytes) == HORO_OK && room_bytes == 8 * 3 * 32);
+    CHECK(refused(horo_midpoint_workspace(1, 0, 1, &room_bytes), "k"));
+    const std::vector<double> many(8192, 0.1);
+    std::vector<double> room(3 * 32);
+    const auto cut = [&](void* workspace, int64_t size) {
+        return horo_midpoint(0, HORO_F64, 1, 8192, 1, many.data(), 8192, 1, nullptr, 0, 1, out.data(), 1,
+                             workspace, size, nullptr);
+    };
+    CHECK(cut(room.data(), room_bytes) == HORO_OK && cut(nullptr, 0) == HORO_OK);
+    CHECK(refused(cut(room.data(), room_bytes - 1), "workspace"));
+    CHECK(refused(cut(reinterpret_cast<char*>(room.data()) + 4, room_bytes), "workspace"));
     const auto cdist = [&](int32_t model, int64_t n, int64_t m, int64_t dim, int64_t stride, void* to) {
         return horo_cdist(model, HORO_F64, n, m, dim, x.data(), dim, x.data(), dim, 1, 0, to, stride,
                           nullptr);
@@ -1253,6 +1350,8 @@ int main() {
     variances<double>();
     set_properties();
     set_rim();
+    large_sets<float>();
+    large_sets<double>();
     set_batches<float>();
     set_batches<double>();
     pairs<float>();

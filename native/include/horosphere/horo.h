@@ -204,11 +204,13 @@ HORO_API int32_t horo_row_op(int32_t op, int32_t dtype, int64_t rows, int64_t di
  * model, the centroid of the Lorentz model. x: (rows, k) points, rows x_row_stride (0: one set for all rows)
  * and points x_point_stride elements apart; w: rows of k numbers, w_row_stride apart, NULL for equal weights.
  * Weights may have any sign and scale as long as S is timelike; where it is not (all weights 0, say) the row
- * is NaN. out: (rows) points. */
+ * is NaN. out: (rows) points. workspace: NULL, or of horo_midpoint_workspace, alignment 8; with it the points
+ * of few large sets are summed in parts, by several threads or blocks, without it a set is the work of one;
+ * results differ in their last bits. */
 HORO_API int32_t horo_midpoint(int32_t model, int32_t dtype, int64_t rows, int64_t k, int64_t dim,
                                const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
                                int64_t w_row_stride, double curvature, void* out, int64_t out_stride,
-                               const horo_exec* exec);
+                               void* workspace, int64_t workspace_bytes, const horo_exec* exec);
 
 /* The gradients of horo_midpoint. g: (rows) cotangents, g_stride apart; g_x as x with strides of its own, all
  * rows apart; g_w: (rows, k); g_curvature: one number per row. */
@@ -216,7 +218,12 @@ HORO_API int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, i
                                    const void* x, int64_t x_row_stride, int64_t x_point_stride, const void* w,
                                    int64_t w_row_stride, double curvature, const void* g, int64_t g_stride,
                                    void* g_x, int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w,
-                                   int64_t g_w_row_stride, void* g_curvature, const horo_exec* exec);
+                                   int64_t g_w_row_stride, void* g_curvature, void* workspace,
+                                   int64_t workspace_bytes, const horo_exec* exec);
+
+/* Stores in *bytes the workspace with which horo_midpoint and its gradient cut large sets into parts, 0 where
+ * there are none. */
+HORO_API int32_t horo_midpoint_workspace(int64_t rows, int64_t k, int64_t dim, int64_t* bytes);
 
 /* out[i, j] = dist(x_i, y_j), its square if squared != 0: x (n) and y (m)
  * points, out n rows of m numbers. Differences are formed before they are squared, so close points are exact;

@@ -58,6 +58,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                             JAVA_DOUBLE,
                             ADDRESS,
                             JAVA_LONG,
+                            ADDRESS,
+                            JAVA_LONG,
                             ADDRESS));
     private static final MethodHandle MIDPOINT_VJP =
             Native.bind(
@@ -83,7 +85,13 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                             ADDRESS,
                             JAVA_LONG,
                             ADDRESS,
+                            ADDRESS,
+                            JAVA_LONG,
                             ADDRESS));
+    private static final MethodHandle MIDPOINT_WORKSPACE =
+            Native.bind(
+                    "horo_midpoint_workspace",
+                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS));
     private static final MethodHandle CDIST =
             Native.bind(
                     "horo_cdist",
@@ -241,14 +249,33 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             MemorySegment x,
             MemorySegment w,
             MemorySegment out) {
-        long width = width(dim);
-        midpoint(dtype, rows, k, dim, x, k * width, width, w, k, out, width);
+        midpoint(dtype, rows, k, dim, x, w, out, null);
     }
 
     /**
      * {@link #midpoint(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment)} with
-     * distances in elements: from set to set (0: one set for all rows) and from point to point of
-     * x, from row to row of w (0: the same weights for all rows) and of out.
+     * a workspace, by which the points of few large sets are summed in parts, on several threads or
+     * blocks of a device; without it a set is the work of one. Results differ in their last bits.
+     *
+     * @param workspace of {@link #midpointWorkspaceBytes}; null for none
+     */
+    public void midpoint(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment out,
+            MemorySegment workspace) {
+        long width = width(dim);
+        midpoint(dtype, rows, k, dim, x, k * width, width, w, k, out, width, workspace);
+    }
+
+    /**
+     * {@link #midpoint(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment)} with distances in elements: from set to set (0: one set for all rows) and
+     * from point to point of x, from row to row of w (0: the same weights for all rows) and of out.
      */
     public void midpoint(
             DType dtype,
@@ -261,7 +288,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             MemorySegment w,
             long wRowStride,
             MemorySegment out,
-            long outStride) {
+            long outStride,
+            MemorySegment workspace) {
         shape(dtype, rows, k, dim);
         int bytes = dtype.bytes();
         Checks.require(exec, "x", x, sets(rows, k, dim, xRowStride, xPointStride), bytes);
@@ -269,6 +297,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             Checks.require(exec, "w", w, extent("w", rows, wRowStride, k), bytes);
         }
         Checks.requireWritable(exec, "out", out, extent("out", rows, outStride, width(dim)), bytes);
+        workspace(workspace, x, w);
+        Checks.requireDisjoint("workspace", workspace, "out", out);
         int status;
         try {
             status =
@@ -287,6 +317,8 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     curvature,
                                     out,
                                     outStride,
+                                    Checks.orNull(workspace),
+                                    workspaceBytes(workspace),
                                     exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
@@ -313,7 +345,33 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             MemorySegment g_x,
             MemorySegment g_w,
             MemorySegment g_curvature) {
+        midpoint_vjp(dtype, rows, k, dim, x, w, g, g_x, g_w, g_curvature, null);
+    }
+
+    /**
+     * {@link #midpoint_vjp(DType, long, long, long, MemorySegment, MemorySegment, MemorySegment,
+     * MemorySegment, MemorySegment, MemorySegment)} with a workspace.
+     *
+     * @param workspace of {@link #midpointWorkspaceBytes}; null for none
+     */
+    public void midpoint_vjp(
+            DType dtype,
+            long rows,
+            long k,
+            long dim,
+            MemorySegment x,
+            MemorySegment w,
+            MemorySegment g,
+            MemorySegment g_x,
+            MemorySegment g_w,
+            MemorySegment g_curvature,
+            MemorySegment workspace) {
         gradientOperands(dtype, rows, k, dim, x, w, g, true, g_x, g_w, g_curvature);
+        workspace(workspace, x, w);
+        Checks.requireDisjoint("workspace", workspace, "g", g);
+        Checks.requireDisjoint("workspace", workspace, "g_x", g_x);
+        Checks.requireDisjoint("workspace", workspace, "g_w", g_w);
+        Checks.requireDisjoint("workspace", workspace, "g_curvature", g_curvature);
         long width = width(dim);
         int status;
         try {
@@ -339,11 +397,43 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_w),
                                     k,
                                     Checks.orNull(g_curvature),
+                                    Checks.orNull(workspace),
+                                    workspaceBytes(workspace),
                                     exec.handle());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
         Native.check(status);
+    }
+
+    /**
+     * Bytes of workspace with which {@link #midpoint} and its gradient sum large sets in parts; 0
+     * where there are none.
+     */
+    public static long midpointWorkspaceBytes(long rows, long k, long dim) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment bytes = arena.allocate(JAVA_LONG);
+            int status;
+            try {
+                status = (int) MIDPOINT_WORKSPACE.invokeExact(rows, k, dim, bytes);
+            } catch (Throwable t) {
+                throw Native.rethrow(t);
+            }
+            Native.check(status);
+            return bytes.get(JAVA_LONG, 0);
+        }
+    }
+
+    private void workspace(MemorySegment workspace, MemorySegment x, MemorySegment w) {
+        if (workspace != null) {
+            Checks.requireWritable(exec, "workspace", workspace, 0, Double.BYTES);
+            Checks.requireDisjoint("workspace", workspace, "x", x);
+            Checks.requireDisjoint("workspace", workspace, "w", w);
+        }
+    }
+
+    private long workspaceBytes(MemorySegment workspace) {
+        return workspace == null ? 0 : Checks.workspaceBytes(exec, workspace);
     }
 
     /**

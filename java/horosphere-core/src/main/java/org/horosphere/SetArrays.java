@@ -66,6 +66,8 @@ final class SetArrays {
                         JAVA_DOUBLE,
                         ADDRESS,
                         JAVA_LONG,
+                        JAVA_LONG,
+                        JAVA_LONG,
                         JAVA_LONG));
     }
 
@@ -122,6 +124,8 @@ final class SetArrays {
                             sets.curvature(),
                             MemorySegment.ofArray(out),
                             (long) width,
+                            0L,
+                            0L,
                             exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
@@ -154,6 +158,8 @@ final class SetArrays {
                             sets.curvature(),
                             MemorySegment.ofArray(out),
                             (long) width,
+                            0L,
+                            0L,
                             exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
@@ -339,6 +345,8 @@ final class SetArrays {
                             sets.curvature(),
                             MemorySegment.ofArray(out),
                             (long) width,
+                            0L,
+                            0L,
                             exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
@@ -371,6 +379,8 @@ final class SetArrays {
                             sets.curvature(),
                             MemorySegment.ofArray(out),
                             (long) width,
+                            0L,
+                            0L,
                             exec);
         } catch (Throwable thrown) {
             throw Native.rethrow(thrown);
@@ -609,7 +619,8 @@ final class SetArrays {
                     dim,
                     copies.in("x", x, rows * k * width),
                     copies.in("w", w, (long) rows * k),
-                    copies.out("out", out, rows * width));
+                    copies.out("out", out, rows * width),
+                    copies.workspace(HyperbolicSets.midpointWorkspaceBytes(rows, k, dim)));
             copies.deliver();
         }
     }
@@ -691,7 +702,8 @@ final class SetArrays {
                     copies.in("g", g, rows * width),
                     copies.out("g_x", g_x, rows * k * width),
                     copies.out("g_w", g_w, rows * k),
-                    copies.out("g_curvature", g_curvature, rows));
+                    copies.out("g_curvature", g_curvature, rows),
+                    copies.workspace(HyperbolicSets.midpointWorkspaceBytes(rows, k, dim)));
             copies.deliver();
         }
     }

@@ -123,7 +123,7 @@ class HyperbolicSetsTest {
         MemorySegment each = empty(2);
         MemorySegment all = empty(4);
         MemorySegment w = of(1, 2, 3, 3, 2, 1);
-        sets.midpoint(F64, 2, 3, 2, x, 0, 2, w, 3, all, 2);
+        sets.midpoint(F64, 2, 3, 2, x, 0, 2, w, 3, all, 2, null);
         sets.midpoint(F64, 1, 3, 2, x, of(3, 2, 1), each);
         assertArrayEquals(read(each), new double[] {read(all)[2], read(all)[3]});
     }
@@ -281,6 +281,36 @@ class HyperbolicSetsTest {
         pair.concat(dtype, 5, x, out);
         pair.concat(F64, 5, wide, want);
         rounded(dtype, read(want), Buffers.read(out, dtype));
+    }
+
+    /** With a workspace by several threads: the same points, up to the order of summing. */
+    @Test
+    void large_sets_are_summed_in_parts() {
+        int k = 3000;
+        int dim = 5;
+        assertEquals(0, HyperbolicSets.midpointWorkspaceBytes(1, 30, dim));
+        long bytes = HyperbolicSets.midpointWorkspaceBytes(1, k, dim);
+        assertTrue(bytes > 0);
+        MemorySegment x = points(k, dim);
+        MemorySegment workspace = arena.allocate(bytes, 8);
+        MemorySegment want = empty(dim);
+        MemorySegment out = empty(dim);
+        sets.midpoint(F64, 1, k, dim, x, null, want);
+        sets.midpoint(F64, 1, k, dim, x, null, out, workspace);
+        assertArrayEquals(read(want), read(out), 1e-14);
+        double[] array = new double[dim];
+        sets.midpoint(k, dim, read(x), null, array);
+        assertArrayEquals(read(out), array);
+        MemorySegment g = of(1, -1, 0.5, 0.25, 2);
+        MemorySegment wantX = empty(k * dim);
+        MemorySegment gX = empty(k * dim);
+        sets.midpoint_vjp(F64, 1, k, dim, x, null, g, wantX, null, null);
+        sets.midpoint_vjp(F64, 1, k, dim, x, null, g, gX, null, null, workspace);
+        assertArrayEquals(read(wantX), read(gX), 1e-16);
+        refused(
+                "workspace",
+                () -> sets.midpoint(F64, 1, k, dim, x, null, out, workspace.asSlice(8)));
+        refused("workspace", () -> sets.midpoint(F64, 1, k, dim, x, null, out, x));
     }
 
     /** Small ones in place, large ones by way of native memory. */

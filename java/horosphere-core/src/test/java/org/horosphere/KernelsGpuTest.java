@@ -350,6 +350,27 @@ class KernelsGpuTest {
     }
 
     @Test
+    void meansOfALargeSetEqualTheCpu() {
+        int k = 900;
+        int dim = 10;
+        HyperbolicSets cpu = new HyperbolicSets(HyperbolicSets.Model.LORENTZ, 1.5, Exec.CPU);
+        HyperbolicSets gpu = new HyperbolicSets(HyperbolicSets.Model.LORENTZ, 1.5, exec);
+        long bytes = HyperbolicSets.midpointWorkspaceBytes(1, k, dim);
+        MemorySegment x = random(k * (dim + 1), 18);
+        MemorySegment want = floats(dim + 1);
+        MemorySegment out = room(want.byteSize());
+        cpu.midpoint(DType.F32, 1, k, dim, x, null, want, arena.allocate(bytes, 8));
+        gpu.midpoint(DType.F32, 1, k, dim, up(x), null, out, room(bytes));
+        assertNear(want, out, 1e-6);
+        bytes = HyperbolicSets.frechetWorkspaceBytes(1, k, dim, false);
+        MemorySegment workspace = arena.allocate(bytes, 8);
+        cpu.frechet_mean(DType.F32, 1, k, dim, x, null, 1e-10, 100, want, null, null, workspace);
+        gpu.frechet_mean(
+                DType.F32, 1, k, dim, up(x), null, 1e-10, 100, out, null, null, room(bytes));
+        assertNear(want, out, 1e-6);
+    }
+
+    @Test
     void meansEqualTheCpu() {
         int rows = 5;
         int k = 6;
