@@ -8,6 +8,9 @@
 #include "cpu/short_float.h"
 #include "geometry/row_op.h"
 
+#define HORO_JOIN(a, b) a##b
+#define HORO_OF_FAMILY(a, b) HORO_JOIN(a, b)
+
 namespace horo::HORO_ISA_NAMESPACE::rows {
 
 #if defined(__AVX512F__)
@@ -96,16 +99,19 @@ struct RowKernels {
     Signature signature;
 };
 
-// One table per family, in the order of geometry/operations.h.
-struct RowFamily {
-    const RowKernels* kernels;
-    int32_t count;
-};
-
-// Passes that read and write 16-bit rows as they are stored, on what `solve` of float32 sees.
+// Passes that read and write 16-bit rows as they are stored, for AVX-512 only, on what `solve` of float32
+// sees.
+constexpr bool short_passes = lanes == 8;
 struct ShortKernels {
     WideKernels<ShortBf16> bf16;
     WideKernels<ShortF16> f16;
+};
+
+// One table per family, in the order of geometry/operations.h.
+struct RowFamily {
+    const RowKernels* kernels;
+    const ShortKernels* short_kernels;  // null where there are none
+    int32_t count;
 };
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows

@@ -137,13 +137,18 @@ constexpr TileKernels<T> kernels() {
 }
 
 #define HORO_ROW_KERNELS(Op) {kernels<Op, float>(), kernels<Op, double>(), Signature(Op::signature)},
-#define HORO_JOIN(a, b) a##b
-#define HORO_OF_FAMILY(a, b) HORO_JOIN(a, b)
 constexpr RowKernels table[] = {HORO_OF_FAMILY(HORO_ROWS_, HORO_ROW_FAMILY)(HORO_ROW_KERNELS)};
 
 }  // namespace
 
+#if defined(__AVX512F__)
+extern const ShortKernels HORO_OF_FAMILY(short_, HORO_ROW_FAMILY)[];
+#define HORO_SHORT_FAMILY HORO_OF_FAMILY(short_, HORO_ROW_FAMILY)
+#else
+#define HORO_SHORT_FAMILY nullptr
+#endif
 extern const RowFamily HORO_OF_FAMILY(family_, HORO_ROW_FAMILY);
-const RowFamily HORO_OF_FAMILY(family_, HORO_ROW_FAMILY) = {table, sizeof table / sizeof *table};
+const RowFamily HORO_OF_FAMILY(family_, HORO_ROW_FAMILY) = {table, HORO_SHORT_FAMILY,
+                                                            sizeof table / sizeof *table};
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows
