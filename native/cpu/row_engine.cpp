@@ -301,6 +301,9 @@ void put_rows(const typename S::Element* x, const Rows<S>& out, int64_t row, int
     for (int64_t r = 0; r < count; ++r) put_elements<S>(x + r * out.width, out.row(row + r), out.width);
 }
 
+// One rounding per addition: of a lane's share of a row, a few sets of them, and across the lanes.
+double sum_error(int64_t dim) { return static_cast<double>(dim / lanes + 8) * 0x1p-53; }
+
 template <class S>
 void run_narrow(const TileKernels<typename S::Number>& op, const Signature& signature, const RowCall& call,
                 int64_t begin, int64_t end, bool stream) {
@@ -323,6 +326,7 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
     t.dim = call.dim;
     t.param = call.param;
     t.rounding = S::rounding;
+    t.sum_error = sum_error(call.dim);
     t.sums = scratch.take<Vector>(fitting * op.sums);
     t.coefficients = scratch.take<Vector>(fitting * op.coefficients);
     T *in[operands], *out[operands];
@@ -379,7 +383,9 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
             }
         }
         op.reduce_narrow(t);
-        if (op.refine_narrow) op.refine_narrow(t);
+        if (op.doubt && op.doubt(t))
+            for (const auto again : op.again_narrow)
+                if (again) again(t);
         op.solve(t);
         if (op.combine_narrow) op.combine_narrow(t);
         for (int i = 0; i < signature.outputs; ++i) {
@@ -455,6 +461,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
     Tile<T> t{};
     t.param = call.param;
     t.rounding = S::rounding;
+    t.sum_error = sum_error(call.dim);
     t.stream = direct;
     t.parts = scratch.take<Vector>(passes.parts * lanes);
     t.sums = scratch.take<Vector>(blocks * op.sums);
@@ -528,10 +535,12 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
             enter(first);
             passes.reduce_wide(t);
         }
-        for (first = 0; first < call.dim && passes.refine_wide; first += segment) {
-            if (segment < call.dim) enter(first);
-            passes.refine_wide(t);
-        }
+        if (passes.doubt && passes.doubt(t))
+            for (const auto again : passes.again_wide)
+                for (first = 0; first < call.dim && again; first += segment) {
+                    if (segment < call.dim) enter(first);
+                    again(t);
+                }
         op.solve(t);
         for (first = 0; first < call.dim && passes.combine_wide; first += segment) {
             if (segment < call.dim) enter(first);

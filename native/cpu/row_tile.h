@@ -50,6 +50,7 @@ struct TileSums {
     Vector* coefficients;  // per block
     const double* param;
     double rounding;
+    double sum_error;  // of a plain sum, at most, relative to that of the sizes
     // Narrow: what will be read next and is asked for meanwhile, an address and its bytes per block.
     const char* next[operands];
     int64_t next_bytes[operands];
@@ -74,11 +75,16 @@ struct Tile : TileSums<typename NumberOf<T>::type> {
     int64_t ahead[operands];     // wide: how far on lies what will be read next, in elements
 };
 
+constexpr int passes_again = 2;
+
 // The passes over wide rows.
 template <class T>
 struct WideKernels {
     void (*reduce_wide)(const Tile<T>&);
-    void (*refine_wide)(const Tile<T>&);  // null, or a second pass over the rows before `solve`
+    // Null, or finds the rows whose sums are not good enough (false if none); these are then read again by
+    // each of the passes that is not null.
+    bool (*doubt)(const Tile<T>&);
+    void (*again_wide[passes_again])(const Tile<T>&);
     void (*combine_wide)(const Tile<T>&);
     int parts;  // vectors per row while it is reduced
 };
@@ -86,7 +92,7 @@ struct WideKernels {
 template <class T>
 struct TileKernels : WideKernels<T> {
     void (*reduce_narrow)(const Tile<T>&);
-    void (*refine_narrow)(const Tile<T>&);
+    void (*again_narrow[passes_again])(const Tile<T>&);
     void (*combine_narrow)(const Tile<T>&);
     void (*solve)(const TileSums<T>&);
     int sums, coefficients;  // vectors per block

@@ -183,7 +183,7 @@ HORO_HD void combine_line(const __m512i* x, const Guarded* k, const double* exac
         Guarded in[operands], out[operands];
         for (int i = 0; i < signature.inputs; ++i)
             if (signature.input[i] != Kind::scalar) in[i] = Guarded(widen(E{}, x[i], h), Guarded::element);
-        Op::combine(in, k, out);
+        combine_row<Op, true>(in, k, out);  // what the other form would make up for is guarded
         for (int i = 0; i < signature.outputs; ++i)
             if (signature.output[i] != Kind::scalar) {
                 again |= doubt<E>(out[i]);
