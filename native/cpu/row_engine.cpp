@@ -24,12 +24,6 @@ namespace rows {
 HORO_ROW_FAMILIES(HORO_DECLARE_FAMILY)
 #undef HORO_DECLARE_FAMILY
 
-#if defined(__AVX512F__)
-#define HORO_DECLARE_FAMILY(family) extern const ShortKernels* const short_##family;
-HORO_ROW_FAMILIES(HORO_DECLARE_FAMILY)
-#undef HORO_DECLARE_FAMILY
-#endif
-
 namespace {
 
 constexpr int64_t narrow = 8;         // widest row that is transposed
@@ -307,6 +301,9 @@ void put_rows(const typename S::Element* x, const Rows<S>& out, int64_t row, int
     for (int64_t r = 0; r < count; ++r) put_elements<S>(x + r * out.width, out.row(row + r), out.width);
 }
 
+// One rounding per addition: of a lane's share of a row, a few sets of them, and across the lanes.
+double sum_error(int64_t dim) { return static_cast<double>(dim / lanes + 8) * 0x1p-53; }
+
 template <class S>
 void run_narrow(const TileKernels<typename S::Number>& op, const Signature& signature, const RowCall& call,
                 int64_t begin, int64_t end, bool stream) {
@@ -329,6 +326,7 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
     t.dim = call.dim;
     t.param = call.param;
     t.rounding = S::rounding;
+    t.sum_error = sum_error(call.dim);
     t.sums = scratch.take<Vector>(fitting * op.sums);
     t.coefficients = scratch.take<Vector>(fitting * op.coefficients);
     T *in[operands], *out[operands];
@@ -385,7 +383,9 @@ void run_narrow(const TileKernels<typename S::Number>& op, const Signature& sign
             }
         }
         op.reduce_narrow(t);
-        if (op.refine_narrow) op.refine_narrow(t);
+        if (op.doubt && op.doubt(t))
+            for (const auto again : op.again_narrow)
+                if (again) again(t);
         op.solve(t);
         if (op.combine_narrow) op.combine_narrow(t);
         for (int i = 0; i < signature.outputs; ++i) {
@@ -461,6 +461,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
     Tile<T> t{};
     t.param = call.param;
     t.rounding = S::rounding;
+    t.sum_error = sum_error(call.dim);
     t.stream = direct;
     t.parts = scratch.take<Vector>(passes.parts * lanes);
     t.sums = scratch.take<Vector>(blocks * op.sums);
@@ -534,10 +535,12 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
             enter(first);
             passes.reduce_wide(t);
         }
-        for (first = 0; first < call.dim && passes.refine_wide; first += segment) {
-            if (segment < call.dim) enter(first);
-            passes.refine_wide(t);
-        }
+        if (passes.doubt && passes.doubt(t))
+            for (const auto again : passes.again_wide)
+                for (first = 0; first < call.dim && again; first += segment) {
+                    if (segment < call.dim) enter(first);
+                    again(t);
+                }
         op.solve(t);
         for (first = 0; first < call.dim && passes.combine_wide; first += segment) {
             if (segment < call.dim) enter(first);
@@ -600,53 +603,47 @@ void run_stored(const TileKernels<typename S::Number>& op, const Signature& sign
     if (stream) stream_end();
 }
 
-const RowKernels& find(int32_t op) {
-    const RowKernels* found = nullptr;
-#define HORO_FIND_IN(family)                                                        \
-    if (!found && op < family_##family.count) found = family_##family.kernels + op; \
+// An operation by its number.
+struct Found {
+    const RowKernels* kernels;
+    const ShortKernels* short_kernels;
+};
+Found find(int32_t op) {
+    Found found{};
+#define HORO_FIND_IN(family)                                                                    \
+    if (!found.kernels && op < family_##family.count)                                           \
+        found = {family_##family.kernels + op,                                                  \
+                 family_##family.short_kernels ? family_##family.short_kernels + op : nullptr}; \
     op -= family_##family.count;
     HORO_ROW_FAMILIES(HORO_FIND_IN)
 #undef HORO_FIND_IN
-    return *found;
+    return found;
 }
 
-#if defined(__AVX512F__)
-const ShortKernels& find_short(int32_t op) {
-    const ShortKernels* found = nullptr;
-#define HORO_FIND_IN(family)                                               \
-    if (!found && op < family_##family.count) found = short_##family + op; \
-    op -= family_##family.count;
-    HORO_ROW_FAMILIES(HORO_FIND_IN)
-#undef HORO_FIND_IN
-    return *found;
-}
-
-void run_short(int32_t op, int32_t dtype, const RowKernels& k, const RowCall& call, int64_t begin,
+// Wide rows of 16-bit numbers: as they are stored where there are such passes, widened first elsewhere.
+template <class S, class Short>
+void run_short(const RowKernels& k, const WideKernels<Short>* passes, const RowCall& call, int64_t begin,
                int64_t end, bool stream) {
-    const ShortKernels& passes = find_short(op);
-    if (dtype == HORO_BF16)
-        run_wide<AsStored<Bf16, ShortBf16>>(k.f32, passes.bf16, k.signature, call, begin, end, stream);
-    else
-        run_wide<AsStored<F16, ShortF16>>(k.f32, passes.f16, k.signature, call, begin, end, stream);
-    if (stream) stream_end();
+    if (!passes) return run_stored<S>(k.f32, k.signature, call, begin, end, stream);
+    if constexpr (short_passes) {
+        run_wide<AsStored<S, Short>>(k.f32, *passes, k.signature, call, begin, end, stream);
+        if (stream) stream_end();
+    }
 }
-#endif
 
 void run(int32_t op, int32_t dtype, const RowCall& call, int64_t begin, int64_t end, bool stream) {
-    const RowKernels& k = find(op);
-#if defined(__AVX512F__)
-    if ((dtype == HORO_BF16 || dtype == HORO_F16) && call.dim > short_narrow)
-        return run_short(op, dtype, k, call, begin, end, stream);
-#endif
+    const Found found = find(op);
+    const RowKernels& k = *found.kernels;
+    const ShortKernels* passes = call.dim > short_narrow ? found.short_kernels : nullptr;
     switch (dtype) {
         case HORO_F32:
             return run_stored<Plain<float>>(k.f32, k.signature, call, begin, end, stream);
         case HORO_F64:
             return run_stored<Plain<double>>(k.f64, k.signature, call, begin, end, stream);
         case HORO_BF16:
-            return run_stored<Bf16>(k.f32, k.signature, call, begin, end, stream);
+            return run_short<Bf16>(k, passes ? &passes->bf16 : nullptr, call, begin, end, stream);
         default:
-            return run_stored<F16>(k.f32, k.signature, call, begin, end, stream);
+            return run_short<F16>(k, passes ? &passes->f16 : nullptr, call, begin, end, stream);
     }
 }
 

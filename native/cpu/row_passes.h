@@ -122,16 +122,18 @@ inline void prefetch(const void* p) { __builtin_prefetch(p); }
 // ---- Sums
 
 // What an operation's `reduce` adds to: `sums` of them, the first `compensated` with their rounding errors
-// (Ogita, Rump, Oishi 2005); needed for float64 storage only, since products of float32 numbers are exact in
-// double.
-template <int sums, int compensated>
+// (Ogita, Rump, Oishi 2005), as products of float64 numbers need and those of float32 numbers, which are
+// exact in double, do not but where they cancel. Those that `skipped` has a bit for are left out.
+template <int sums, int compensated, unsigned skipped = 0>
 struct Accumulator {
     static constexpr bool exact = compensated > 0;
+    static constexpr bool has(int k) { return !(skipped >> k & 1); }
     Vector hi[sums];
     Vector lo[compensated ? compensated : 1];
 
     HORO_HD Accumulator() : hi{}, lo{} {}
     HORO_HD void dot(int k, Vector a, Vector b) {
+        if (!has(k)) return;
         if constexpr (exact) {
             const Sum<Vector> p = two_product(a, b), s = two_sum(hi[k], p.hi);
             hi[k] = s.hi;
@@ -154,40 +156,72 @@ struct Accumulator {
     }
 };
 
-// The vectors of a block: sums, their compensations and, of rows that are read once more, the sum of that
-// second pass and the two numbers it needs.
+// The vectors of a block: sums; their compensations; of operations that are refined the sum of what is across
+// and the two numbers it needs; and which rows are in doubt.
 template <class Op, class T>
 struct Layout {
     static constexpr Signature signature{Op::signature};
     static constexpr int compensated = sizeof(T) == 8 || Op::precise ? Op::dots : 0;
     static constexpr bool refined = sizeof(T) < 8 && Op::refined;
+    static constexpr bool tested = sizeof(T) < 8 && Op::tested;
+    static constexpr bool doubted = refined || tested;
     static constexpr int across = Op::sums + compensated;
-    static constexpr int sums = across + (refined ? 3 : 0);
+    static constexpr int doubt = across + (refined ? 3 : 0);
+    static constexpr int sums = doubt + doubted;
     static_assert(Op::dots <= Op::sums, "dots are the first of the sums");
     static_assert(!(refined && compensated), "either");
+    // The sums that need not be summed of a row that is not in doubt.
+    static constexpr unsigned derived() {
+        if constexpr (tested) {
+            return Op::derived;
+        } else if constexpr (refined) {
+            constexpr Determinant at = Op::determinant;
+            return at.dd < 0 ? 0 : 1u << at.dd | 1u << at.xd;
+        }
+        return 0;
+    }
+    // Whether rows in doubt are summed again: what is across may be all there is to know.
+    static constexpr bool again() { return tested || derived() != 0; }
 };
 
-// What is summed in a pass over the rows: `reduce` of an operation, or what is across.
+// What is summed in a pass over the rows: `reduce` of an operation, of all rows or, all of it, of those in
+// doubt; or what is across, of those. `at` is the first of the vectors of the block, `numbers` how many after
+// the sums are read.
 template <class Op, class T>
 struct FirstPass {
-    static constexpr int sums = Op::sums, compensated = Layout<Op, T>::compensated, at = 0, numbers = 0;
+    using L = Layout<Op, T>;
+    static constexpr int sums = Op::sums, compensated = L::doubted ? 0 : L::compensated, at = 0, numbers = 0;
+    static constexpr unsigned skipped = L::derived();
+    static constexpr bool selected = false;
     template <class Acc>
     HORO_HD static void reduce(const Vector* x, const Vector*, Acc& acc) {
         Op::reduce(x, acc);
     }
 };
 template <class Op, class T>
-struct SecondPass {
+struct WholePass : FirstPass<Op, T> {
+    static constexpr int compensated = Layout<Op, T>::compensated;
+    static constexpr unsigned skipped = 0;
+    static constexpr bool selected = true;
+};
+template <class Op, class T>
+struct AcrossPass {
     static constexpr int sums = 1, compensated = 0, at = Layout<Op, T>::across, numbers = 2;
+    static constexpr unsigned skipped = 0;
+    static constexpr bool selected = true;
     template <class Acc>
     HORO_HD static void reduce(const Vector* x, const Vector* k, Acc& acc) {
         acc.add(0, across_step<Op>(x, k));
     }
 };
 template <class Pass>
+using Sums = Accumulator<Pass::sums, Pass::compensated, Pass::skipped>;
+template <class Pass>
 constexpr int vectors = Pass::sums + Pass::compensated;
 template <class Pass>
-constexpr int sets = Pass::sums <= 4 ? 2 : 1;  // two hide the latency of few additions
+constexpr int sets = Pass::sums - __builtin_popcount(Pass::skipped) <= 4
+                         ? 2
+                         : 1;  // two hide the latency of few additions
 
 template <bool exact>
 HORO_HD Sum<Vector> plus(const Sum<Vector>& a, const Sum<Vector>& b) {
@@ -237,81 +271,131 @@ HORO_HD Sum<Vector> across(const Vector* hi, const Vector* lo) {
 template <class T>
 constexpr int line_vectors = 64 / (lanes * int{sizeof(T)}) < 2 ? 2 : 64 / (lanes * int{sizeof(T)});
 
+HORO_HD bool any(Indices mask) {
+    int64_t bits = 0;
+    for (int l = 0; l < lanes; ++l) bits |= mask[l];
+    return bits != 0;
+}
+
 template <class Op, class T, class Pass>
 void reduce_wide(const Tile<T>& tile) {
     using L = Layout<Op, T>;
+    using Acc = Sums<Pass>;
     constexpr int sets = rows::sets<Pass>, sums = Pass::sums, group = rows::group<T>;
     constexpr int groups = line_vectors<T> / group, elements = group * lanes;
     const Tile<T> t = tile;
     const int64_t whole = t.dim / elements * elements, rest = t.dim - whole;
     for (int64_t row = 0; row < t.rows; ++row) {
-        const T* p[operands];
-        for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
         Vector* const parts = t.parts + row % lanes;
         Vector* const block = t.sums + row / lanes * L::sums + Pass::at;
-        Vector k[Pass::numbers + 1];
-        for (int n = 0; n < Pass::numbers; ++n)
-            k[n] = Vector{} + reinterpret_cast<const double*>(block + 1 + n)[row % lanes];
-        Accumulator<sums, Pass::compensated> acc[sets];
-        if (!t.first) {
-            for (int set = 0; set < sets; ++set) {
-                const Vector* from = parts + set * vectors<Pass> * lanes;
-                for (int s = 0; s < sums; ++s) acc[set].hi[s] = from[s * lanes];
-                for (int s = 0; s < Pass::compensated; ++s) acc[set].lo[s] = from[(sums + s) * lanes];
+        bool asked = true;
+        if constexpr (Pass::selected) asked = ((Indices)block[L::doubt - Pass::at])[row % lanes] != 0;
+        if (asked) {
+            const T* p[operands];
+            for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
+            Vector k[Pass::numbers + 1];
+            for (int n = 0; n < Pass::numbers; ++n)
+                k[n] = Vector{} + reinterpret_cast<const double*>(block + 1 + n)[row % lanes];
+            Acc acc[sets];
+            if (!t.first) {
+                for (int set = 0; set < sets; ++set) {
+                    const Vector* from = parts + set * vectors<Pass> * lanes;
+                    for (int s = 0; s < sums; ++s)
+                        if (Acc::has(s)) acc[set].hi[s] = from[s * lanes];
+                    for (int s = 0; s < Pass::compensated; ++s) acc[set].lo[s] = from[(sums + s) * lanes];
+                }
             }
-        }
-        Vector x[operands][group] = {};
-        const auto add = [&](Accumulator<sums, Pass::compensated>& to, int v) {
-            Vector in[operands] = {};
-            for (int i = 0; i < L::signature.inputs; ++i) in[i] = x[i][v];
-            Pass::reduce(in, k, to);
-        };
-        int64_t j = 0;
-        for (; j + groups * elements <= whole; j += groups * elements) {
-            // two passes ask for half of the next rows each: some 7 % faster than all of it in the first
-            for (int i = 0; i < L::signature.inputs; ++i)
-                if (L::signature.input[i] != Kind::scalar && (!L::refined || (Pass::at == 0) == (i % 2 == 0)))
-                    for (int line = 0; line < groups * elements * int{sizeof(T)}; line += 64)
-                        prefetch(reinterpret_cast<const char*>(p[i] + j + t.ahead[i]) + line);
-            for (int g = 0; g < groups; ++g) {
+            Vector x[operands][group] = {};
+            const auto add = [&](Acc& to, int v) {
+                Vector in[operands] = {};
+                for (int i = 0; i < L::signature.inputs; ++i) in[i] = x[i][v];
+                Pass::reduce(in, k, to);
+            };
+            int64_t j = 0;
+            for (; j + groups * elements <= whole; j += groups * elements) {
                 for (int i = 0; i < L::signature.inputs; ++i)
-                    if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j + g * elements, x[i]);
-                for (int v = 0; v < group; ++v) add(acc[(g * group + v) % sets], v);
+                    if (L::signature.input[i] != Kind::scalar && !Pass::selected)
+                        for (int line = 0; line < groups * elements * int{sizeof(T)}; line += 64)
+                            prefetch(reinterpret_cast<const char*>(p[i] + j + t.ahead[i]) + line);
+                for (int g = 0; g < groups; ++g) {
+                    for (int i = 0; i < L::signature.inputs; ++i)
+                        if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j + g * elements, x[i]);
+                    for (int v = 0; v < group; ++v) add(acc[(g * group + v) % sets], v);
+                }
             }
-        }
-        for (; j < whole; j += elements) {
-            for (int i = 0; i < L::signature.inputs; ++i)
-                if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j, x[i]);
-            for (int v = 0; v < group; ++v) add(acc[v % sets], v);
-        }
-        if (rest) {
-            for (int i = 0; i < L::signature.inputs; ++i)
-                if (L::signature.input[i] != Kind::scalar) load_group_part(p[i] + whole, rest, x[i]);
-            for (int v = 0; v < group; ++v) add(acc[v % sets], v);
-        }
-        if constexpr (sets == 2)
-            if (t.last) acc[0].add(acc[1]);
-        for (int set = 0; set < (t.last ? 1 : sets); ++set) {
-            Vector* to = parts + set * vectors<Pass> * lanes;
-            for (int s = 0; s < sums; ++s) to[s * lanes] = acc[set].hi[s];
-            for (int s = 0; s < Pass::compensated; ++s) to[(sums + s) * lanes] = acc[set].lo[s];
+            for (; j < whole; j += elements) {
+                for (int i = 0; i < L::signature.inputs; ++i)
+                    if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j, x[i]);
+                for (int v = 0; v < group; ++v) add(acc[v % sets], v);
+            }
+            if (rest) {
+                for (int i = 0; i < L::signature.inputs; ++i)
+                    if (L::signature.input[i] != Kind::scalar) load_group_part(p[i] + whole, rest, x[i]);
+                for (int v = 0; v < group; ++v) add(acc[v % sets], v);
+            }
+            if constexpr (sets == 2)
+                if (t.last) acc[0].add(acc[1]);
+            for (int set = 0; set < (t.last ? 1 : sets); ++set) {
+                Vector* to = parts + set * vectors<Pass> * lanes;
+                for (int s = 0; s < sums; ++s)
+                    if (Acc::has(s)) to[s * lanes] = acc[set].hi[s];
+                for (int s = 0; s < Pass::compensated; ++s) to[(sums + s) * lanes] = acc[set].lo[s];
+            }
         }
         if (t.last && (row % lanes == lanes - 1 || row == t.rows - 1)) {
+            Indices mine = ~Indices{};
+            if constexpr (Pass::selected) {
+                mine = (Indices)block[L::doubt - Pass::at];
+                if (!any(mine)) continue;
+            }
+            const auto put = [mine](Vector& to, Vector sum) { to = mine ? sum : to; };
             for (int s = 0; s < sums; ++s) {
+                if (!Acc::has(s)) continue;
                 const Vector* hi = t.parts + s * lanes;
                 if (s < Pass::compensated) {
                     const Sum<Vector> total = across<true>(hi, t.parts + (sums + s) * lanes);
-                    block[s] = total.hi;
-                    block[sums + s] = total.lo;
+                    put(block[s], total.hi);
+                    put(block[sums + s], total.lo);
                 } else {
-                    block[s] = across<false>(hi, hi).hi;
+                    put(block[s], across<false>(hi, hi).hi);
                 }
             }
         }
     }
 }
 
-// What the second pass needs of the sums of the first.
+// Finds the rows whose sums are not certain and works out what follows from those of the others.
+template <class Op, class T>
+bool doubt(const Tile<T>& tile) {
+    using L = Layout<Op, T>;
+    const Tile<T> t = tile;
+    Indices all{};
+    for (int64_t b = 0; b < t.blocks; ++b) {
+        Vector* const sums = t.sums + b * L::sums;
+        Sum<Vector> sum[Op::sums];
+        for (int k = 0; k < Op::sums; ++k)
+            sum[k] = {Sums<FirstPass<Op, T>>::has(k) ? sums[k] : Vector{}, Vector{}};
+        Indices certain{};
+        if constexpr (L::refined) {
+            certain = determinant_is_certain<Op>(sum, t.sum_error);
+            derive_differences<Op>(sum);
+            sums[L::across] = certain_across<Op>(sum);
+        } else {
+            certain = Op::certain(sum, t.param, t.sum_error);
+            Op::derive(sum);
+        }
+        for (int k = 0; k < Op::sums; ++k) sums[k] = sum[k].hi;
+        for (int k = 0; k < L::compensated; ++k) sums[Op::sums + k] = Vector{};
+        Indices rest{};  // lanes without a row
+        for (int l = 0; l < lanes; ++l) rest[l] = b * lanes + l < t.rows ? 0 : -1;
+        const Indices doubtful = ~(certain | rest);
+        sums[L::doubt] = (Vector)doubtful;
+        all |= doubtful;
+    }
+    return any(all);
+}
+
+// What a pass for what is across needs of the sums.
 template <class Op, class T>
 void aim(const Tile<T>& tile) {
     using L = Layout<Op, T>;
@@ -325,9 +409,9 @@ void aim(const Tile<T>& tile) {
 }
 
 template <class Op, class T>
-void refine_wide(const Tile<T>& tile) {
+void across_wide(const Tile<T>& tile) {
     if (tile.first) aim<Op>(tile);
-    reduce_wide<Op, T, SecondPass<Op, T>>(tile);
+    reduce_wide<Op, T, AcrossPass<Op, T>>(tile);
 }
 
 template <class Op>
@@ -338,17 +422,33 @@ constexpr bool combines() {
     return false;
 }
 
+// One coordinate of the outputs, of a row that is not in doubt (plain) or may be.
+template <class Op, bool plain, class V>
+HORO_HD void combine_row(const V* x, const V* k, V* y) {
+    if constexpr (plain && Op::tested)
+        Op::combine_plain(x, k, y);
+    else
+        Op::combine(x, k, y);
+}
+
 template <class Op, class T>
 constexpr WideKernels<T> wide_kernels() {
+    using L = Layout<Op, T>;
     using First = FirstPass<Op, T>;
     WideKernels<T> k{};
-    k.parts = vectors<First> * sets<First>;
-    static_assert(vectors<First> * sets<First> <= 32, "the engine's scratch memory");
+    const auto runs = [&](int parts) { k.parts = k.parts < parts ? parts : k.parts; };
+    runs(vectors<First> * sets<First>);
     k.reduce_wide = reduce_wide<Op, T, First>;
-    if constexpr (Layout<Op, T>::refined) {
-        using Second = SecondPass<Op, T>;
-        static_assert(vectors<Second> * sets<Second> <= vectors<First> * sets<First>, "of the first pass");
-        k.refine_wide = refine_wide<Op, T>;
+    if constexpr (L::doubted) k.doubt = doubt<Op, T>;
+    if constexpr (L::again()) {
+        using Whole = WholePass<Op, T>;
+        runs(vectors<Whole> * sets<Whole>);
+        k.again_wide[0] = reduce_wide<Op, T, Whole>;
+    }
+    if constexpr (L::refined) {
+        using Across = AcrossPass<Op, T>;
+        runs(vectors<Across> * sets<Across>);
+        k.again_wide[1] = across_wide<Op, T>;
     }
     return k;
 }

@@ -8,6 +8,9 @@
 #include "cpu/short_float.h"
 #include "geometry/row_op.h"
 
+#define HORO_JOIN(a, b) a##b
+#define HORO_OF_FAMILY(a, b) HORO_JOIN(a, b)
+
 namespace horo::HORO_ISA_NAMESPACE::rows {
 
 #if defined(__AVX512F__)
@@ -47,6 +50,7 @@ struct TileSums {
     Vector* coefficients;  // per block
     const double* param;
     double rounding;
+    double sum_error;  // of a plain sum, at most, relative to that of the sizes
     // Narrow: what will be read next and is asked for meanwhile, an address and its bytes per block.
     const char* next[operands];
     int64_t next_bytes[operands];
@@ -71,11 +75,16 @@ struct Tile : TileSums<typename NumberOf<T>::type> {
     int64_t ahead[operands];     // wide: how far on lies what will be read next, in elements
 };
 
+constexpr int passes_again = 2;
+
 // The passes over wide rows.
 template <class T>
 struct WideKernels {
     void (*reduce_wide)(const Tile<T>&);
-    void (*refine_wide)(const Tile<T>&);  // null, or a second pass over the rows before `solve`
+    // Null, or finds the rows whose sums are not good enough (false if none); these are then read again by
+    // each of the passes that is not null.
+    bool (*doubt)(const Tile<T>&);
+    void (*again_wide[passes_again])(const Tile<T>&);
     void (*combine_wide)(const Tile<T>&);
     int parts;  // vectors per row while it is reduced
 };
@@ -83,7 +92,7 @@ struct WideKernels {
 template <class T>
 struct TileKernels : WideKernels<T> {
     void (*reduce_narrow)(const Tile<T>&);
-    void (*refine_narrow)(const Tile<T>&);
+    void (*again_narrow[passes_again])(const Tile<T>&);
     void (*combine_narrow)(const Tile<T>&);
     void (*solve)(const TileSums<T>&);
     int sums, coefficients;  // vectors per block
@@ -96,16 +105,19 @@ struct RowKernels {
     Signature signature;
 };
 
-// One table per family, in the order of geometry/operations.h.
-struct RowFamily {
-    const RowKernels* kernels;
-    int32_t count;
-};
-
-// Passes that read and write 16-bit rows as they are stored, on what `solve` of float32 sees.
+// Passes that read and write 16-bit rows as they are stored, for AVX-512 only, on what `solve` of float32
+// sees.
+constexpr bool short_passes = lanes == 8;
 struct ShortKernels {
     WideKernels<ShortBf16> bf16;
     WideKernels<ShortF16> f16;
+};
+
+// One table per family, in the order of geometry/operations.h.
+struct RowFamily {
+    const RowKernels* kernels;
+    const ShortKernels* short_kernels;  // null where there are none
+    int32_t count;
 };
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows

@@ -13,27 +13,35 @@ void reduce_narrow(const Tile<T>& tile) {
     using L = Layout<Op, T>;
     const Tile<T> t = tile;  // a copy that no store can touch
     for (int64_t b = 0; b < t.blocks; ++b) {
+        Vector* const block = t.sums + b * L::sums;
+        Indices mine = ~Indices{};
+        if constexpr (Pass::selected) {
+            mine = (Indices)block[L::doubt];
+            if (!any(mine)) continue;
+        }
         const T* p[operands];
         for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + b * t.in_stride[i];
-        Vector* const sums = t.sums + b * L::sums;
+        Vector* const sums = block + Pass::at;
         Vector k[Pass::numbers + 1];
-        for (int n = 0; n < Pass::numbers; ++n) k[n] = sums[Pass::at + 1 + n];
-        Accumulator<Pass::sums, Pass::compensated> acc;
+        for (int n = 0; n < Pass::numbers; ++n) k[n] = sums[1 + n];
+        Sums<Pass> acc;
         for (int64_t j = 0; j < t.dim; ++j) {
             Vector x[operands] = {};
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j * lanes);
             Pass::reduce(x, k, acc);
         }
-        for (int s = 0; s < Pass::sums; ++s) sums[Pass::at + s] = acc.hi[s];
-        for (int s = 0; s < Pass::compensated; ++s) sums[Pass::at + Pass::sums + s] = acc.lo[s];
+        const auto put = [mine](Vector& to, Vector sum) { to = mine ? sum : to; };
+        for (int s = 0; s < Pass::sums; ++s)
+            if (acc.has(s)) put(sums[s], acc.hi[s]);
+        for (int s = 0; s < Pass::compensated; ++s) put(sums[Pass::sums + s], acc.lo[s]);
     }
 }
 
 template <class Op, class T>
-void refine_narrow(const Tile<T>& tile) {
+void across_narrow(const Tile<T>& tile) {
     aim<Op>(tile);
-    reduce_narrow<Op, T, SecondPass<Op, T>>(tile);
+    reduce_narrow<Op, T, AcrossPass<Op, T>>(tile);
 }
 
 template <class Op, class T>
@@ -72,14 +80,55 @@ void combine_narrow(const Tile<T>& tile) {
         for (int i = 0; i < L::signature.outputs; ++i) q[i] = t.out[i] + b * t.out_stride[i];
         Vector k[Op::coefficients];
         for (int c = 0; c < Op::coefficients; ++c) k[c] = t.coefficients[b * Op::coefficients + c];
+        Indices doubtful{};
+        if constexpr (L::tested) doubtful = (Indices)t.sums[b * L::sums + L::doubt];
+        const bool twice = any(doubtful);
         for (int64_t j = 0; j < t.dim; ++j) {
             Vector x[operands] = {}, y[operands] = {};
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j * lanes);
-            Op::combine(x, k, y);
+            combine_row<Op, L::tested>(x, k, y);
+            if (L::tested && twice) {
+                Vector z[operands] = {};
+                Op::combine(x, k, z);
+                for (int i = 0; i < L::signature.outputs; ++i) y[i] = doubtful ? z[i] : y[i];
+            }
             for (int i = 0; i < L::signature.outputs; ++i)
                 if (L::signature.output[i] != Kind::scalar) store(q[i] + j * lanes, y[i]);
         }
+    }
+}
+
+template <class Op, class T, bool plain>
+void combine_row_wide(const Tile<T>& t, int64_t row) {
+    using L = Layout<Op, T>;
+    const int64_t whole = t.dim / lanes * lanes, rest = t.dim - whole;
+    const T* p[operands];
+    T* q[operands];
+    for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
+    for (int i = 0; i < L::signature.outputs; ++i) q[i] = t.out[i] + row * t.out_stride[i];
+    const double* coefficients =
+        reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
+    Vector k[Op::coefficients], x[operands] = {}, y[operands] = {};
+    for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
+    for (int64_t j = 0; j < whole; j += lanes) {
+        for (int i = 0; i < L::signature.inputs; ++i)
+            if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
+        combine_row<Op, plain>(x, k, y);
+        for (int i = 0; i < L::signature.outputs; ++i)
+            if (L::signature.output[i] != Kind::scalar) {
+                if (t.stream && t.out_step[i])
+                    stream(q[i] + j, y[i]);
+                else
+                    store(q[i] + j * t.out_step[i], y[i]);
+            }
+    }
+    if (rest) {
+        for (int i = 0; i < L::signature.inputs; ++i)
+            if (L::signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
+        combine_row<Op, plain>(x, k, y);
+        for (int i = 0; i < L::signature.outputs; ++i)
+            if (L::signature.output[i] != Kind::scalar) store_part(q[i] + whole * t.out_step[i], y[i], rest);
     }
 }
 
@@ -87,36 +136,14 @@ template <class Op, class T>
 void combine_wide(const Tile<T>& tile) {
     using L = Layout<Op, T>;
     const Tile<T> t = tile;
-    const int64_t whole = t.dim / lanes * lanes, rest = t.dim - whole;
     for (int64_t row = t.combine_from; row < t.combine_to; ++row) {
-        const T* p[operands];
-        T* q[operands];
-        for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
-        for (int i = 0; i < L::signature.outputs; ++i) q[i] = t.out[i] + row * t.out_stride[i];
-        const double* coefficients =
-            reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
-        Vector k[Op::coefficients], x[operands] = {}, y[operands] = {};
-        for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
-        for (int64_t j = 0; j < whole; j += lanes) {
-            for (int i = 0; i < L::signature.inputs; ++i)
-                if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
-            Op::combine(x, k, y);
-            for (int i = 0; i < L::signature.outputs; ++i)
-                if (L::signature.output[i] != Kind::scalar) {
-                    if (t.stream && t.out_step[i])
-                        stream(q[i] + j, y[i]);
-                    else
-                        store(q[i] + j * t.out_step[i], y[i]);
-                }
-        }
-        if (rest) {
-            for (int i = 0; i < L::signature.inputs; ++i)
-                if (L::signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
-            Op::combine(x, k, y);
-            for (int i = 0; i < L::signature.outputs; ++i)
-                if (L::signature.output[i] != Kind::scalar)
-                    store_part(q[i] + whole * t.out_step[i], y[i], rest);
-        }
+        bool doubtful = !L::tested;
+        if constexpr (L::tested)
+            doubtful = ((Indices)t.sums[row / lanes * L::sums + L::doubt])[row % lanes] != 0;
+        if (doubtful)
+            combine_row_wide<Op, T, false>(t, row);
+        else
+            combine_row_wide<Op, T, L::tested>(t, row);
     }
 }
 
@@ -128,7 +155,8 @@ constexpr TileKernels<T> kernels() {
     k.solve = solve<Op, T>;
     k.sums = Layout<Op, T>::sums;
     k.coefficients = Op::coefficients;
-    if constexpr (Layout<Op, T>::refined) k.refine_narrow = refine_narrow<Op, T>;
+    if constexpr (Layout<Op, T>::again()) k.again_narrow[0] = reduce_narrow<Op, T, WholePass<Op, T>>;
+    if constexpr (Layout<Op, T>::refined) k.again_narrow[1] = across_narrow<Op, T>;
     if constexpr (combines<Op>()) {
         k.combine_narrow = combine_narrow<Op, T>;
         k.combine_wide = combine_wide<Op, T>;
@@ -137,13 +165,18 @@ constexpr TileKernels<T> kernels() {
 }
 
 #define HORO_ROW_KERNELS(Op) {kernels<Op, float>(), kernels<Op, double>(), Signature(Op::signature)},
-#define HORO_JOIN(a, b) a##b
-#define HORO_OF_FAMILY(a, b) HORO_JOIN(a, b)
 constexpr RowKernels table[] = {HORO_OF_FAMILY(HORO_ROWS_, HORO_ROW_FAMILY)(HORO_ROW_KERNELS)};
 
 }  // namespace
 
+#if defined(__AVX512F__)
+extern const ShortKernels HORO_OF_FAMILY(short_, HORO_ROW_FAMILY)[];
+#define HORO_SHORT_FAMILY HORO_OF_FAMILY(short_, HORO_ROW_FAMILY)
+#else
+#define HORO_SHORT_FAMILY nullptr
+#endif
 extern const RowFamily HORO_OF_FAMILY(family_, HORO_ROW_FAMILY);
-const RowFamily HORO_OF_FAMILY(family_, HORO_ROW_FAMILY) = {table, sizeof table / sizeof *table};
+const RowFamily HORO_OF_FAMILY(family_, HORO_ROW_FAMILY) = {table, HORO_SHORT_FAMILY,
+                                                            sizeof table / sizeof *table};
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows

@@ -183,7 +183,7 @@ HORO_HD void combine_line(const __m512i* x, const Guarded* k, const double* exac
         Guarded in[operands], out[operands];
         for (int i = 0; i < signature.inputs; ++i)
             if (signature.input[i] != Kind::scalar) in[i] = Guarded(widen(E{}, x[i], h), Guarded::element);
-        Op::combine(in, k, out);
+        combine_row<Op, true>(in, k, out);  // what the other form would make up for is guarded
         for (int i = 0; i < signature.outputs; ++i)
             if (signature.output[i] != Kind::scalar) {
                 again |= doubt<E>(out[i]);
@@ -257,14 +257,12 @@ constexpr WideKernels<E> kernels() {
 }
 
 #define HORO_SHORT_KERNELS(Op) {kernels<Op, ShortBf16>(), kernels<Op, ShortF16>()},
-#define HORO_JOIN(a, b) a##b
-#define HORO_OF_FAMILY(a, b) HORO_JOIN(a, b)
-constexpr ShortKernels table[] = {HORO_OF_FAMILY(HORO_ROWS_, HORO_ROW_FAMILY)(HORO_SHORT_KERNELS)};
 
 }  // namespace
 
-extern const ShortKernels* const HORO_OF_FAMILY(short_, HORO_ROW_FAMILY);
-const ShortKernels* const HORO_OF_FAMILY(short_, HORO_ROW_FAMILY) = table;
+extern const ShortKernels HORO_OF_FAMILY(short_, HORO_ROW_FAMILY)[];
+const ShortKernels HORO_OF_FAMILY(short_, HORO_ROW_FAMILY)[] = {
+    HORO_OF_FAMILY(HORO_ROWS_, HORO_ROW_FAMILY)(HORO_SHORT_KERNELS)};
 
 }  // namespace horo::HORO_ISA_NAMESPACE::rows
 #endif

@@ -448,7 +448,8 @@ struct Ptransp : RowOperation {
         "v + <y,v>_L / (K - <x,y>_L) (x + y): parallel transport of the tangent vector v from x to y along "
         "the geodesic; "
         "the denominator is 2K (1 + S), S as in dist." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool precise = true, tested = true;
+    static constexpr unsigned derived = 1 << 2 | 1 << 3 | 1 << 6;
     static constexpr int dots = 8, sums = 8, coefficients = 2;
 
     template <class V, class Acc>
@@ -461,6 +462,25 @@ struct Ptransp : RowOperation {
     HORO_HD static void reduce(const V* in, Acc& sum) {
         reduce_tangent(in, sum);
         sum.dot(7, in[1], in[2]);
+    }
+    template <class V>
+    HORO_HD static void derive(Sum<V>* sum) {
+        derive_differences<PairOperation>(sum);
+        sum[6].hi = sum[7].hi - sum[5].hi;
+    }
+    // x0 y0 (x0 + y0) / (K - <x,y>_L) sqrt(K) bounds what the error of the sums grows by on its way to a
+    // result that may be shorter than v by x0 / sqrt(K).
+    template <class V>
+    HORO_HD static V times(const Sum<V>* sum, double k, V& both) {
+        const V x = time_of(k, sum[0]), y = time_of(k, sum[1]), xy = x * y;
+        both = xy * (x + y);
+        return k + (xy - sum[4].hi);
+    }
+    template <class V>
+    HORO_HD static auto certain(const Sum<V>* sum, const double* param, double error) {
+        V growth;
+        const V denominator = times(sum, param[0], growth);
+        return error * growth <= 0x1p-32 * __builtin_sqrt(param[0]) * denominator;
     }
     // A long vector that comes in from far out is a small difference of long ones, in the coefficient and in
     // every coordinate: both in pairs of doubles, as long as those hold the denominator.
@@ -494,6 +514,10 @@ struct Ptransp : RowOperation {
         const Sum<V> s = two_sum(in[2], x.hi), t = two_sum(s.hi, y.hi);
         out[0] = t.hi + (t.lo + s.lo + (x.lo + y.lo + k[1] * (in[0] + in[1])));
     }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
+        out[0] = in[2] + k[0] * (in[0] + in[1]);
+    }
 };
 
 struct PtranspVjp : RowOperation {
@@ -502,13 +526,25 @@ struct PtranspVjp : RowOperation {
         "x:ambient y:ambient v:ambient g:ambient; K -> g_x:ambient g_y:ambient g_v:ambient g_K:scalar";
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and K." HORO_LORENTZ_RANGE;
-    static constexpr bool precise = true;
+    static constexpr bool precise = true, tested = true;
+    static constexpr unsigned derived = Ptransp::derived;
     static constexpr int dots = 8, sums = 9, coefficients = 10;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
         Ptransp::reduce(in, sum);
         sum.add(8, in[3] * (in[0] + in[1]));
+    }
+    template <class V>
+    HORO_HD static void derive(Sum<V>* sum) {
+        Ptransp::derive(sum);
+    }
+    // as of the transport, but with what it loses twice
+    template <class V>
+    HORO_HD static auto certain(const Sum<V>* sum, const double* param, double error) {
+        V growth;
+        const V denominator = Ptransp::times(sum, param[0], growth);
+        return error * (growth * growth) <= 0x1p-30 * param[0] * (denominator * denominator);
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
@@ -555,6 +591,10 @@ struct PtranspVjp : RowOperation {
         out[0] = k[0] * in[3] + (k[1] * in[0] + (k[7] * in[1] + d)) + k[6] * in[2];
         out[1] = k[0] * in[3] + (k[3] * in[1] + (k[7] * in[0] - d)) + k[5] * in[2];
         out[2] = in[3] + (k[4] * in[0] + (k[8] * delta + k[9] * in[1]));
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
+        combine(in, k, out);
     }
 };
 

@@ -32,9 +32,17 @@ struct Determinant {
 // each row of float32 (or 16-bit) numbers is read once more for its determinant; the operation then says
 //     static constexpr Determinant determinant;
 //     template <class V> static void sides(const V* in, V& x, V& y);  // if not of the first two inputs
+// tested: precise, but only where plain sums will not do; the operation then says
+//     static constexpr unsigned derived;  // the sums that follow from others where they will do, a bit each
+//     template <class V> static void derive(Sum<V>* sum);
+//     // where they do; error: that of a plain sum relative to the sizes in it; false of NaN
+//     template <class V> static auto certain(const Sum<V>* sum, const double* param, double error);
+//     template <class V> static void combine_plain(const V* in, const V* k, V* out);  // `combine`, there
+// An engine may read rows once more, and compensate, of all rows (CUDA does) or where it has to (the CPU).
 struct RowOperation {
     static constexpr bool precise = false;
     static constexpr bool refined = false;
+    static constexpr bool tested = false;
     // one coordinate of the vectors of the determinant
     template <class V>
     HORO_HD static void sides(const V* in, V& x, V& y) {
@@ -136,6 +144,31 @@ HORO_HD V across_step(const V* in, const V* k) {
     if constexpr (Op::determinant.dd >= 0) y = less_product<V>(y, k[0], x);
     const V w = less_product<V>(y, k[1], x);
     return w * w;
+}
+
+// A determinant that is large enough for plain sums, with an error of `error` relative to the sizes in them:
+// its own is then below 2^-36. So are those of |d|^2 and <x,d>, relative to |d|^2 and |x||d|, worked out from
+// the other three. False of NaN.
+template <class Op, class V>
+HORO_HD auto determinant_is_certain(const Sum<V>* sum, double error) {
+    constexpr Determinant at = Op::determinant;
+    return gram(sum[at.xx], sum[at.yy], sum[at.xy]) >= 0x1p38 * error * (sum[at.xx].hi * sum[at.yy].hi);
+}
+template <class Op, class V>
+HORO_HD void derive_differences(Sum<V>* sum) {
+    constexpr Determinant at = Op::determinant;
+    if constexpr (at.dd >= 0) {
+        const V xx = sum[at.xx].hi, yy = sum[at.yy].hi, xy = at.sign * sum[at.xy].hi;
+        sum[at.dd].hi = (xx - xy) + (yy - xy);
+        sum[at.xd].hi = at.sign * (xy - xx);
+    }
+}
+// |w|^2 of such a row
+template <class Op, class V>
+HORO_HD V certain_across(const Sum<V>* sum) {
+    constexpr Determinant at = Op::determinant;
+    const V xx = sum[at.xx].hi;
+    return choose<V>(xx == 0.0, V{}, gram(sum[at.xx], sum[at.yy], sum[at.xy]) / xx);
 }
 
 // The determinant from what is across; what the error of t can make is zero.
