@@ -59,6 +59,12 @@ struct Guarded {
         if (pure) r.e += 0x1p-120f;  // what float32 may have lost to underflow
         return r;
     }
+    HORO_HD friend Guarded operator/(const Guarded& a, const Guarded& b) {  // b an element
+        Guarded r(a.v / b.v, sum);
+        if (a.is == sum) r.e = a.e / size_of(b.v);
+        r.scaled = true;
+        return r;
+    }
     HORO_HD Guarded& operator+=(const Guarded& b) { return *this = *this + b; }
     HORO_HD Guarded& operator-=(const Guarded& b) { return *this = *this - b; }
 };

@@ -298,17 +298,6 @@ HORO_HD auto asinh_ratio(const Dual<V, m>& w) {
     return chain<V>(p.ratio, -0.5 * p.difference, w);
 }
 
-// asinh(z)
-template <class V>
-HORO_HD V asinh_of(V z) {
-    return z * asinh_parts<V>(z * z).ratio;
-}
-template <class V, unsigned m>
-HORO_HD auto asinh_of(const Dual<V, m>& z) {
-    const AsinhParts<V> p = asinh_parts<V>(z.value * z.value);
-    return chain<V>(z.value * p.ratio, 1.0 / p.root, z);
-}
-
 // asinh(sqrt(w))
 template <class V>
 HORO_HD V asinh_root(V w) {

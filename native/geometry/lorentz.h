@@ -34,6 +34,7 @@ struct Pair {
     V x, y;     // times
     V advance;  // y0 - x0
     V gram_xy;  // |xs|^2 |ys|^2 - <xs,ys>^2
+    V dd, m;    // |ys - xs|^2, <xs,ys>
     V s;        // sinh^2(d/2)
     typename Mask<V>::type is_close;
 
@@ -42,8 +43,10 @@ struct Pair {
           x(time_of(k, row.sum[0])),
           y(time_of(k, row.sum[1])),
           advance((row.sum[2].hi + 2.0 * row.sum[3].hi) / (x + y)),
-          gram_xy(determinant_of<PairOperation>(row)) {
-        const V xx = row.sum[0].hi, yy = row.sum[1].hi, dd = row.sum[2].hi, m = row.sum[4].hi;
+          gram_xy(determinant_of<PairOperation>(row)),
+          dd(row.sum[2].hi),
+          m(row.sum[4].hi) {
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi;
         const V same = (k * dd + gram_xy) / (2.0 * k * (x * y + k + m));
         const V opposite = ((k * (xx + yy) + xx * yy) / (x * y + k) - m) / (2.0 * k);
         s = choose<V>(m > 0.0, same, opposite);
@@ -56,7 +59,12 @@ struct Pair {
     HORO_HD V own_y(V e) const { return e * choose<V>(is_close, -advance, x) / (2.0 * k * y); }
     HORO_HD V other(V e) const { return choose<V>(is_close, V{}, -e / (2.0 * k)); }
     HORO_HD V delta(V e) const { return choose<V>(is_close, e / (2.0 * k), V{}); }
-    HORO_HD V by_k() const { return (advance * advance / (2.0 * x * y) - 2.0 * s) / (2.0 * k); }
+    // of s; where <xs,ys> > 0 from terms of one sign, as far out the two of the short form cancel
+    HORO_HD V by_k() const {
+        const V far = -(k * (k * (1.0 + s)) * dd + (k + x * y) * gram_xy) / (k * x * y * (x * y + k + m));
+        const V near = advance * advance / (2.0 * x * y) - 2.0 * s;
+        return choose<V>(m > 0.0, far, near) / (2.0 * k);
+    }
 };
 
 template <class V, class Acc>
@@ -247,7 +255,9 @@ struct ExpmapVjp : TangentOperation {
         row.k[3] = p.ratio;
         row.k[4] = 2.0 * by_w / k;
         row.result[0] = row.result[1] = V{};
-        row.result[2] = 0.5 * by_x / x - by_w * w / k;
+        // w by K is -(w + Gram/K^2) / x0^2, in which nothing cancels
+        const V gram_xv = determinant_of<TangentOperation>(row) / (k * k);
+        row.result[2] = 0.5 * g * (p.cosh - p.ratio * v / x) / x - by_w * (w + gram_xv) / (x * x);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {

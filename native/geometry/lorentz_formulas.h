@@ -94,7 +94,7 @@ HORO_HD auto pair_parts(const K& k, const X& xx, const Y& yy, const D& dd, const
     const auto y = root(k + yy);
     const auto advance = (dd + 2.0 * m) / (x + y);
     const auto gram_xy = pick(value_of(yy) < value_of(dd), by_y, by_d);
-    const auto same = (k * dd + gram_xy) / (2.0 * k * (x * y + k + p));
+    const auto same = (dd + gram_xy / k) / (2.0 * (x * y + k + p));  // its derivative by k does not cancel
     const auto opposite = ((k * (xx + yy) + xx * yy) / (x * y + k) - p) / (2.0 * k);
     const auto s = pick(value_of(p) > 0.0, same, opposite);
     return PairParts<decltype(x), decltype(y), decltype(advance), decltype(s)>{x, y, advance, s};
@@ -169,8 +169,6 @@ struct MobiusAdd : Totals<0, 2> {
             pair_parts(k, row.sum(Index<0>()), row.sum(Index<1>()), row.sum(Index<2>()), -row.sum(Index<3>()),
                        -row.sum(Index<4>()), row.gram(Index<0>(), Index<1>(), Index<4>()),
                        row.gram(Index<0>(), Index<2>(), Index<3>()));
-        row.coefficient(0, (2.0 * radius * pair.s + pair.advance) / (radius + pair.x));
-        row.constant(1, 1.0);
         // the time sqrt(K) (1 + 2S), with derivatives that do not cancel where one of the points is near the
         // origin
         const auto xx = row.sum(Index<0>());
@@ -179,8 +177,15 @@ struct MobiusAdd : Totals<0, 2> {
         const auto by_x = pair.y + (xx * pair.y / (pair.x + radius) + xy) / radius;
         const auto by_y = pair.x + (yy * pair.x / (pair.y + radius) + xy) / radius;
         const auto x_is_less = value_of(xx) < value_of(yy);
-        const auto opposite = value_of(row.sum(Index<2>())) < pick(x_is_less, value_of(xx), value_of(yy));
+        const auto least = pick(x_is_less, value_of(xx), value_of(yy));
+        const auto opposite =
+            (value_of(row.sum(Index<2>())) < least) | ((value_of(xy) < 0.0) & (least > value_of(k)));
         const auto time = radius * (1.0 + 2.0 * pair.s);
+        // and what xs + ys lack, alike
+        const auto share = (2.0 * radius * pair.s + pair.advance) / (radius + pair.x);
+        const auto small = (yy / (pair.y + radius) + xy / (pair.x + radius)) / radius;
+        row.coefficient(0, with_value(pick(opposite, share, small), share));
+        row.constant(1, 1.0);
         row.result(0, with_value(pick(opposite, time, pick(x_is_less, by_x, by_y)), time));
     }
 };

@@ -185,7 +185,15 @@
 
 #define HORO_ROWS_wrapped_normal(X)                 \
     HORO_FORMULA(X, poincare::WrappedNormalLogProb) \
-    HORO_FORMULA(X, lorentz::WrappedNormalLogProb)
+    HORO_FORMULA(X, lorentz::WrappedNormalLogProb)  \
+    HORO_FORMULA(X, poincare::WrappedNormalSample)  \
+    HORO_FORMULA(X, lorentz::WrappedNormalSample)   \
+    HORO_FORMULA(X, poincare::WrappedNormalNoise)   \
+    HORO_FORMULA(X, lorentz::WrappedNormalNoise)    \
+    X(poincare::WrappedNormalNoiseLogProb)          \
+    X(poincare::WrappedNormalNoiseLogProbVjp)       \
+    X(lorentz::WrappedNormalNoiseLogProb)           \
+    X(lorentz::WrappedNormalNoiseLogProbVjp)
 
 #define HORO_ROW_FAMILIES(F) \
     F(poincare)              \

@@ -831,10 +831,10 @@ struct PtranspGradient : RowOperation {
         const V farther = (xx->hi - yy->hi) + (xx->lo - yy->lo);
         const V turned =
             t.value * farther / (a * a) + t.scale * Turn<V>(row.sum).by_curvature(c, e, denominator);
-        // on y - x, which needs no compensated sums
+        // on y - x, which needs no compensated sums; the identity has no derivative
         const V plain = -2.0 * t.scale * t.w + row.sum[7].hi * t.by_d - xx->hi * t.by_a - yy->hi * t.by_b;
         const bool compensated = row.rounding < 0x1p-50;
-        row.result[3] = compensated || c <= 0 ? turned : plain;
+        row.result[3] = compensated || c <= 0 ? turned : choose<V>(row.sum[7].hi == 0.0, V{}, plain);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {

@@ -135,6 +135,18 @@ struct Dist2 : Differences<0, 2> {
     }
 };
 
+// asinh(sqrt(k) u) / sqrt(k); its derivatives do not cancel, by k for small u and by u for large.
+template <class V>
+HORO_HD V asinh_multiple(V u, double k) {
+    return u * asinh_parts<V>(k * u * u).ratio;
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto asinh_multiple(const Dual<V, a>& u, const Dual<V, b>& k) {
+    const V square = u.value * u.value;
+    const AsinhParts<V> p = asinh_parts<V>(k.value * square);
+    return chain<V>(u.value * p.ratio, 1.0 / p.root, u, -0.5 * u.value * square * p.difference, k);
+}
+
 enum class Plane { absolute, signed_, scaled };
 
 // x, p, x - p, a
@@ -186,9 +198,8 @@ struct PlaneDistance : PlaneVectors {
         const auto da = row.sum(Index<3>());
         const auto pa = row.sum(Index<4>());
         const auto size = root(row.sum(Index<5>()));
-        const auto radius = root(c);
-        const auto z = 2.0 * radius * (p * da - c * dd * pa) / (p * x) * inverse_or_zero(size);
-        const auto distance = asinh_of(z) / radius;
+        const auto z = 2.0 * (p * da - c * dd * pa) / (p * x) * inverse_or_zero(size);
+        const auto distance = asinh_multiple(z, c);
         if constexpr (kind == Plane::absolute)
             row.result(0, absolute(distance));
         else if constexpr (kind == Plane::signed_)
@@ -309,6 +320,16 @@ HORO_HD auto translation(const A& a, const B& b, const P& p, const Q& q, const M
     return pick(rim, against + a * b, 1.0 + 2.0 * m + p * q);
 }
 
+// tanh(sqrt(c) h) / sqrt(c)
+template <class V>
+HORO_HD V half_way(V h, double c) {
+    return tanh_multiple<V>(h, V{} + c);
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto half_way(const Dual<V, a>& h, const Dual<V, b>& c) {
+    return tanh_multiple(h, c);
+}
+
 struct GeodesicUnit : Rows<1, 2> {
     static constexpr const char* name = "poincare.geodesic_unit";
     static constexpr const char* signature = "t:scalar x:row u:row; c -> out:row";
@@ -319,18 +340,20 @@ struct GeodesicUnit : Rows<1, 2> {
     static constexpr const char* kinks = "where u = 0";
     static constexpr int terms = 2, dots = 3;
     static constexpr Product products[] = {{0, 0}, {1, 1}, {0, 1}};
+    static constexpr Determinant angles[] = {{0, 1, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
         const auto half = 0.5 * row.number(Index<0>());
-        const auto h2 = c * (half * half);
-        const auto ratio = tanh_ratio(h2);
         const auto a = row.gap(Index<0>());
-        const auto length = half * ratio * inverse_or_zero(root(row.sum(Index<1>())));  // y = length u
-        const auto q = h2 * (ratio * ratio);
+        const auto uu = row.sum(Index<1>());
+        const auto reach = half_way(half, c);
+        const auto length = reach * inverse_or_zero(root(uu));  // y = length u
+        const auto q = unless(value_of(uu) == 0.0, c * (reach * reach));
         const auto scale = c * length;
-        const auto d = translation(a, sech2(h2), c * row.sum(Index<0>()), q, scale * row.sum(Index<2>()),
-                                   scale * scale * row.gram(Index<0>(), Index<1>(), Index<2>()));
+        const auto d =
+            translation(a, sech2(c * (half * half)), c * row.sum(Index<0>()), q, scale * row.sum(Index<2>()),
+                        scale * scale * row.gram(Index<0>(), Index<1>(), Index<2>()));
         row.coefficient(0, 1.0 + a * q / d);
         row.coefficient(1, a * length / d);
     }

@@ -34,18 +34,6 @@ HORO_HD auto gap_radius(const C& c, const A& a, const X& xx) {
     return GapRadius<decltype(p), decltype(f)>{p, f};
 }
 
-// asinh(sqrt(k) u) / sqrt(k); its derivatives do not cancel, by k for small u and by u for large.
-template <class V>
-HORO_HD V asinh_multiple(V u, double k) {
-    return u * asinh_parts<V>(k * u * u).ratio;
-}
-template <class V, unsigned a, unsigned b>
-HORO_HD auto asinh_multiple(const Dual<V, a>& u, const Dual<V, b>& k) {
-    const V square = u.value * u.value;
-    const AsinhParts<V> p = asinh_parts<V>(k.value * square);
-    return chain<V>(u.value * p.ratio, 1.0 / p.root, u, -0.5 * u.value * square * p.difference, k);
-}
-
 // Two points (or a point and the reflection of another), x = f_x times the stored one: f_x, f_y, f_x - f_y,
 // the square of y - x (sign -1) or of x + y (sign 1), and s = c times that. Close to the rim s comes from the
 // radii, which the gaps know, and the angle, which the coordinates know.
@@ -79,7 +67,12 @@ HORO_HD auto gap_pair(Row& row, const C& c, const A& a, const B& b) {
     const auto by_d = row.gram(Index<0>(), Index<2>(), Index<3>());
     const auto sine = pick(value_of(yy) < value_of(dd), by_y, by_d) * (nx * nx * ny * ny);
     const auto opening = pick(value_of(cosine) < 0.0, sine / (1.0 - cosine), 1.0 + cosine);
-    const auto polar = radii * radii + 2.0 * rx * ry * opening;
+    const auto turned = radii * radii + 2.0 * rx * ry * opening;
+    // of a point much closer to the origin, which may have no direction
+    const auto apart_radii =
+        (4.0 * value_of(x.square) < value_of(y.square)) | (4.0 * value_of(y.square) < value_of(x.square));
+    const auto inner = 2.0 * sign * c * (x.factor * y.factor) * row.sum(Index<4>());
+    const auto polar = pick(apart_radii, x.square + y.square + inner, turned);
     const auto longer = (yy - xx) * inverse_or_zero(root(xx) + root(yy));
     const auto apart = 1.0 / root(c) * nx * (radii + ry * ny * longer);
     const auto difference = with_value(x.factor - y.factor, pick(both, apart, x.factor - y.factor));

@@ -113,7 +113,9 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
         const auto is_ball = hyperbolic(row) ? value_of(xx) == value_of(xx) : value_of(xx) != value_of(xx);
         const auto t =
             poincare::mobius_terms(c, a, b, xx, yy, row.sum(Index<3>()), pick(is_ball, inner, sphere));
-        row.coefficient(0, t.x);
+        // far out on the sphere all terms of the numerator have one sign, which 1 and a small term has not
+        const auto along = hyperbolic(row) ? value_of(xy) != value_of(xy) : value_of(xy) > 0.0;
+        row.coefficient(0, pick(along, (1.0 + 2.0 * c * xy + c * yy) / sphere, t.x));
         row.coefficient(1, t.sum);
         row.coefficient(2, t.y);
     }
@@ -187,6 +189,7 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
         "sqrt(-kappa)|x| < 1 where kappa is negative.";
     static constexpr int terms = 2, dots = 3;
     static constexpr Product products[] = {{0, 0}, {1, 1}, {0, 1}};
+    static constexpr Determinant angles[] = {{0, 1, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();

@@ -30,6 +30,9 @@ public final class Normal {
                             ADDRESS,
                             ADDRESS));
 
+    private static final RowOp BALL_SAMPLE = RowOp.named("poincare.wrapped_normal_sample");
+    private static final RowOp LORENTZ_SAMPLE = RowOp.named("lorentz.wrapped_normal_sample");
+
     private Normal() {}
 
     /**
@@ -143,6 +146,132 @@ public final class Normal {
         normal(model.exec(), dtype, Math.multiplyExact(rows, dim), std, seed, offset, noise);
         model.expmap0(dtype, rows, dim, noise, out);
         model.mobius_add(dtype, rows, dim, mean, out, out);
+    }
+
+    /**
+     * As above with a standard deviation per coordinate: {@code mean (+) expmap0(std z / 2)}, std
+     * and z multiplied coordinate by coordinate at the origin. The way back is {@code
+     * ball.wrapped_normal_noise}, of whose result {@code ball.wrapped_normal_noise_log_prob} is the
+     * log density; the operation {@code poincare.wrapped_normal_sample} has gradients by mean and
+     * std.
+     *
+     * @param ball where to run, too
+     * @param dtype F32 or F64
+     * @param rows number of points
+     * @param dim coordinates of a point
+     * @param std (dim), the standard deviations of all points
+     * @param seed any
+     * @param offset position of the first variate
+     * @param mean (rows, dim)
+     * @param out (rows, dim); must not overlap mean or std
+     * @throws IllegalArgumentException naming the argument that does not fit
+     */
+    public static void wrapped_normal(
+            PoincareBall ball,
+            DType dtype,
+            long rows,
+            long dim,
+            MemorySegment std,
+            long seed,
+            long offset,
+            MemorySegment mean,
+            MemorySegment out) {
+        requireRows(rows, dim);
+        Checks.requireDisjoint("out", out, "mean", mean);
+        Checks.requireDisjoint("out", out, "std", std);
+        normal(ball.exec(), dtype, Math.multiplyExact(rows, dim), 1, seed, offset, out);
+        sample(BALL_SAMPLE, ball.exec(), dtype, rows, dim, out, mean, dim, std, out, dim, ball.c());
+    }
+
+    /**
+     * Points of the Lorentz model with a standard deviation per coordinate, as in the ball.
+     *
+     * @param model where to run, too
+     * @param dtype F32 or F64
+     * @param rows number of points
+     * @param dim space coordinates of a point
+     * @param std (dim), the standard deviations of all points
+     * @param seed any
+     * @param offset position of the first variate
+     * @param mean (rows, dim + 1)
+     * @param noise (rows, dim), receives z
+     * @param out (rows, dim + 1)
+     * @throws IllegalArgumentException naming the argument that does not fit; segments that overlap
+     */
+    public static void wrapped_normal(
+            Lorentz model,
+            DType dtype,
+            long rows,
+            long dim,
+            MemorySegment std,
+            long seed,
+            long offset,
+            MemorySegment mean,
+            MemorySegment noise,
+            MemorySegment out) {
+        requireRows(rows, dim);
+        Checks.requireDisjoint("out", out, "mean", mean);
+        Checks.requireDisjoint("out", out, "std", std);
+        Checks.requireDisjoint("out", out, "noise", noise);
+        Checks.requireDisjoint("noise", noise, "mean", mean);
+        Checks.requireDisjoint("noise", noise, "std", std);
+        normal(model.exec(), dtype, Math.multiplyExact(rows, dim), 1, seed, offset, noise);
+        sample(
+                LORENTZ_SAMPLE,
+                model.exec(),
+                dtype,
+                rows,
+                dim,
+                noise,
+                mean,
+                dim + 1,
+                std,
+                out,
+                dim + 1,
+                model.K());
+    }
+
+    /** One row of std for all points. */
+    private static void sample(
+            RowOp op,
+            Exec exec,
+            DType dtype,
+            long rows,
+            long dim,
+            MemorySegment z,
+            MemorySegment mean,
+            long meanStride,
+            MemorySegment std,
+            MemorySegment out,
+            long outStride,
+            double curvature) {
+        op.run(
+                exec,
+                dtype,
+                rows,
+                dim,
+                z,
+                dim,
+                mean,
+                meanStride,
+                std,
+                0,
+                null,
+                0,
+                out,
+                outStride,
+                null,
+                0,
+                null,
+                0,
+                null,
+                0,
+                curvature,
+                0,
+                0,
+                0,
+                0,
+                0);
     }
 
     private static void requireRows(long rows, long dim) {

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
 class NormalTest {
@@ -66,6 +67,89 @@ class NormalTest {
             Normal.wrapped_normal(model, DType.F64, ROWS, DIM, std, 1, 10, mean, noise, out);
             model.dist(DType.F64, ROWS, DIM, mean, out, dist);
             requireLengths(doubles(noise), doubles(dist), std);
+        }
+    }
+
+    /** The way there and back gives std z, coordinate by coordinate, for any number of threads. */
+    @Test
+    void samplesOfTheBallHaveADeviationPerCoordinate() {
+        double[] std = deviations();
+        try (Arena arena = Arena.ofConfined();
+                Exec three = Exec.cpu(3)) {
+            MemorySegment deviation = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, std);
+            MemorySegment mean = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment out = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment other = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment z = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            for (int r = 0; r < ROWS; r++) {
+                mean.setAtIndex(ValueLayout.JAVA_DOUBLE, (long) r * DIM, 0.6);
+            }
+            PoincareBall ball = new PoincareBall(2.5);
+            Normal.wrapped_normal(ball, DType.F64, ROWS, DIM, deviation, 1, 10, mean, out);
+            PoincareBall threads = new PoincareBall(2.5, three);
+            Normal.wrapped_normal(threads, DType.F64, ROWS, DIM, deviation, 1, 10, mean, other);
+            assertArrayEquals(doubles(out), doubles(other));
+            Normal.normal(Exec.CPU, DType.F64, (long) ROWS * DIM, 1, 1, 10, z);
+            ball.wrapped_normal_noise(DType.F64, ROWS, DIM, mean, out, other);
+            requireScaled(doubles(z), std, doubles(other));
+        }
+    }
+
+    @Test
+    void samplesOfTheHyperboloidHaveADeviationPerCoordinate() {
+        double[] std = deviations();
+        Lorentz model = new Lorentz(0.4);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment deviation = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, std);
+            MemorySegment mean = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * (DIM + 1));
+            MemorySegment out = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * (DIM + 1));
+            MemorySegment z = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment noise = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            for (int r = 0; r < ROWS; r++) {
+                mean.setAtIndex(ValueLayout.JAVA_DOUBLE, (long) r * (DIM + 1) + 1, 2);
+            }
+            Normal.wrapped_normal(model, DType.F64, ROWS, DIM, deviation, 1, 10, mean, z, out);
+            model.wrapped_normal_noise(DType.F64, ROWS, DIM, mean, out, noise);
+            requireScaled(doubles(z), std, doubles(noise));
+        }
+    }
+
+    /** With equal deviations the density by the noise is the isotropic one. */
+    @Test
+    void densitiesAgreeWhereBothAreDefined() {
+        double std = 0.7;
+        PoincareBall ball = new PoincareBall(2.5);
+        try (Arena arena = Arena.ofConfined()) {
+            double[] all = new double[ROWS * DIM];
+            Arrays.fill(all, std);
+            double[] one = new double[ROWS];
+            Arrays.fill(one, std);
+            MemorySegment mean = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment x = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment noise = arena.allocate(ValueLayout.JAVA_DOUBLE, (long) ROWS * DIM);
+            MemorySegment want = arena.allocate(ValueLayout.JAVA_DOUBLE, ROWS);
+            MemorySegment got = arena.allocate(ValueLayout.JAVA_DOUBLE, ROWS);
+            MemorySegment scalar = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, one);
+            MemorySegment rows = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, all);
+            Normal.wrapped_normal(ball, DType.F64, ROWS, DIM, std, 1, 10, mean, x);
+            ball.wrapped_normal_log_prob(DType.F64, ROWS, DIM, DIM, x, mean, scalar, want);
+            ball.wrapped_normal_noise(DType.F64, ROWS, DIM, mean, x, noise);
+            ball.wrapped_normal_noise_log_prob(DType.F64, ROWS, DIM, DIM, noise, rows, got);
+            assertArrayEquals(doubles(want), doubles(got), 1e-11);
+        }
+    }
+
+    private static double[] deviations() {
+        double[] std = new double[DIM];
+        for (int j = 0; j < DIM; j++) {
+            std[j] = 0.05 * (j + 1);
+        }
+        return std;
+    }
+
+    private static void requireScaled(double[] z, double[] std, double[] noise) {
+        for (int i = 0; i < z.length; i++) {
+            assertEquals(std[i % DIM] * z[i], noise[i], 1e-12);
         }
     }
 
