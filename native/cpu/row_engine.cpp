@@ -463,6 +463,7 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
     t.rounding = S::rounding;
     t.sum_error = sum_error(call.dim);
     t.stream = direct;
+    t.halves = stream && passes.combine_wide && sizeof(T) > 2;
     t.parts = scratch.take<Vector>(passes.parts * lanes);
     t.sums = scratch.take<Vector>(blocks * op.sums);
     t.coefficients = scratch.take<Vector>(blocks * op.coefficients);

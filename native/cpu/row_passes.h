@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #endif
 
+#include <type_traits>
+
 #include "cpu/row_tile.h"
 
 namespace horo::HORO_ISA_NAMESPACE::rows {
@@ -218,10 +220,9 @@ template <class Pass>
 using Sums = Accumulator<Pass::sums, Pass::compensated, Pass::skipped>;
 template <class Pass>
 constexpr int vectors = Pass::sums + Pass::compensated;
+// Two hide the latency of few additions.
 template <class Pass>
-constexpr int sets = Pass::sums - __builtin_popcount(Pass::skipped) <= 4
-                         ? 2
-                         : 1;  // two hide the latency of few additions
+constexpr int sets = Pass::sums - __builtin_popcount(Pass::skipped) <= 4 ? 2 : 1;
 
 template <bool exact>
 HORO_HD Sum<Vector> plus(const Sum<Vector>& a, const Sum<Vector>& b) {
@@ -272,9 +273,20 @@ template <class T>
 constexpr int line_vectors = 64 / (lanes * int{sizeof(T)}) < 2 ? 2 : 64 / (lanes * int{sizeof(T)});
 
 HORO_HD bool any(Indices mask) {
-    int64_t bits = 0;
-    for (int l = 0; l < lanes; ++l) bits |= mask[l];
-    return bits != 0;
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
+    return (mask[0] | mask[1]) != 0;
+#endif
+}
+
+// The lanes, from 0 on.
+HORO_HD Indices lane_numbers() {
+    Indices all{};
+    for (int l = 0; l < lanes; ++l) all[l] = l;
+    return all;
 }
 
 template <class Op, class T, class Pass>
@@ -314,7 +326,7 @@ void reduce_wide(const Tile<T>& tile) {
             int64_t j = 0;
             for (; j + groups * elements <= whole; j += groups * elements) {
                 for (int i = 0; i < L::signature.inputs; ++i)
-                    if (L::signature.input[i] != Kind::scalar && !Pass::selected)
+                    if (L::signature.input[i] != Kind::scalar && !Pass::selected && !(t.halves && i % 2))
                         for (int line = 0; line < groups * elements * int{sizeof(T)}; line += 64)
                             prefetch(reinterpret_cast<const char*>(p[i] + j + t.ahead[i]) + line);
                 for (int g = 0; g < groups; ++g) {
@@ -386,9 +398,7 @@ bool doubt(const Tile<T>& tile) {
         }
         for (int k = 0; k < Op::sums; ++k) sums[k] = sum[k].hi;
         for (int k = 0; k < L::compensated; ++k) sums[Op::sums + k] = Vector{};
-        Indices rest{};  // lanes without a row
-        for (int l = 0; l < lanes; ++l) rest[l] = b * lanes + l < t.rows ? 0 : -1;
-        const Indices doubtful = ~(certain | rest);
+        const Indices doubtful = ~certain & (lane_numbers() < t.rows - b * lanes);
         sums[L::doubt] = (Vector)doubtful;
         all |= doubtful;
     }
@@ -431,23 +441,29 @@ HORO_HD void combine_row(const V* x, const V* k, V* y) {
         Op::combine(x, k, y);
 }
 
+template <class Pass>
+using Parts = std::integral_constant<int, vectors<Pass> * sets<Pass>>;
+
 template <class Op, class T>
 constexpr WideKernels<T> wide_kernels() {
     using L = Layout<Op, T>;
     using First = FirstPass<Op, T>;
     WideKernels<T> k{};
-    const auto runs = [&](int parts) { k.parts = k.parts < parts ? parts : k.parts; };
-    runs(vectors<First> * sets<First>);
+    const auto runs = [&](auto parts) {
+        static_assert(decltype(parts)::value <= 32, "the engine's scratch memory");
+        k.parts = k.parts < parts ? parts : k.parts;
+    };
+    runs(Parts<First>{});
     k.reduce_wide = reduce_wide<Op, T, First>;
     if constexpr (L::doubted) k.doubt = doubt<Op, T>;
     if constexpr (L::again()) {
         using Whole = WholePass<Op, T>;
-        runs(vectors<Whole> * sets<Whole>);
+        runs(Parts<Whole>{});
         k.again_wide[0] = reduce_wide<Op, T, Whole>;
     }
     if constexpr (L::refined) {
         using Across = AcrossPass<Op, T>;
-        runs(vectors<Across> * sets<Across>);
+        runs(Parts<Across>{});
         k.again_wide[1] = across_wide<Op, T>;
     }
     return k;

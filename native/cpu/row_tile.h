@@ -71,8 +71,10 @@ struct Tile : TileSums<typename NumberOf<T>::type> {
     int64_t out_step[operands];  // 0 for an output that is not wanted: it goes to a cache line of scrap
     Vector* parts;               // wide: the sums of each row of a block, not yet added up across a vector
     bool stream;                 // wide: outputs lie on whole cache lines and go past the cache
-    bool first, last;            // wide: of the segments of the row
-    int64_t ahead[operands];     // wide: how far on lies what will be read next, in elements
+    bool halves;  // wide: rows are read once more on their way past the cache, and half of the next asked for
+                  // then
+    bool first, last;         // wide: of the segments of the row
+    int64_t ahead[operands];  // wide: how far on lies what will be read next, in elements
 };
 
 constexpr int passes_again = 2;

@@ -112,8 +112,11 @@ void combine_row_wide(const Tile<T>& t, int64_t row) {
     Vector k[Op::coefficients], x[operands] = {}, y[operands] = {};
     for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
     for (int64_t j = 0; j < whole; j += lanes) {
-        for (int i = 0; i < L::signature.inputs; ++i)
-            if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j);
+        for (int i = 0; i < L::signature.inputs; ++i) {
+            if (L::signature.input[i] == Kind::scalar) continue;
+            x[i] = load(p[i] + j);
+            if (i % 2 && t.halves) prefetch(p[i] + j + t.ahead[i]);
+        }
         combine_row<Op, plain>(x, k, y);
         for (int i = 0; i < L::signature.outputs; ++i)
             if (L::signature.output[i] != Kind::scalar) {

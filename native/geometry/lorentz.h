@@ -478,19 +478,17 @@ struct Ptransp : RowOperation {
         derive_differences<PairOperation>(sum);
         sum[6].hi = sum[7].hi - sum[5].hi;
     }
-    // x0 y0 (x0 + y0) / (K - <x,y>_L) sqrt(K) bounds what the error of the sums grows by on its way to a
-    // result that may be shorter than v by x0 / sqrt(K).
+    // What the error of the sums may grow by on its way to a result, which may be shorter than v by
+    // x0/sqrt(K): x0 y0 (x0 + y0) / (sqrt(K) (K - <x,y>_L)).
     template <class V>
-    HORO_HD static V times(const Sum<V>* sum, double k, V& both) {
+    HORO_HD static V growth(const Sum<V>* sum, double k) {
         const V x = time_of(k, sum[0]), y = time_of(k, sum[1]), xy = x * y;
-        both = xy * (x + y);
-        return k + (xy - sum[4].hi);
+        return xy * (x + y) / (__builtin_sqrt(k) * (k + (xy - sum[4].hi)));
     }
     template <class V>
     HORO_HD static auto certain(const Sum<V>* sum, const double* param, double error) {
-        V growth;
-        const V denominator = times(sum, param[0], growth);
-        return error * growth <= 0x1p-32 * __builtin_sqrt(param[0]) * denominator;
+        const V g = growth(sum, param[0]);
+        return (g > 0.0) & (error * g <= 0x1p-32);
     }
     // A long vector that comes in from far out is a small difference of long ones, in the coefficient and in
     // every coordinate: both in pairs of doubles, as long as those hold the denominator.
@@ -549,12 +547,11 @@ struct PtranspVjp : RowOperation {
     HORO_HD static void derive(Sum<V>* sum) {
         Ptransp::derive(sum);
     }
-    // as of the transport, but with what it loses twice
+    // As of the transport, lost twice.
     template <class V>
     HORO_HD static auto certain(const Sum<V>* sum, const double* param, double error) {
-        V growth;
-        const V denominator = Ptransp::times(sum, param[0], growth);
-        return error * (growth * growth) <= 0x1p-30 * param[0] * (denominator * denominator);
+        const V g = Ptransp::growth(sum, param[0]);
+        return (g > 0.0) & (error * (g * g) <= 0x1p-30);
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {

@@ -1014,6 +1014,30 @@ void layouts(const Operation& op, int64_t rows, int64_t dim, const horo_exec* on
     }
 }
 
+// A row has the same bits wherever it lies in a batch that is written past the cache, of an offset's lines.
+template <class T>
+void past_cache(const Operation& op, int64_t dim, int64_t offset, const horo_exec* exec) {
+    constexpr int64_t few = 37;
+    const int64_t operands = static_cast<int64_t>(op.in.size() + op.out.size());
+    const int64_t times = (5 << 20) / (few * dim * operands * int64_t{sizeof(T)}) + 1;
+    const auto in = inputs<T>(op, few, dim, 1.5, 23);
+    const auto want = run<T>(op, few, dim, 1.5, in);
+    auto many = in;
+    for (auto& x : many) {
+        const std::vector<T> once = x;
+        for (int64_t n = 1; n < times; ++n) x.insert(x.end(), once.begin(), once.end());
+    }
+    Layout layout;
+    layout.offset = offset;
+    layout.exec = exec;
+    const auto got = run<T>(op, few * times, dim, 1.5, many, layout);
+    for (size_t j = 0; j < want.size(); ++j)
+        for (int64_t n = 0, size = static_cast<int64_t>(want[j].size()); n < times; ++n)
+            CHECK(std::memcmp(got[j].data() + n * size, want[j].data(), size * sizeof(T)) == 0,
+                  "%s: output %zu, dim %lld, rows from %lld on", op.name.c_str(), j, (long long)dim,
+                  (long long)(n * few));
+}
+
 // Every number is within 1 ulp of what float64 gives for the same stored inputs; where all digits cancel,
 // both are noise.
 template <class T>
@@ -1335,6 +1359,60 @@ void far_out() {
         }
 }
 
+// Pairs at angles on both sides of where plain sums of float32 numbers are taken for good, near and far out:
+// what is computed is as good as exact, as the result is off by its own rounding only.
+void where_sums_are_certain(const std::string& name) {
+    int32_t id;
+    CHECK(horo_op_find(name.c_str(), &id) == HORO_OK);
+    const Operation op = describe(id);
+    const Reference& reference = references().at(name);
+    const double k = 1.25;
+    std::mt19937 random(29);
+    std::normal_distribution<double> normal;
+    for (int64_t dim : {2, 3, 16, 100, 1000}) {
+        std::vector<std::vector<float>> in(op.in.size());
+        int64_t rows = 0;
+        for (double x_radius : {1.0, 4.0, 8.0})
+            for (double y_radius : {1.0, x_radius, 6.0})
+                for (int half = 2; half <= 40; half += dim < 1000 ? 1 : 4, ++rows) {
+                    const double angle = std::exp2(-0.5 * half);
+                    Row u(dim), w(dim);
+                    for (Quad& a : u) a = normal(random);
+                    for (Quad& a : w) a = normal(random);
+                    u = times(1 / norm(u), u);
+                    w = plus(w, -dot(u, w), u);
+                    w = times(1 / norm(w), w);
+                    const Row turned = plus(times(cosq(angle), u), sinq(angle), w);
+                    const double cosh = std::cosh(x_radius), root = std::sqrt(k);
+                    // inwards, some radii long
+                    const double length = -0.8 * x_radius / std::hypot(1 / cosh, std::sin(angle));
+                    for (size_t i = 0; i < op.in.size(); ++i) {
+                        const std::string& what = op.in[i].name;
+                        if (op.in[i].kind == "scalar") {
+                            in[i].push_back(0.375f);
+                            continue;
+                        }
+                        in[i].push_back(0.0f);
+                        const double radius = what == "x"   ? root * std::sinh(x_radius)
+                                              : what == "y" ? root * std::sinh(y_radius)
+                                                            : length;
+                        for (const Quad a : what == "x" ? u : turned)
+                            in[i].push_back(static_cast<float>(radius * a));
+                    }
+                }
+        const auto got = run<float>(op, rows, dim, k, in)[0];
+        for (int64_t r = 0; r < rows; ++r) {
+            const Row want = reference(one_row<float>(op, in, r, dim), {k, second});
+            Row error = want;
+            for (size_t i = 0; i < want.size(); ++i) error[i] -= got[r * want.size() + i];
+            const double ulps =
+                static_cast<double>(norm(error) / norm(want)) / std::numeric_limits<float>::epsilon();
+            CHECK(ulps <= 0.51, "%s: row %lld of dim %lld: %g ulps", name.c_str(), (long long)r,
+                  (long long)dim, ulps);
+        }
+    }
+}
+
 // A long tangent vector transported back from far out: right to the last digits, whatever its conditioning.
 template <class T>
 void coming_home() {
@@ -1540,6 +1618,8 @@ int main(int argc, char** argv) {
     along_the_ray<double>();
     hard_rows<float>();
     hard_rows<double>();
+    for (const char* name : {"dist", "sqdist", "expmap", "logmap", "ptransp", "geodesic", "norm", "residual"})
+        where_sums_are_certain(std::string("lorentz.") + name);
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
@@ -1565,6 +1645,11 @@ int main(int argc, char** argv) {
         layouts<Bf16>(op, 33, some[id % 5], one, three);
         layouts<F16>(op, 33, some[(id + 2) % 5], one, three);
         layouts<Bf16>(op, 3, 9001, one, three);  // wider than what is converted at once
+        const int64_t wide[] = {64, 33, 9, 300, 17};
+        past_cache<float>(op, wide[id % 5], id % 7, three);
+        past_cache<double>(op, wide[(id + 2) % 5], id % 3, three);
+        past_cache<Bf16>(op, wide[(id + 3) % 5], id % 11, three);
+        past_cache<F16>(op, wide[(id + 4) % 5], id % 2, three);
         // An optimiser keeps points inside the last radius of the storage type: another function then.
         const bool optimiser =
             op.name.find("sgd") != std::string::npos || op.name.find("adam") != std::string::npos;
