@@ -142,9 +142,10 @@ int32_t fail(CudaError* error, const char* what, cudaError_t code) {
 }
 
 // Memory of a stream of at least so many bytes, made when they are first asked for; a capture cannot hold an
-// allocation.
+// allocation. At least twice what it takes the place of, so that all that together is no more than this.
 int32_t reserve(Memory& held, int64_t bytes, void* stream, CudaError* error) {
     if (held.bytes >= bytes) return HORO_OK;
+    if (bytes < 2 * held.bytes) bytes = 2 * held.bytes;
     cudaStreamCaptureStatus capture{};
     cudaError_t code = cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &capture);
     if (code != cudaSuccess) return fail(error, "matrix product", code);

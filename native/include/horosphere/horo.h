@@ -523,8 +523,9 @@ HORO_API const char* horo_gemm_provider(void);
  * its file in HORO_CUBLASLT (HORO_UNSUPPORTED with the linker's reason if it is not): HORO_F32 without TF32,
  * HORO_BF16, or a float32 A, split into three bfloat16 matrices, by a bfloat16 B; sums in float32 and in one
  * order, so that the same call on the same kind of device gives the same bits. The first product of a stream
- * allocates 32 MiB that its later ones share, a split A larger than any before 1.5 times A (all freed by
- * horo_stream_destroy), so they must come before a capture into a CUDA graph. */
+ * allocates 32 MiB that its later ones share, a split A larger than any before 1.5 times A or twice what it
+ * had, whichever is more (all freed by horo_stream_destroy), so they must come before a capture into a CUDA
+ * graph. */
 HORO_API int32_t horo_gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, double alpha,
                            int32_t a_type, const void* a, int64_t lda, int32_t b_type, const void* b,
                            int64_t ldb, double beta, float* c, int64_t ldc, const horo_exec* exec);

@@ -119,4 +119,15 @@ public record Device(int number) {
             return result.get(ADDRESS, 0);
         }
     }
+
+    /** Calls a function of the device and a pointer. */
+    void call(MethodHandle function, MemorySegment pointer) {
+        int status;
+        try {
+            status = (int) function.invokeExact(number, pointer);
+        } catch (Throwable t) {
+            throw Native.rethrow(t);
+        }
+        Native.check(status);
+    }
 }

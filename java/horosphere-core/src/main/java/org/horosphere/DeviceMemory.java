@@ -250,12 +250,6 @@ public final class DeviceMemory implements AutoCloseable {
             return;
         }
         closed = true;
-        int status;
-        try {
-            status = (int) FREE.invokeExact(device.number(), address);
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
+        device.call(FREE, address);
     }
 }

@@ -71,12 +71,6 @@ public final class Graph implements AutoCloseable {
             return;
         }
         closed = true;
-        int status;
-        try {
-            status = (int) DESTROY.invokeExact(device.number(), handle);
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
+        device.call(DESTROY, handle);
     }
 }

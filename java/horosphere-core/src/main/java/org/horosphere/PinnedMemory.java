@@ -28,7 +28,7 @@ public final class PinnedMemory implements AutoCloseable {
 
     private PinnedMemory(Device device, MemorySegment address, long byteSize) {
         this.device = device;
-        this.segment = address.reinterpret(byteSize, arena, this::free);
+        this.segment = address.reinterpret(byteSize, arena, freed -> device.call(FREE, freed));
     }
 
     /**
@@ -54,16 +54,6 @@ public final class PinnedMemory implements AutoCloseable {
     /** The memory itself; not to be touched while a copy of it is under way. */
     public MemorySegment segment() {
         return segment;
-    }
-
-    private void free(MemorySegment freed) {
-        int status;
-        try {
-            status = (int) FREE.invokeExact(device.number(), freed);
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
     }
 
     /** Waits for the work of the device and frees the memory. */

@@ -689,10 +689,8 @@ final class SetArrays {
             MemorySegment g_x,
             MemorySegment g_w,
             MemorySegment g_curvature) {
-        requireCpu(sets.exec());
-        Checks.requireAtLeast("k", k, 1);
-        int width = width(sets.model(), dim);
-        long rows = rows("x", x, dtype, (long) k * width);
+        long rows = rows(sets, dtype, k, dim, x);
+        long width = sets.width(dim);
         try (ArrayCopies copies = new ArrayCopies(dtype)) {
             sets.midpoint_vjp(
                     dtype,
@@ -754,10 +752,8 @@ final class SetArrays {
             MemorySegment out,
             MemorySegment variance,
             int[] iterations) {
-        requireCpu(sets.exec());
-        Checks.requireAtLeast("k", k, 1);
-        int width = width(sets.model(), dim);
-        long rows = rows("x", x, dtype, (long) k * width);
+        long rows = rows(sets, dtype, k, dim, x);
+        long width = sets.width(dim);
         try (ArrayCopies copies = new ArrayCopies(dtype)) {
             sets.frechet_mean(
                     dtype,
@@ -791,10 +787,8 @@ final class SetArrays {
             MemorySegment g_w,
             MemorySegment g_curvature,
             int[] iterations) {
-        requireCpu(sets.exec());
-        Checks.requireAtLeast("k", k, 1);
-        int width = width(sets.model(), dim);
-        long rows = rows("x", x, dtype, (long) k * width);
+        long rows = rows(sets, dtype, k, dim, x);
+        long width = sets.width(dim);
         try (ArrayCopies copies = new ArrayCopies(dtype)) {
             sets.frechet_mean_vjp(
                     dtype,
@@ -853,6 +847,13 @@ final class SetArrays {
                     copies.workspace(map.workspaceBytes(rows, p)));
             copies.deliver();
         }
+    }
+
+    /** The sets that x holds. */
+    private static int rows(HyperbolicSets sets, DType dtype, int k, int dim, MemorySegment x) {
+        requireCpu(sets.exec());
+        Checks.requireAtLeast("k", k, 1);
+        return rows("x", x, dtype, (long) k * width(sets.model(), dim));
     }
 
     private static int rows(String name, MemorySegment array, DType dtype, long width) {

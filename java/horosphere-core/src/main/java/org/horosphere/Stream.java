@@ -89,13 +89,7 @@ public final class Stream implements AutoCloseable {
      * @throws HorosphereException if something in it failed
      */
     public void synchronize() {
-        int status;
-        try {
-            status = (int) SYNCHRONIZE.invokeExact(device.number(), handle());
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
+        device.call(SYNCHRONIZE, handle());
     }
 
     /**
@@ -114,13 +108,7 @@ public final class Stream implements AutoCloseable {
         if (work == null) {
             throw new IllegalArgumentException("work: null");
         }
-        int status;
-        try {
-            status = (int) BEGIN_CAPTURE.invokeExact(device.number(), handle());
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
+        device.call(BEGIN_CAPTURE, handle());
         try {
             work.run();
         } catch (Throwable t) {
@@ -169,13 +157,7 @@ public final class Stream implements AutoCloseable {
             synchronize();
         } finally {
             closed = true;
-            int status;
-            try {
-                status = (int) DESTROY.invokeExact(device.number(), handle);
-            } catch (Throwable t) {
-                throw Native.rethrow(t);
-            }
-            Native.check(status);
+            device.call(DESTROY, handle);
         }
     }
 }
