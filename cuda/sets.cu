@@ -650,6 +650,7 @@ judge_kernel(HORO_CONSTANT FrechetTask task) {
     const int64_t row = static_cast<int64_t>(blockIdx.x);
     if (ended(task.set, row)) return;
     const double moved = parts_sum(task.set, row, slot_moved), held = parts_sum(task.set, row, slot_held);
+    __syncwarp();  // all have read the state
     if (threadIdx.x != 0) return;
     double* const numbers = task.set.numbers(row, -1);
     const double steps = get(numbers + slot_steps) + 1;
