@@ -354,12 +354,6 @@ midpoint_gradient_kernel(HORO_CONSTANT MidpointTask task, T type) {
 
 // ---- Frechet mean; every set ends its iteration by itself
 
-// What has become of the iteration after midpoint number n: n, 0 if it goes on, -1 if in vain.
-HORO_DEVICE int32_t judged(double moved, double held, int32_t n, const FrechetTask& task) {
-    if (moved <= task.tolerance * held) return n;
-    return n >= task.most || moved != moved ? -1 : 0;
-}
-
 template <int lanes>
 HORO_DEVICE void set_barrier() {
     if constexpr (lanes == warp)
@@ -460,7 +454,7 @@ struct Frechet {
         Sums last{};
         for (int32_t n = 0;; ++n) {
             centre();
-            const int32_t state = n > 0 ? judged(last.of_points, last.of_weights, n, whole) : 0;
+            const int32_t state = n > 0 ? whole.judged(last.of_points, last.of_weights, n) : 0;
             if (state != 0) return state;
             last = step();
         }
@@ -622,6 +616,12 @@ frechet_start_kernel(HORO_CONSTANT MidpointTask task) {
     if (share.part == 0 && lane < slot_numbers) put(share.of_set(task) + lane, 0);
 }
 
+template <class Sums>
+HORO_DEVICE void keep(const MidpointTask& task, Share share, Sums sums) {
+    put(share.numbers(task) + slot_moved, sums.of_points);
+    put(share.numbers(task) + slot_held, sums.of_weights);
+}
+
 template <class Model, class T, int lanes>
 HORO_KERNEL(lanes)
 part_step_kernel(HORO_CONSTANT FrechetTask task, T type) {
@@ -632,9 +632,7 @@ part_step_kernel(HORO_CONSTANT FrechetTask task, T type) {
     Frechet<Model, T, lanes> search(set);
     search.centre();
     const auto sums = search.step();
-    if (set.lane != 0) return;
-    put(share.numbers(task.set) + slot_moved, sums.of_points);
-    put(share.numbers(task.set) + slot_held, sums.of_weights);
+    if (set.lane == 0) keep(task.set, share, sums);
 }
 
 // A number of all parts together, by a warp.
@@ -655,7 +653,7 @@ judge_kernel(HORO_CONSTANT FrechetTask task) {
     double* const numbers = task.set.numbers(row, -1);
     const double steps = get(numbers + slot_steps) + 1;
     put(numbers + slot_steps, steps);
-    put(numbers + slot_state, judged(moved, held, static_cast<int32_t>(steps), task));
+    put(numbers + slot_state, task.judged(moved, held, static_cast<int32_t>(steps)));
 }
 
 template <class Model, class T, int lanes>
@@ -680,9 +678,7 @@ part_squares_kernel(HORO_CONSTANT FrechetTask task, T type) {
     Frechet<Model, T, lanes> search(set);
     search.centre();
     const auto sums = search.squares();
-    if (set.lane != 0) return;
-    put(share.numbers(task.set) + slot_moved, sums.of_points);
-    put(share.numbers(task.set) + slot_held, sums.of_weights);
+    if (set.lane == 0) keep(task.set, share, sums);
 }
 
 template <class T>

@@ -310,6 +310,34 @@ int32_t run_concat_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t parts
     return run_concat(model, dtype, task, split, true, exec);
 }
 
+MidpointTask midpoint_task(int64_t rows, int64_t k, int64_t dim, double curvature, const void* x,
+                           int64_t x_row_stride, int64_t x_point_stride, const void* w,
+                           int64_t w_row_stride) {
+    MidpointTask task = {};
+    task.rows = rows;
+    task.k = k;
+    task.dim = dim;
+    task.curvature = curvature;
+    task.x = x;
+    task.x_row = x_row_stride;
+    task.x_point = x_point_stride;
+    task.w = w;
+    task.w_row = w_row_stride;
+    return task;
+}
+
+void take_gradients(MidpointTask& task, const void* g, int64_t g_stride, void* g_x, int64_t g_x_row_stride,
+                    int64_t g_x_point_stride, void* g_w, int64_t g_w_row_stride, void* g_curvature) {
+    task.g = g;
+    task.g_row = g_stride;
+    task.g_x = g_x;
+    task.g_x_row = g_x_row_stride;
+    task.g_x_point = g_x_point_stride;
+    task.g_w = g_w;
+    task.g_w_row = g_w_row_stride;
+    task.g_curvature = g_curvature;
+}
+
 }  // namespace
 }  // namespace horo
 
@@ -319,25 +347,10 @@ int32_t horo_midpoint(int32_t model, int32_t dtype, int64_t rows, int64_t k, int
                       int64_t x_row_stride, int64_t x_point_stride, const void* w, int64_t w_row_stride,
                       double curvature, void* out, int64_t out_stride, void* workspace,
                       int64_t workspace_bytes, const horo_exec* exec) {
-    horo::MidpointTask task{rows,
-                            k,
-                            dim,
-                            curvature,
-                            x,
-                            x_row_stride,
-                            x_point_stride,
-                            w,
-                            w_row_stride,
-                            out,
-                            out_stride,
-                            nullptr,
-                            0,
-                            nullptr,
-                            0,
-                            0,
-                            nullptr,
-                            0,
-                            nullptr};
+    horo::MidpointTask task =
+        horo::midpoint_task(rows, k, dim, curvature, x, x_row_stride, x_point_stride, w, w_row_stride);
+    task.out = out;
+    task.out_row = out_stride;
     return horo::run_midpoint(model, dtype, task, false, workspace, workspace_bytes, exec);
 }
 
@@ -347,10 +360,10 @@ int32_t horo_midpoint_vjp(int32_t model, int32_t dtype, int64_t rows, int64_t k,
                           int64_t g_x_row_stride, int64_t g_x_point_stride, void* g_w, int64_t g_w_row_stride,
                           void* g_curvature, void* workspace, int64_t workspace_bytes,
                           const horo_exec* exec) {
-    horo::MidpointTask task{
-        rows,       k, dim, curvature, x,   x_row_stride,   x_point_stride,   w,   w_row_stride,
-        nullptr,    0, g,   g_stride,  g_x, g_x_row_stride, g_x_point_stride, g_w, g_w_row_stride,
-        g_curvature};
+    horo::MidpointTask task =
+        horo::midpoint_task(rows, k, dim, curvature, x, x_row_stride, x_point_stride, w, w_row_stride);
+    horo::take_gradients(task, g, g_stride, g_x, g_x_row_stride, g_x_point_stride, g_w, g_w_row_stride,
+                         g_curvature);
     return horo::run_midpoint(model, dtype, task, true, workspace, workspace_bytes, exec);
 }
 
@@ -367,25 +380,9 @@ int32_t horo_frechet_mean(int32_t model, int32_t dtype, int64_t rows, int64_t k,
                           int64_t out_stride, void* variance, int32_t* iterations, void* workspace,
                           int64_t workspace_bytes, const horo_exec* exec) {
     horo::FrechetTask task = {};
-    task.set = {rows,
-                k,
-                dim,
-                curvature,
-                x,
-                x_row_stride,
-                x_point_stride,
-                w,
-                w_row_stride,
-                out,
-                out_stride,
-                nullptr,
-                0,
-                nullptr,
-                0,
-                0,
-                nullptr,
-                0,
-                nullptr};
+    task.set = horo::midpoint_task(rows, k, dim, curvature, x, x_row_stride, x_point_stride, w, w_row_stride);
+    task.set.out = out;
+    task.set.out_row = out_stride;
     task.tolerance = tolerance;
     task.most = max_iterations;
     task.variance = variance;
@@ -401,9 +398,9 @@ int32_t horo_frechet_mean_vjp(int32_t model, int32_t dtype, int64_t rows, int64_
                               int64_t g_w_row_stride, void* g_curvature, int32_t* iterations, void* workspace,
                               int64_t workspace_bytes, const horo_exec* exec) {
     horo::FrechetTask task = {};
-    task.set = {rows,       k, dim, curvature, x,   x_row_stride,   x_point_stride,   w,   w_row_stride,
-                nullptr,    0, g,   g_stride,  g_x, g_x_row_stride, g_x_point_stride, g_w, g_w_row_stride,
-                g_curvature};
+    task.set = horo::midpoint_task(rows, k, dim, curvature, x, x_row_stride, x_point_stride, w, w_row_stride);
+    horo::take_gradients(task.set, g, g_stride, g_x, g_x_row_stride, g_x_point_stride, g_w, g_w_row_stride,
+                         g_curvature);
     task.tolerance = tolerance;
     task.most = max_iterations;
     task.iterations = iterations;

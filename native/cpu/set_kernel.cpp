@@ -350,12 +350,6 @@ struct Frechet {
         return sums;
     }
 
-    // What has become of the iteration after midpoint number n: as slot_state.
-    static int32_t judged(Sums last, int32_t n, const FrechetTask& task) {
-        if (last.of_points <= task.tolerance * last.of_weights) return n;
-        return n >= task.most || last.of_points != last.of_points ? -1 : 0;
-    }
-
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
     // -1.
     int32_t solve(const FrechetTask& whole) {
@@ -364,7 +358,7 @@ struct Frechet {
         for (int32_t n = 1;; ++n) {
             const Sums sums = step();
             centre();
-            const int32_t state = judged(sums, n, whole);
+            const int32_t state = whole.judged(sums.of_points, sums.of_weights, n);
             if (state != 0) return state;
         }
     }
@@ -631,21 +625,24 @@ void start_part(const FrechetTask& task, int64_t row, int64_t part) {
     Frechet<Model, T>(set).start();
 }
 
-template <class Model, class T>
-void step_part(const FrechetTask& task, int64_t row, int64_t part) {
-    const auto sums = KnownFrechet<Model, T>(task, row, part).search.step();
+template <class Sums>
+void keep(const FrechetTask& task, int64_t row, int64_t part, Sums sums) {
     double* numbers = task.set.numbers(row, part);
     numbers[slot_moved] = sums.of_points;
     numbers[slot_held] = sums.of_weights;
 }
 
 template <class Model, class T>
-void judge(const FrechetTask& task, int64_t row) {
+void step_part(const FrechetTask& task, int64_t row, int64_t part) {
+    keep(task, row, part, KnownFrechet<Model, T>(task, row, part).search.step());
+}
+
+inline void judge(const FrechetTask& task, int64_t row) {
     double* numbers = task.set.numbers(row, -1);
     numbers[slot_steps] += 1;
-    numbers[slot_state] = Frechet<Model, T>::judged(
-        {sum_of_parts(task.set, row, slot_moved), sum_of_parts(task.set, row, slot_held)},
-        static_cast<int32_t>(numbers[slot_steps]), task);
+    numbers[slot_state] =
+        task.judged(sum_of_parts(task.set, row, slot_moved), sum_of_parts(task.set, row, slot_held),
+                    static_cast<int32_t>(numbers[slot_steps]));
 }
 
 template <class Model, class T>
@@ -656,10 +653,7 @@ void out_of(const FrechetTask& task, int64_t row) {
 
 template <class Model, class T>
 void variance_part(const FrechetTask& task, int64_t row, int64_t part) {
-    const auto sums = KnownFrechet<Model, T>(task, row, part).search.squares();
-    double* numbers = task.set.numbers(row, part);
-    numbers[slot_moved] = sums.of_points;
-    numbers[slot_held] = sums.of_weights;
+    keep(task, row, part, KnownFrechet<Model, T>(task, row, part).search.squares());
 }
 
 template <class Model, class T>
@@ -730,7 +724,7 @@ constexpr SetParts parts_of = {sum_part<Model, T, needs_pairs<Model, T>>,
                                total_deficit,
                                out_of<Model, T>,
                                curvature_of<Model, T>,
-                               judge<Model, T>,
+                               judge,
                                variance_of<Model, T>,
                                cotangent_of<Model, T>,
                                next_cotangent_of<Model, T>};

@@ -41,10 +41,6 @@ void in_chunks(const horo_exec& exec, int64_t rows, int64_t width, Body&& body) 
     });
 }
 
-}  // namespace
-
-namespace {
-
 // Sets that are cut: each phase is done by all parts, or rows, before the next begins.
 struct CutSets {
     const FrechetTask& task;

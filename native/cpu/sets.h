@@ -87,6 +87,13 @@ struct FrechetTask {
     void* variance;
     const void* g_variance;
     int32_t* iterations;
+
+    // What has become of the iteration after midpoint number n, as slot_state: the next one would be
+    // moved/held radii away.
+    constexpr int32_t judged(double moved, double held, int32_t n) const {
+        if (moved <= tolerance * held) return n;
+        return n >= most || moved != moved ? -1 : 0;
+    }
 };
 // The factors of the weights; for the gradient also its cotangent and the addend to that.
 constexpr int64_t frechet_width(int64_t k, int64_t dim, bool vjp) {
