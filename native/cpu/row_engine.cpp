@@ -32,6 +32,7 @@ constexpr int64_t scratch_bytes = 40 << 10;
 constexpr int64_t tile_bytes = 24 << 10;    // of operands of wide rows, so that they stay in the L1 cache
 constexpr int64_t narrow_bytes = 12 << 10;  // of a tile of narrow rows with its sums and coefficients
 constexpr int64_t wide_blocks = 16;         // most per tile
+constexpr int64_t least_lines = 3;          // of rows that share lines and are worth making by the line
 
 // ---- Storage types: how numbers lie in memory (Stored), how rows lie in a tile (Element), and as what
 // single numbers are worked on.
@@ -301,6 +302,12 @@ void put_rows(const typename S::Element* x, const Rows<S>& out, int64_t row, int
     for (int64_t r = 0; r < count; ++r) put_elements<S>(x + r * out.width, out.row(row + r), out.width);
 }
 
+// How many numbers of its cache line lie before one.
+template <class T>
+int64_t line_offset(const T* p) {
+    return static_cast<int64_t>(reinterpret_cast<uintptr_t>(p) % 64 / sizeof(T));
+}
+
 // One rounding per addition: of a lane's share of a row, a few sets of them, and across the lanes.
 double sum_error(int64_t dim) { return static_cast<double>(dim / lanes + 8) * 0x1p-53; }
 
@@ -416,13 +423,28 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
     alignas(64) char memory[scratch_bytes + (18 << 10)];
     bool stages_in[operands] = {}, stages_out[operands] = {};
     int staged = 0, staged_out = 0, streams = 0;
-    // Rows of whole lines: the operation itself writes past the cache, which only its AVX-512 form can.
-    bool direct = lanes == 8 && stream && !S::converted && call.dim * int64_t{sizeof(T)} % 64 == 0;
-    for (int i = 0; i < signature.outputs; ++i)
-        if (all.out[i].data && signature.output[i] != Kind::scalar)
-            direct = direct && signature.output[i] == Kind::row &&
-                     all.out[i].stride * int64_t{sizeof(T)} % 64 == 0 &&
-                     reinterpret_cast<uintptr_t>(all.out[i].data) % 64 == 0;
+    constexpr int64_t line = 64 / int64_t{sizeof(T)};
+    // By the line where rows share lines; that hangs on the shape alone, as last bits may hang on it.
+    bool shared = call.dim % line != 0;
+    for (int i = 0; i < signature.outputs; ++i) shared = shared || signature.output[i] == Kind::ambient;
+    const bool by_line =
+        passes.combine_lines && (!passes.combine_wide || (shared && call.dim >= line * least_lines));
+    const auto combine = by_line ? passes.combine_lines : passes.combine_wide;
+    // Rows one after the other, or of lines of their own: the operation itself writes past the cache, which
+    // only its AVX-512 form can.
+    bool direct = lanes == 8 && stream && !S::converted;
+    const auto leaves = [&](int i) {
+        return direct && all.out[i].data && signature.output[i] != Kind::scalar;
+    };
+    int64_t leading = 0;  // rows that go into the cache, so that no line is shared with what lies before
+    for (int i = 0; i < signature.outputs; ++i) {
+        const Rows<S>& y = all.out[i];
+        if (!leaves(i)) continue;
+        const bool whole = y.width % line == 0 && y.stride % line == 0 && line_offset(y.data) == 0;
+        direct = by_line ? whole || y.contiguous() : whole && signature.output[i] == Kind::row;
+        if (!whole) leading = (line + y.width - 1) / y.width;
+    }
+    if (!direct) leading = 0;
     for (int i = 0; i < signature.inputs; ++i) {
         streams += signature.input[i] != Kind::scalar;
         staged += stages_in[i] = S::converted && signature.input[i] != Kind::scalar;
@@ -462,12 +484,21 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
     t.param = call.param;
     t.rounding = S::rounding;
     t.sum_error = sum_error(call.dim);
-    t.stream = direct;
-    t.halves = stream && passes.combine_wide && sizeof(T) > 2;
+    t.stream = direct && !by_line;
+    t.halves = stream && combine && sizeof(T) > 2;
     t.parts = scratch.take<Vector>(passes.parts * lanes);
     t.sums = scratch.take<Vector>(blocks * op.sums);
     t.coefficients = scratch.take<Vector>(blocks * op.coefficients);
-    alignas(64) T scrap[64 / sizeof(T)];
+    alignas(64) T scrap[line], open[operands][line];
+    const auto open_lines = [&](int64_t row) {  // from here on outputs leave past the cache
+        for (int i = 0; i < signature.outputs; ++i) {
+            if (!leaves(i)) continue;
+            const auto* at = all.out[i].row(row);
+            std::memcpy(open[i], at - line_offset(at), static_cast<size_t>(line_offset(at)) * sizeof(T));
+            t.open[i] = open[i];
+        }
+    };
+    if (by_line && !leading) open_lines(begin);
     N* numbers[operands];
     T *in[operands], *out[operands];
     typename S::Stored* stored[operands];
@@ -490,6 +521,11 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
             for (int64_t r = 0; r < t.blocks * lanes; ++r)
                 S::get(all.in[i].row(row + (r < t.rows ? r : t.rows - 1)), numbers[i] + r, 1);
         }
+        // The numbers or times of an output's first rows.
+        const auto put_numbers = [&](int i, int64_t count) {
+            if (signature.output[i] == Kind::row || !all.out[i].data) return;
+            for (int64_t r = 0; r < count; ++r) S::put(t.result[i] + r, all.out[i].row(row + r), 1);
+        };
         // Where the operands of a segment lie, with time taken off.
         const auto enter = [&](int64_t first) {
             t.first = first == 0;
@@ -543,14 +579,21 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
                     again(t);
                 }
         op.solve(t);
-        for (first = 0; first < call.dim && passes.combine_wide; first += segment) {
+        for (first = 0; first < call.dim && combine; first += segment) {
             if (segment < call.dim) enter(first);
             // What is staged leaves in small groups of rows, so that stores alternate with other work.
             int64_t done[operands] = {};
             const int64_t group = staged_out ? group_rows : t.rows;
             for (t.combine_from = 0; t.combine_from < t.rows; t.combine_from = t.combine_to) {
-                t.combine_to = t.rows - t.combine_from < group ? t.rows : t.combine_from + group;
-                passes.combine_wide(t);
+                const int64_t next = leading ? leading : group;
+                t.combine_to = t.rows - t.combine_from < next ? t.rows : t.combine_from + next;
+                combine(t);
+                if (leading) {
+                    for (int i = 0; i < signature.outputs; ++i)
+                        if (leaves(i)) put_numbers(i, t.combine_to);
+                    if (row + t.combine_to < end) open_lines(row + t.combine_to);
+                    leading = 0;
+                }
                 for (int i = 0; i < signature.outputs; ++i) {
                     if (!stages_out[i]) continue;
                     const Rows<S>& y = all.out[i];
@@ -588,9 +631,12 @@ void run_wide(const TileKernels<typename S::Number>& op, const WideKernels<typen
             }
         }
         for (int i = 0; i < signature.outputs; ++i)
-            if (signature.output[i] != Kind::row && all.out[i].data &&
-                !(stages_out[i] && segment == call.dim))
-                for (int64_t r = 0; r < t.rows; ++r) S::put(t.result[i] + r, all.out[i].row(row + r), 1);
+            if (!leaves(i) && !(stages_out[i] && segment == call.dim)) put_numbers(i, t.rows);
+    }
+    for (int i = 0; i < signature.outputs; ++i) {
+        if (!t.open[i]) continue;
+        auto* const stop = all.out[i].row(end - 1) + all.out[i].width;
+        std::memcpy(stop - line_offset(stop), open[i], static_cast<size_t>(line_offset(stop)) * sizeof(T));
     }
 }
 

@@ -6,6 +6,7 @@
 #endif
 
 #include <type_traits>
+#include <utility>
 
 #include "cpu/row_tile.h"
 
@@ -82,6 +83,164 @@ inline void stream(float* p, Vector v) { store(p, v); }
 inline void stream(double* p, Vector v) { store(p, v); }
 #endif
 
+// ---- Outputs made by the line, so that they can leave past the cache also where rows share lines
+
+#if defined(__AVX512F__)
+template <class T>
+struct Line {
+    static constexpr int64_t numbers = 64 / sizeof(T), vectors = numbers < lanes ? 1 : numbers / lanes;
+    using Mask =
+        std::conditional_t<numbers == 32, __mmask32, std::conditional_t<numbers == 16, __mmask16, __mmask8>>;
+    static constexpr Mask all = static_cast<Mask>(~0u);
+    __m512i v;
+
+    static Mask from(int64_t n) { return static_cast<Mask>(~0ull << n); }
+    void store(T* p) const { _mm512_storeu_si512(p, v); }
+    void store_part(T* p, int64_t n) const {
+        const auto mask = static_cast<Mask>(~from(n));
+        if constexpr (sizeof(T) == 8)
+            _mm512_mask_storeu_epi64(p, mask, v);
+        else if constexpr (sizeof(T) == 4)
+            _mm512_mask_storeu_epi32(p, mask, v);
+        else
+            _mm512_mask_storeu_epi16(p, mask, v);
+    }
+    void stream(T* p) const { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), v); }
+    // those of `other` where the mask says so
+    Line merged(Mask mask, Line other) const {
+        if constexpr (sizeof(T) == 8)
+            return {_mm512_mask_mov_epi64(v, mask, other.v)};
+        else if constexpr (sizeof(T) == 4)
+            return {_mm512_mask_mov_epi32(v, mask, other.v)};
+        else
+            return {_mm512_mask_mov_epi16(v, mask, other.v)};
+    }
+    static Line filled_with(T number) {
+        if constexpr (sizeof(T) == 8)
+            return {(__m512i)_mm512_set1_pd(number)};
+        else if constexpr (sizeof(T) == 4)
+            return {(__m512i)_mm512_set1_ps(number)};
+        else
+            return {_mm512_set1_epi16(static_cast<int16_t>(number.bits))};
+    }
+    // What was number i becomes number i + by, modulo the line.
+    static Line turning(int64_t by) {
+        if constexpr (sizeof(T) == 8)
+            return {_mm512_sub_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(by))};
+        else if constexpr (sizeof(T) == 4)
+            return {_mm512_sub_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                     _mm512_set1_epi32(static_cast<int>(by)))};
+        else
+            return {_mm512_sub_epi16(
+                _mm512_maskz_cvtepi8_epi16(
+                    all, _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
+                                          19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)),
+                _mm512_set1_epi16(static_cast<int16_t>(by)))};
+    }
+    Line turned(Line turn) const {
+        if constexpr (sizeof(T) == 8)
+            return {_mm512_maskz_permutexvar_epi64(all, turn.v, v)};
+        else if constexpr (sizeof(T) == 4)
+            return {_mm512_maskz_permutexvar_epi32(all, turn.v, v)};
+        else
+            return {_mm512_maskz_permutexvar_epi16(all, turn.v, v)};
+    }
+};
+inline Line<double> line_of(const double*, const Vector* v) { return {(__m512i)v[0]}; }
+inline Line<float> line_of(const float*, const Vector* v) {
+    const __m256 low = _mm512_maskz_cvtpd_ps(0xff, (__m512d)v[0]),
+                 high = _mm512_maskz_cvtpd_ps(0xff, (__m512d)v[1]);
+    return {_mm512_maskz_inserti64x4(0xff, (__m512i)_mm512_castps256_ps512(low), (__m256i)high, 1)};
+}
+
+// The rows of an output. On their way past the cache numbers are turned to where they belong in a line; what
+// does not fit into one is where the next begins.
+template <class T>
+class OutRows {
+    using Mask = typename Line<T>::Mask;
+    T* to_ = nullptr;  // coordinate 0, or the line that is being filled
+    int64_t next_ = 0, step_ = 0, filled_ = 0;
+    T* open_ = nullptr;
+    Line<T> line_{}, turn_{};
+    Mask mine_{};
+
+    HORO_HD void fill(int64_t numbers) {
+        filled_ = numbers;
+        turn_ = Line<T>::turning(filled_);
+        mine_ = Line<T>::from(filled_);
+    }
+    HORO_HD void leave(Line<T> full) {
+        full.stream(to_);
+        to_ += Line<T>::numbers;
+    }
+
+  public:
+    OutRows() = default;
+    HORO_HD OutRows(const Tile<T>& t, int i, bool ambient)
+        : to_(t.out[i] + t.combine_from * t.out_stride[i]), next_(t.out_stride[i]), step_(t.out_step[i]) {
+        if (!t.open[i]) return;
+        next_ -= t.dim + ambient;
+        open_ = t.open[i];
+        line_ = {_mm512_load_si512(open_)};
+        to_ -= ambient;
+        fill(static_cast<int64_t>(reinterpret_cast<uintptr_t>(to_) % 64 / sizeof(T)));
+        to_ -= filled_;
+    }
+    // the time of a row; elsewhere the engine writes it
+    template <class N>
+    HORO_HD void time(const N* times, int64_t row) {
+        if (!open_) return;
+        line_ = line_.merged(mine_, Line<T>::filled_with(static_cast<T>(times[row])));
+        if (filled_ + 1 == Line<T>::numbers) leave(line_);
+        fill((filled_ + 1) % Line<T>::numbers);
+    }
+    // coordinates j and on: a line of them, or n
+    HORO_HD void put(int64_t j, Line<T> line) {
+        if (!open_) return line.store(to_ + j * step_);
+        if (!filled_) return leave(line);
+        const Line<T> turned = line.turned(turn_);
+        leave(line_.merged(mine_, turned));
+        line_ = turned;
+    }
+    HORO_HD void put_last(int64_t j, Line<T> line, int64_t n) {
+        if (!open_) return line.store_part(to_ + j * step_, n);
+        const Line<T> turned = line.turned(turn_), merged = line_.merged(mine_, turned);
+        const bool full = filled_ + n >= Line<T>::numbers;
+        if (full) leave(merged);
+        line_ = full ? turned : merged;
+        fill((filled_ + n) % Line<T>::numbers);
+    }
+    HORO_HD void next_row() { to_ += next_; }
+    HORO_HD void close() {
+        if (open_) _mm512_store_si512(open_, line_.v);
+    }
+};
+
+// The outputs of an operation.
+template <class Op, class T>
+HORO_HD void open_rows(const Tile<T>& t, OutRows<T>* out) {
+    constexpr Signature signature(Op::signature);
+    for (int i = 0; i < signature.outputs; ++i)
+        if (signature.output[i] != Kind::scalar) out[i] = {t, i, signature.output[i] == Kind::ambient};
+}
+template <class Op, class T>
+HORO_HD void put_times(const Tile<T>& t, int64_t row, OutRows<T>* out) {
+    constexpr Signature signature(Op::signature);
+    for (int i = 0; i < signature.outputs; ++i)
+        if (signature.output[i] == Kind::ambient) out[i].time(t.result[i], row);
+}
+template <class Op, class T>
+HORO_HD void next_rows(OutRows<T>* out) {
+    constexpr Signature signature(Op::signature);
+    for (int i = 0; i < signature.outputs; ++i) out[i].next_row();
+}
+template <class Op, class T>
+HORO_HD void close_rows(OutRows<T>* out) {
+    constexpr Signature signature(Op::signature);
+    for (int i = 0; i < signature.outputs; ++i) out[i].close();
+}
+#endif
+
 // Groups of vectors, which is how 16-bit numbers are best taken apart: in any order, but always the same.
 template <class T>
 constexpr int group = sizeof(T) == 2 ? 2 : 1;
@@ -119,9 +278,20 @@ inline void load_group_part(const ShortBf16* p, int64_t n, Vector* v) { load_sho
 inline void load_group_part(const ShortF16* p, int64_t n, Vector* v) { load_short_part(p, n, v); }
 #endif
 
-inline void prefetch(const void* p) { __builtin_prefetch(p); }
+HORO_HD void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // ---- Sums
+
+// f(0) to f(n - 1), each a constant: GCC unrolls a loop only after it has decided that an array that the loop
+// indexes lives in memory.
+template <class F, int... i>
+HORO_HD void repeat(std::integer_sequence<int, i...>, [[maybe_unused]] F f) {
+    (f(std::integral_constant<int, i>{}), ...);
+}
+template <int n, class F>
+HORO_HD void repeat(F f) {
+    repeat(std::make_integer_sequence<int, n>{}, f);
+}
 
 // What an operation's `reduce` adds to: `sums` of them, the first `compensated` with their rounding errors
 // (Ogita, Rump, Oishi 2005), as products of float64 numbers need and those of float32 numbers, which are
@@ -133,7 +303,10 @@ struct Accumulator {
     Vector hi[sums];
     Vector lo[compensated ? compensated : 1];
 
-    HORO_HD Accumulator() : hi{}, lo{} {}
+    HORO_HD Accumulator() {
+        repeat<sums>([&](auto k) { hi[k] = Vector{}; });
+        repeat<compensated>([&](auto k) { lo[k] = Vector{}; });
+    }
     HORO_HD void dot(int k, Vector a, Vector b) {
         if (!has(k)) return;
         if constexpr (exact) {
@@ -146,15 +319,15 @@ struct Accumulator {
     }
     HORO_HD void add(int k, Vector v) { hi[k] += v; }
     HORO_HD void add(const Accumulator& other) {
-        for (int k = 0; k < sums; ++k) {
-            if (k < compensated) {
+        repeat<sums>([&](auto k) {
+            if constexpr (k < compensated) {
                 const Sum<Vector> s = two_sum(hi[k], other.hi[k]);
                 hi[k] = s.hi;
                 lo[k] += other.lo[k] + s.lo;
             } else {
                 hi[k] += other.hi[k];
             }
-        }
+        });
     }
 };
 
@@ -248,18 +421,19 @@ HORO_HD Sum<Vector> fold(const Sum<Vector>& a, const Sum<Vector>& b, Indices eve
 template <bool exact>
 HORO_HD Sum<Vector> across(const Vector* hi, const Vector* lo) {
     Sum<Vector> s[lanes];
-    for (int l = 0; l < lanes; ++l) s[l] = {hi[l], exact ? lo[l] : Vector{}};
+    repeat<lanes>([&](auto l) { s[l] = {hi[l], exact ? lo[l] : Vector{}}; });
 #if defined(__AVX512F__)
-    for (int l = 0; l < 4; ++l)
+    repeat<4>([&](auto l) {
         s[l] = fold<exact>(s[2 * l], s[2 * l + 1], Indices{0, 8, 2, 10, 4, 12, 6, 14},
                            Indices{1, 9, 3, 11, 5, 13, 7, 15});
-    for (int l = 0; l < 2; ++l)
-        s[l] = fold<exact>(s[2 * l], s[2 * l + 1], Indices{0, 1, 8, 9, 4, 5, 12, 13},
-                           Indices{2, 3, 10, 11, 6, 7, 14, 15});
-    return fold<exact>(s[0], s[1], Indices{0, 1, 2, 3, 8, 9, 10, 11}, Indices{4, 5, 6, 7, 12, 13, 14, 15});
+    });
+    const Indices even = {0, 1, 4, 5, 8, 9, 12, 13}, odd = {2, 3, 6, 7, 10, 11, 14, 15};  // pairs
+    repeat<2>([&](auto l) { s[l] = fold<exact>(s[2 * l], s[2 * l + 1], even, odd); });
+    return fold<exact>(s[0], s[1], even, odd);
 #elif defined(__AVX2__)
-    for (int l = 0; l < 2; ++l)
+    repeat<2>([&](auto l) {
         s[l] = fold<exact>(s[2 * l], s[2 * l + 1], Indices{0, 4, 2, 6}, Indices{1, 5, 3, 7});
+    });
     return fold<exact>(s[0], s[1], Indices{0, 1, 4, 5}, Indices{2, 3, 6, 7});
 #else
     return fold<exact>(s[0], s[1], Indices{0, 2}, Indices{1, 3});
@@ -309,14 +483,14 @@ void reduce_wide(const Tile<T>& tile) {
             for (int n = 0; n < Pass::numbers; ++n)
                 k[n] = Vector{} + reinterpret_cast<const double*>(block + 1 + n)[row % lanes];
             Acc acc[sets];
-            if (!t.first) {
-                for (int set = 0; set < sets; ++set) {
+            if (!t.first)
+                repeat<sets>([&](auto set) {
                     const Vector* from = parts + set * vectors<Pass> * lanes;
-                    for (int s = 0; s < sums; ++s)
+                    repeat<sums>([&](auto s) {
                         if (Acc::has(s)) acc[set].hi[s] = from[s * lanes];
-                    for (int s = 0; s < Pass::compensated; ++s) acc[set].lo[s] = from[(sums + s) * lanes];
-                }
-            }
+                    });
+                    repeat<Pass::compensated>([&](auto s) { acc[set].lo[s] = from[(sums + s) * lanes]; });
+                });
             Vector x[operands][group] = {};
             const auto add = [&](Acc& to, int v) {
                 Vector in[operands] = {};
@@ -329,30 +503,32 @@ void reduce_wide(const Tile<T>& tile) {
                     if (L::signature.input[i] != Kind::scalar && !Pass::selected && !(t.halves && i % 2))
                         for (int line = 0; line < groups * elements * int{sizeof(T)}; line += 64)
                             prefetch(reinterpret_cast<const char*>(p[i] + j + t.ahead[i]) + line);
-                for (int g = 0; g < groups; ++g) {
+                repeat<groups>([&](auto g) {
                     for (int i = 0; i < L::signature.inputs; ++i)
                         if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j + g * elements, x[i]);
-                    for (int v = 0; v < group; ++v) add(acc[(g * group + v) % sets], v);
-                }
+                    repeat<group>([&](auto v) { add(acc[(g * group + v) % sets], v); });
+                });
             }
             for (; j < whole; j += elements) {
                 for (int i = 0; i < L::signature.inputs; ++i)
                     if (L::signature.input[i] != Kind::scalar) load_group(p[i] + j, x[i]);
-                for (int v = 0; v < group; ++v) add(acc[v % sets], v);
+                repeat<group>([&](auto v) { add(acc[v % sets], v); });
             }
             if (rest) {
                 for (int i = 0; i < L::signature.inputs; ++i)
                     if (L::signature.input[i] != Kind::scalar) load_group_part(p[i] + whole, rest, x[i]);
-                for (int v = 0; v < group; ++v) add(acc[v % sets], v);
+                repeat<group>([&](auto v) { add(acc[v % sets], v); });
             }
             if constexpr (sets == 2)
                 if (t.last) acc[0].add(acc[1]);
-            for (int set = 0; set < (t.last ? 1 : sets); ++set) {
+            repeat<sets>([&](auto set) {
+                if (set > 0 && t.last) return;
                 Vector* to = parts + set * vectors<Pass> * lanes;
-                for (int s = 0; s < sums; ++s)
+                repeat<sums>([&](auto s) {
                     if (Acc::has(s)) to[s * lanes] = acc[set].hi[s];
-                for (int s = 0; s < Pass::compensated; ++s) to[(sums + s) * lanes] = acc[set].lo[s];
-            }
+                });
+                repeat<Pass::compensated>([&](auto s) { to[(sums + s) * lanes] = acc[set].lo[s]; });
+            });
         }
         if (t.last && (row % lanes == lanes - 1 || row == t.rows - 1)) {
             Indices mine = ~Indices{};

@@ -70,7 +70,8 @@ struct Tile : TileSums<typename NumberOf<T>::type> {
     int64_t out_stride[operands];
     int64_t out_step[operands];  // 0 for an output that is not wanted: it goes to a cache line of scrap
     Vector* parts;               // wide: the sums of each row of a block, not yet added up across a vector
-    bool stream;                 // wide: outputs lie on whole cache lines and go past the cache
+    bool stream;                 // combine_wide: outputs lie on whole cache lines and go past the cache
+    T* open[operands];  // combine_lines: null, or the line that is being filled of an output that does
     bool halves;  // wide: rows are read once more on their way past the cache, and half of the next asked for
                   // then
     bool first, last;         // wide: of the segments of the row
@@ -88,7 +89,8 @@ struct WideKernels {
     bool (*doubt)(const Tile<T>&);
     void (*again_wide[passes_again])(const Tile<T>&);
     void (*combine_wide)(const Tile<T>&);
-    int parts;  // vectors per row while it is reduced
+    void (*combine_lines)(const Tile<T>&);  // null, or the same by the line: see Tile::open
+    int parts;                              // vectors per row while it is reduced
 };
 
 template <class T>

@@ -135,20 +135,88 @@ void combine_row_wide(const Tile<T>& t, int64_t row) {
     }
 }
 
+// Whether a row is not one that plain sums did for.
+template <class Op, class T>
+bool in_doubt(const Tile<T>& t, int64_t row) {
+    using L = Layout<Op, T>;
+    if constexpr (L::tested) return ((Indices)t.sums[row / lanes * L::sums + L::doubt])[row % lanes] != 0;
+    return true;
+}
+
 template <class Op, class T>
 void combine_wide(const Tile<T>& tile) {
-    using L = Layout<Op, T>;
+    constexpr bool tested = Layout<Op, T>::tested;
     const Tile<T> t = tile;
     for (int64_t row = t.combine_from; row < t.combine_to; ++row) {
-        bool doubtful = !L::tested;
-        if constexpr (L::tested)
-            doubtful = ((Indices)t.sums[row / lanes * L::sums + L::doubt])[row % lanes] != 0;
-        if (doubtful)
+        if (in_doubt<Op>(t, row))
             combine_row_wide<Op, T, false>(t, row);
         else
-            combine_row_wide<Op, T, L::tested>(t, row);
+            combine_row_wide<Op, T, tested>(t, row);
     }
 }
+
+#if defined(__AVX512F__)
+template <class Op, class T, bool plain>
+HORO_HD void combine_row_lines(const Tile<T>& t, int64_t row, OutRows<T>* out) {
+    using L = Layout<Op, T>;
+    constexpr int64_t numbers = Line<T>::numbers, vectors = Line<T>::vectors;
+    const int64_t whole = t.dim / numbers * numbers, rest = t.dim - whole;
+    const T* p[operands];
+    for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
+    const double* coefficients =
+        reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
+    Vector k[Op::coefficients];
+    for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
+    // One loop wherever a row goes: of two copies multiply-adds may be contracted differently, and bits would
+    // hang on where a row lies.
+    for (int64_t j = 0; j < whole; j += numbers) {
+        Vector y[operands][vectors];
+        for (int64_t v = 0; v < vectors; ++v) {
+            Vector x[operands] = {}, one[operands] = {};
+            for (int i = 0; i < L::signature.inputs; ++i)
+                if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j + v * lanes);
+            combine_row<Op, plain>(x, k, one);
+            for (int i = 0; i < L::signature.outputs; ++i) y[i][v] = one[i];
+        }
+        for (int i = 1; i < L::signature.inputs; i += 2)
+            if (L::signature.input[i] != Kind::scalar && t.halves) prefetch(p[i] + j + t.ahead[i]);
+        for (int i = 0; i < L::signature.outputs; ++i)
+            if (L::signature.output[i] != Kind::scalar) out[i].put(j, line_of(p[0], y[i]));
+    }
+    if (!rest) return;
+    Vector y[operands][vectors];
+    for (int64_t v = 0; v < vectors; ++v) {
+        const int64_t left = rest - v * lanes;
+        Vector x[operands] = {}, one[operands] = {};
+        if (left > 0) {
+            for (int i = 0; i < L::signature.inputs; ++i)
+                if (L::signature.input[i] != Kind::scalar)
+                    x[i] = load_part(p[i] + whole + v * lanes, left < lanes ? left : lanes);
+            combine_row<Op, plain>(x, k, one);
+        }
+        for (int i = 0; i < L::signature.outputs; ++i) y[i][v] = one[i];
+    }
+    for (int i = 0; i < L::signature.outputs; ++i)
+        if (L::signature.output[i] != Kind::scalar) out[i].put_last(whole, line_of(p[0], y[i]), rest);
+}
+
+template <class Op, class T>
+void combine_lines(const Tile<T>& tile) {
+    constexpr bool tested = Layout<Op, T>::tested;
+    const Tile<T> t = tile;
+    OutRows<T> out[operands];
+    open_rows<Op>(t, out);
+    for (int64_t row = t.combine_from; row < t.combine_to; ++row) {
+        put_times<Op>(t, row, out);
+        if (in_doubt<Op>(t, row))
+            combine_row_lines<Op, T, false>(t, row, out);
+        else
+            combine_row_lines<Op, T, tested>(t, row, out);
+        next_rows<Op>(out);
+    }
+    close_rows<Op>(out);
+}
+#endif
 
 template <class Op, class T>
 constexpr TileKernels<T> kernels() {
@@ -163,6 +231,9 @@ constexpr TileKernels<T> kernels() {
     if constexpr (combines<Op>()) {
         k.combine_narrow = combine_narrow<Op, T>;
         k.combine_wide = combine_wide<Op, T>;
+#if defined(__AVX512F__)
+        k.combine_lines = combine_lines<Op, T>;
+#endif
     }
     return k;
 }

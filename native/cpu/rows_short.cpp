@@ -207,12 +207,14 @@ HORO_HD void combine_line(const __m512i* x, const Guarded* k, const double* exac
 }
 
 template <class Op, class E>
-void combine_wide(const Tile<E>& tile) {
+void combine_lines(const Tile<E>& tile) {
     constexpr Signature signature(Op::signature);
     const Tile<E> t = tile;
     const __mmask32 part = (1u << t.dim % pair) - 1;  // of the last line, if it is not whole
     alignas(64) float rounded[Op::coefficients][lanes];
     __mmask8 extreme = 0;
+    OutRows<E> out[operands];
+    open_rows<Op>(t, out);
     for (int64_t row = t.combine_from; row < t.combine_to; ++row) {
         if (row % lanes == 0 || row == t.combine_from) {
             extreme = 0;
@@ -226,9 +228,8 @@ void combine_wide(const Tile<E>& tile) {
             }
         }
         const E* p[operands];
-        E* q[operands];
         for (int i = 0; i < signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
-        for (int i = 0; i < signature.outputs; ++i) q[i] = t.out[i] + row * t.out_stride[i];
+        put_times<Op>(t, row, out);
         const double* const exact =
             reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
         const bool always = extreme >> (row % lanes) & 1;
@@ -244,21 +245,21 @@ void combine_wide(const Tile<E>& tile) {
             combine_line<Op, E>(x, k, exact, always, y);
             for (int i = 0; i < signature.outputs; ++i)
                 if (signature.output[i] != Kind::scalar) {
-                    if (!whole)
-                        _mm512_mask_storeu_epi16(q[i] + j * t.out_step[i], part, y[i]);
-                    else if (t.stream && t.out_step[i])
-                        _mm512_stream_si512(reinterpret_cast<__m512i*>(q[i] + j), y[i]);
+                    if (whole)
+                        out[i].put(j, {y[i]});
                     else
-                        _mm512_storeu_si512(q[i] + j * t.out_step[i], y[i]);
+                        out[i].put_last(j, {y[i]}, t.dim - j);
                 }
         }
+        next_rows<Op>(out);
     }
+    close_rows<Op>(out);
 }
 
 template <class Op, class E>
 constexpr WideKernels<E> kernels() {
     WideKernels<E> k = wide_kernels<Op, E>();
-    if constexpr (combines<Op>()) k.combine_wide = combine_wide<Op, E>;
+    if constexpr (combines<Op>()) k.combine_lines = combine_lines<Op, E>;
     return k;
 }
 
