@@ -35,7 +35,9 @@ const char* const usage =
     "non-temporal copy\n"
     "of the same bytes on the same threads (the floor), and in the cache against naive C loops. ratio = "
     "speed over\n"
-    "that of the floor; best of the rounds.\n"
+    "that of the floor; best of the rounds. Midpoints and Frechet means: sets of 16 points (geometry/sets), "
+    "one large\n"
+    "set (geometry/set); the mean reads its points several times, the floor once.\n"
     "\n"
     "  --quick      a few operations and dimensions, less than a minute\n"
     "  --op NAME    only operations whose name contains NAME, e.g. poincare.expmap (repeatable)\n"
@@ -118,9 +120,16 @@ std::vector<Operand> operands(const std::string& text) {
     return result;
 }
 
+bool wanted(const Options& options, const std::string& name) {
+    static const char* const quick[] = {"poincare.mobius_add", "poincare.expmap", "poincare.dist",
+                                        "lorentz.dist"};
+    const auto asked = [&](const std::string& word) { return name.find(word) != std::string::npos; };
+    const auto forward = [&](const char* word) { return name == word || name == word + std::string(".vjp"); };
+    if (!options.ops.empty()) return std::any_of(options.ops.begin(), options.ops.end(), asked);
+    return !options.quick || std::any_of(std::begin(quick), std::end(quick), forward);
+}
+
 std::vector<Operation> operations(const Options& options) {
-    std::vector<std::string> quick = {"poincare.mobius_add", "poincare.expmap", "poincare.dist",
-                                      "lorentz.dist"};
     std::vector<Operation> all;
     for (int32_t id = 0; id < horo_op_count(); ++id) {
         Operation op{id, horo_op_name(id), false, {}, {}};
@@ -129,15 +138,28 @@ std::vector<Operation> operations(const Options& options) {
         op.out = operands(signature.substr(signature.find("->") + 2));
         op.vjp = op.name.size() > 4 && op.name.compare(op.name.size() - 4, 4, ".vjp") == 0;
         if (op.vjp) op.name.resize(op.name.size() - 4);
-        const auto asked = [&](const std::string& word) {
-            return std::string(horo_op_name(id)).find(word) != std::string::npos;
-        };
-        const bool wanted = !options.ops.empty() ? std::any_of(options.ops.begin(), options.ops.end(), asked)
-                                                 : !options.quick || std::find(quick.begin(), quick.end(),
-                                                                               op.name) != quick.end();
-        if (wanted) all.push_back(op);
+        if (wanted(options, horo_op_name(id))) all.push_back(op);
     }
-    if (all.empty()) refuse("--op: no operation's name contains \"" + options.ops[0] + "\"");
+    return all;
+}
+
+// Midpoints and Frechet means.
+struct SetOperation {
+    std::string name;
+    int32_t model;
+    bool frechet, vjp;
+    int64_t width(int64_t dim) const { return dim + (model == HORO_LORENTZ); }
+};
+
+std::vector<SetOperation> set_operations(const Options& options) {
+    std::vector<SetOperation> all;
+    for (bool frechet : {false, true})
+        for (int32_t model : {HORO_POINCARE, HORO_LORENTZ, HORO_KLEIN})
+            for (bool vjp : {false, true}) {
+                static const char* const models[] = {"poincare", "lorentz", "klein"};
+                const std::string name = models[model] + std::string(frechet ? ".frechet_mean" : ".midpoint");
+                if (wanted(options, name + (vjp ? ".vjp" : ""))) all.push_back({name, model, frechet, vjp});
+            }
     return all;
 }
 
@@ -325,6 +347,50 @@ Result out_of_cache(const Options& o, Arrays& arrays, const Operation& op, const
             dim,        rows,    1e-9 * bytes / best[0],     1e-9 * bytes / best[1]};
 }
 
+// Sets of 16 points, or one of all.
+Result of_sets(const Options& o, Arrays& arrays, const SetOperation& op, const Type& type, int64_t dim,
+               bool one, horo_exec* exec) {
+    const int64_t width = op.width(dim), points = (o.mib << 20) / (width * type.bytes);
+    const int64_t k = one ? points : std::min<int64_t>(16, points), rows = points / k;
+    const double c = op.model == HORO_LORENTZ ? 1 / curvature(dim) : curvature(dim);
+    char *const x = arrays.get(0), *const g = arrays.get(1), *const out = arrays.get(4);
+    const Part set = {x, rows * k * width * type.bytes}, row = {out, rows * width * type.bytes};
+    const std::vector<Part> in = op.vjp ? std::vector<Part>{set, {g, row.bytes}} : std::vector<Part>{set};
+    const std::vector<Part> to = {op.vjp ? Part{out, set.bytes} : row};
+    int64_t bytes = 0;
+    command::require(op.frechet ? horo_frechet_workspace(rows, k, dim, op.vjp, &bytes)
+                                : horo_midpoint_workspace(rows, k, dim, &bytes));
+    std::vector<double> workspace(static_cast<size_t>(bytes / 8));
+    const auto run = [&] {
+        void* const memory = workspace.data();
+        constexpr double tolerance = 1e-6;
+        constexpr int32_t most = 100;
+        if (op.frechet && op.vjp)
+            return horo_frechet_mean_vjp(op.model, type.code, rows, k, dim, x, k * width, width, nullptr, 0,
+                                         c, tolerance, most, g, width, nullptr, out, k * width, width,
+                                         nullptr, 0, nullptr, nullptr, memory, bytes, exec);
+        if (op.frechet)
+            return horo_frechet_mean(op.model, type.code, rows, k, dim, x, k * width, width, nullptr, 0, c,
+                                     tolerance, most, out, width, nullptr, nullptr, memory, bytes, exec);
+        if (op.vjp)
+            return horo_midpoint_vjp(op.model, type.code, rows, k, dim, x, k * width, width, nullptr, 0, c, g,
+                                     width, out, k * width, width, nullptr, 0, nullptr, memory, bytes, exec);
+        return horo_midpoint(op.model, type.code, rows, k, dim, x, k * width, width, nullptr, 0, c, out,
+                             width, memory, bytes, exec);
+    };
+    const auto best = measure::rounds(
+        o.threads, o.rounds, {[&] { command::require(run()); }, [&] { floor_pass(in, to, o.threads); }});
+    const double moved = 1e-9 * static_cast<double>(set.bytes + (op.vjp ? set.bytes : 0) + row.bytes);
+    return {one ? "geometry/set" : "geometry/sets",
+            op.name,
+            op.vjp ? "vjp" : "forward",
+            type.name,
+            dim,
+            rows,
+            moved / best[0],
+            moved / best[1]};
+}
+
 struct Naive {
     const char* name;
     void (*run)(int64_t, int64_t, const float*, const float*, float*, float);
@@ -363,16 +429,22 @@ int main(int argc, char** argv) {
     command::name = "geometry";
     const Options o = parse(argc, argv);
     const std::vector<Operation> ops = operations(o);
+    const std::vector<SetOperation> sets = set_operations(o);
+    if (ops.empty() && sets.empty()) refuse("--op: no operation's name contains \"" + o.ops[0] + "\"");
     write_json(o, {});  // a bad path shows now
     horo_exec* exec = nullptr;
     command::require(horo_exec_create(-1, o.threads, nullptr, &exec));
     Arrays arrays(o.mib << 20);
     std::vector<Result> results;
     size_t done = 0;
-    const size_t points = ops.size() * o.dtypes.size() * o.dims.size();
-    const auto progress = [&](const Operation& op, const char* type, int64_t dim) {
-        std::fprintf(stderr, "[%zu/%zu] %s%s %s dim %lld\n", ++done, points, op.name.c_str(),
-                     op.vjp ? ".vjp" : "", type, static_cast<long long>(dim));
+    const size_t points = (ops.size() + sets.size()) * o.dtypes.size() * o.dims.size();
+    const auto progress = [&](const std::string& name, bool vjp, const char* type, int64_t dim) {
+        std::fprintf(stderr, "[%zu/%zu] %s%s %s dim %lld\n", ++done, points, name.c_str(), vjp ? ".vjp" : "",
+                     type, static_cast<long long>(dim));
+    };
+    const auto keep = [&](const Result& result) {
+        results.push_back(result);
+        print(result);
     };
     std::printf("%-16s %-28s %-8s %-5s %6s %9s %8s %8s %8s\n", "bench", "operation", "pass", "dtype", "dim",
                 "rows", "GB/s", "floor", "ratio");
@@ -380,14 +452,16 @@ int main(int argc, char** argv) {
         for (size_t i = 0; i < 4; ++i) arrays.fill(i, type);
         for (const Operation& op : ops)
             for (int64_t dim : o.dims) {
-                progress(op, type.name, dim);
-                results.push_back(out_of_cache(o, arrays, op, type, dim, exec));
-                print(results.back());
+                progress(op.name, op.vjp, type.name, dim);
+                keep(out_of_cache(o, arrays, op, type, dim, exec));
                 for (const Naive& peer : naive)
-                    if (type.code == HORO_F32 && !op.vjp && op.name == peer.name && dim <= 4096) {
-                        results.push_back(in_cache(o, arrays, op, peer, dim));
-                        print(results.back());
-                    }
+                    if (type.code == HORO_F32 && !op.vjp && op.name == peer.name && dim <= 4096)
+                        keep(in_cache(o, arrays, op, peer, dim));
+            }
+        for (const SetOperation& op : sets)
+            for (int64_t dim : o.dims) {
+                progress(op.name, op.vjp, type.name, dim);
+                for (bool one : {false, true}) keep(of_sets(o, arrays, op, type, dim, one, exec));
             }
     }
     horo_exec_destroy(exec);
