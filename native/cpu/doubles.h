@@ -71,6 +71,15 @@ static inline Doubles load_at(const T* p, int64_t at, int64_t count) {
     return load_doubles(part);
 }
 
+// body(j, load) for every vector of n numbers; load(p, j) reads it, zeros beyond the end.
+template <class Body>
+static inline void in_vectors(int64_t n, Body&& body) {
+    int64_t j = 0;
+    for (; j + width <= n; j += width)
+        body(j, [](const auto* p, int64_t at) { return load_doubles(p + at); });
+    if (j < n) body(j, [n](const auto* p, int64_t at) { return load_at(p, at, n); });
+}
+
 template <class T>
 static inline void store_at(T* p, int64_t at, int64_t count, Doubles v) {
     T part[width];
@@ -115,14 +124,51 @@ struct DotSum {
     }
     horo::Sum<double> total() const {
         if constexpr (!exact) return {sum<double, width>(hi), 0.0};
-        horo::Sum<double> all{hi[0], sum<double, width>(lo)};
-        for (int l = 1; l < width; ++l) {
-            const horo::Sum<double> s = two_sum<double>(all.hi, hi[l]);
-            all = {s.hi, all.lo + s.lo};
+        return total<width>(hi, lo);
+    }
+
+  private:
+    // in a tree
+    template <int W>
+    static horo::Sum<double> total(Vec<double, W> high, Vec<double, W> low) {
+        if constexpr (W == 1) {
+            return normalized<double>(high[0], low[0]);
+        } else {
+            using Half = Vec<double, W / 2>;
+            Half h[2], l[2];
+            std::memcpy(h, &high, sizeof high);
+            std::memcpy(l, &low, sizeof low);
+            const horo::Sum<Half> s = two_sum<Half>(h[0], h[1]);
+            return total<W / 2>(s.hi, s.lo + (l[0] + l[1]));
         }
-        return normalized<double>(all.hi, all.lo);
     }
 };
+
+// The totals of `width` sums, one in each lane.
+template <bool exact>
+static inline horo::Sum<Doubles> totals(const DotSum<exact>* sums) {
+    Doubles hi[width], lo[width];
+    for (int l = 0; l < width; ++l) {
+        hi[l] = sums[l].hi;
+        lo[l] = sums[l].lo;
+    }
+    transpose<double, width>(hi);
+    if constexpr (exact) transpose<double, width>(lo);
+#pragma GCC unroll 4
+    for (int w = width / 2; w > 0; w /= 2)
+#pragma GCC unroll 8
+        for (int l = 0; l < w; ++l) {
+            if constexpr (exact) {
+                const horo::Sum<Doubles> s = two_sum<Doubles>(hi[l], hi[l + w]);
+                hi[l] = s.hi;
+                lo[l] = s.lo + (lo[l] + lo[l + w]);
+            } else {
+                hi[l] += hi[l + w];
+            }
+        }
+    if constexpr (!exact) return {hi[0], Doubles{}};
+    return normalized<Doubles>(hi[0], lo[0]);
+}
 
 template <bool exact, class T>
 static inline horo::Sum<double> square_sum(const T* x, int64_t dim) {

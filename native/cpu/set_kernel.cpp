@@ -69,20 +69,9 @@ struct PointSet {
         }
         for (int64_t j = 0; j < round_up(count, width); ++j) hi[j] = lo[j] = 0;
         time = {};
-        for (int64_t i = begin; i < end; ++i) {
-            const T* p = point(i);
-            const SetShare<double> share =
-                Model::template share<double>(task.curvature, square_sum<exact>(p, task.dim), weight(i));
-            time = time + share.time;
-            const Doubles u = splat<double, width>(share.u.hi), u_low = splat<double, width>(share.u.lo);
-            for (int64_t j = 0; j < count; j += width) {
-                const Doubles v = load_at(p + first, j, count);
-                DotSum<exact> s{load_doubles(hi + j), load_doubles(lo + j)};
-                s.add(v, u, u_low);
-                store<double, width>(hi + j, s.hi);
-                if constexpr (exact) store<double, width>(lo + j, s.lo);
-            }
-        }
+        horo::Sum<Doubles> times{};
+        for (int64_t i = begin; i < end; i += width) times = times + add_points(i, smaller(width, end - i));
+        for (int l = 0; l < width; ++l) time = time + horo::Sum<double>{times.hi[l], times.lo[l]};
         if constexpr (exact) {
             for (int64_t j = 0; j < count; j += width) {
                 const auto s = normalized<Doubles>(load_doubles(hi + j), load_doubles(lo + j));
@@ -90,6 +79,41 @@ struct PointSet {
                 store<double, width>(lo + j, s.lo);
             }
         }
+    }
+
+    // Adds as many points as there are lanes, the scalar mathematics of all at once; those from `points` on
+    // are the last one with weight 0. Their shares of the time.
+    horo::Sum<Doubles> add_points(int64_t i, int64_t points) {
+        const T* p[width];
+        Doubles weights{};
+        for (int n = 0; n < width; ++n) {
+            p[n] = point(i + smaller(n, points - 1));
+            if (n < points) weights[n] = weight(i + n);
+        }
+        DotSum<exact> squares[width];
+        in_vectors(task.dim, [&](int64_t j, auto load) {
+#pragma GCC unroll 8
+            for (int n = 0; n < width; ++n) {
+                const Doubles v = load(p[n], j);
+                squares[n].add(v, v);
+            }
+        });
+        const SetShare<Doubles> share =
+            Model::template share<Doubles>(task.curvature, totals<exact>(squares), weights);
+        Doubles u[width], u_low[width];
+        for (int n = 0; n < width; ++n) {
+            p[n] += from;
+            u[n] = splat<double, width>(share.u.hi[n]);
+            u_low[n] = splat<double, width>(share.u.lo[n]);
+        }
+        in_vectors(count, [&](int64_t j, auto load) {
+            DotSum<exact> s{load_doubles(hi + j), load_doubles(lo + j)};
+#pragma GCC unroll 8
+            for (int n = 0; n < width; ++n) s.add(load(p[n], j), u[n], u_low[n]);
+            store<double, width>(hi + j, s.hi);
+            if constexpr (exact) store<double, width>(lo + j, s.lo);
+        });
+        return share.time;
     }
 
     // |s|^2
