@@ -226,7 +226,8 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) 
                     double product = get(products + n);
                     if constexpr (!summed) product = completed<Op>(rows[r], columns, n, product);
                     const LinearSlopes<double> slope =
-                        back.slopes(columns.column[n], product, read(g + Op::ambient_out + begin + n));
+                        back.slopes(columns.column[n], product, read(g + Op::ambient_out + begin + n),
+                                    task.g_curvature != nullptr);
                     put(products + n, slope.product);
                     norm[h] += slope.norm;
                     bias[h] += slope.bias;

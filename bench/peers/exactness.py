@@ -947,6 +947,9 @@ TYPES = {
 }
 
 
+Int = ctypes.c_int32
+
+
 class Library:
     def __init__(self, path):
         self.lib = ctypes.CDLL(path)
@@ -961,7 +964,7 @@ class Library:
             self.ops[name] = i, pairs(inputs), [p[0] for p in pairs(params)], pairs(outputs)
 
     def call(self, name, *args):
-        """Integers are int64, but for the three kinds the header has as int32, which are Short."""
+        """Python integers go as int64, those that the header has as int32 are given as Int."""
         kinds = {int: ctypes.c_int64, float: ctypes.c_double, np.ndarray: lambda a: ctypes.c_void_p(a.ctypes.data)}
         if getattr(self.lib, name)(*(a if a is None or type(a) not in kinds else kinds[type(a)](a) for a in args)):
             raise RuntimeError(name + ": " + self.lib.horo_last_error().decode())
@@ -980,9 +983,6 @@ class Library:
         return [type.load(a) for a in results]
 
 
-Int = ctypes.c_int32
-
-
 # ---- Inputs. A space is "ball" (c), "sphere" (kappa >= 0) or "lorentz" (K)
 
 RADII = [0, None, 1e-6, 0.1, 0.5, 1, 2, 3, 5, 7, 9, 11, 13]  # None: a tiny vector
@@ -995,6 +995,8 @@ CURVATURES = {
     "sphere": [0.0, 1e-9, 1e-3, 1.0, 7.3],
     "stereographic": [1e-9, 1e-3, 1.0, 7.3, 1e3],
 }
+COORDINATES = ("pointwise_mul", "relu", "rmsnorm", "sample", "noise_log_prob")  # by coordinate: no line is part of a plane
+TANGENTS = {"lorentz." + op for op in ("logmap", "proju", "egrad2rgrad", "ptransp", "transp0")}  # judged with their time
 VECTORS = {("lorentz.inner", "x"), ("lorentz.inner", "y"), ("lorentz.proju", "u"), ("lorentz.egrad2rgrad", "g")}  # not of a point
 
 
@@ -1018,7 +1020,8 @@ class Draw:
 
     def stored(self, x, c=None):
         """the nearest storable point, of the ball one inside"""
-        x, c = self.type.rounded(x), self.c if c is None else c
+        n, c, most = np.linalg.norm(x), self.c if c is None else c, self.type.most / 8
+        x = self.type.rounded(x if n < most else x / n * most)
         if self.space == "ball" or c != self.c:
             while mpfr(c) * sum((mpfr(float(v)) ** 2 for v in x), ZERO) >= 1:
                 x = self.type.rounded(x * (1 - 2 * self.type.eps))
@@ -1197,7 +1200,8 @@ class Case:
             yield {**leaves, label: each(v, lambda p: p * (1 + STEP))}, self.cotangents
         sign = lambda n: np.array([1 + STEP if s else 1 - STEP for s in rng.integers(0, 2, n)], object)
         shaken = lambda v: v * sign(len(v)) if is_row(v) else v * sign(1)[0]
-        few = min(np.size(v[0] if isinstance(v, list) else v) for v in leaves.values() if np.ndim(v)) < 4  # signs are often alike
+        sizes = [np.size(p) for v in leaves.values() for p in (v if isinstance(v, list) else [v]) if is_row(p)]
+        few = min(sizes) < 4  # then signs are often alike
         for _ in range(10 if few else 3):
             cotangents = each(self.cotangents, shaken) if self.moved_cotangents else self.cotangents
             yield {k: each(v, shaken) for k, v in leaves.items()}, cotangents
@@ -1215,9 +1219,9 @@ def judge(case, type, rng):
         for i, got in enumerate(pieces):
             w = want[label][i]
             n, sens = norm(w), max(norm(other[label][i] - w) for other in near) / STEP
-            n, sens = n if n > 1e-200 else ZERO, sens if sens > 1e-200 else ZERO
             if not gmpy2.is_finite(n) or not gmpy2.is_finite(sens) or n > type.most / 4:
                 continue
+            n, sens = n if n > 1e-200 else ZERO, sens if sens > 1e-200 else ZERO
             wanted, given = np.atleast_1d(w), np.atleast_1d(got)
             wanted = wanted[: len(given)]
             if not np.isfinite(given).all():
@@ -1260,14 +1264,14 @@ def row_cases(lib, name, type, dim, count, rng):
     g = type.rounded(rng.standard_normal(out.shape))
     has_gradient = name + ".vjp" in lib.ops
     grads = lib.row_op(name + ".vjp", type, count, dim, operands + [g], [first] + extra) if has_gradient else []
-    ambient = outs[0][1] == "ambient"
-    scalar = outs[0][1] == "scalar"
+    ambient, scalar = outs[0][1] == "ambient" and name not in TANGENTS, outs[0][1] == "scalar"
 
     def formula(curvature, **operands):
         result = ROWS[name](curvature, *extra, **operands)
         return pieces(result, ambient)
 
-    plane = dim == 1 and not name.endswith(("pointwise_mul", "relu", "rmsnorm", "sample", "noise_log_prob"))
+    if dim == 1 and name.endswith(COORDINATES):
+        return
     for r in range(count):
         leaves, results = {}, {"out": [o[0] if scalar else o for o in pieces(out[r], ambient)]}
         for j, (label, kind) in enumerate(ins):
@@ -1280,7 +1284,7 @@ def row_cases(lib, name, type, dim, count, rng):
         if has_gradient:
             results["curvature"] = [grads[len(ins)][r][0]]
         cotangents = exact_of([t[0] if scalar else t for t in pieces(g[r], ambient)])
-        yield Case(formula, leaves, cotangents, results, plane), dict(c=first, row=r)
+        yield Case(formula, leaves, cotangents, results, dim == 1), dict(c=first, row=r)
 
 
 def stored_points(draw, points, ambient):
@@ -1418,7 +1422,7 @@ def linear_cases(lib, name, type, dim, count, rng):
         if way == 0 and not name.endswith("dist2plane"):  # it has no direction
             row[:] = 0
         elif way == 1:
-            row[-dim:] = points[0] / max(np.linalg.norm(points[0]), 1e-30) if points[0].any() else 1
+            row[-dim:] = points[0] / np.linalg.norm(points[0]) if points[0].any() else 1
     m = type.rounded(m)
     bias = type.rounded(rng.standard_normal(p) * pick(rng, [0, 0.3, 0.3, 1e-6, 4]) * (math.sqrt(c) if lorentz else 1 / math.sqrt(c)))
     scalar = name.endswith(("mlr", "dist2plane"))
@@ -1464,10 +1468,10 @@ def batches(lib, name, type, dim, rows, seed):
     while done < rows:
         count = min(4, rows - done) if CASES[name] is row_cases else 1 if batch == 0 else 2
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), type.number, dim, batch])
-        for case, words in CASES[name](lib, name, type, dim, count, rng):
+        cases = list(CASES[name](lib, name, type, dim, count, rng))
+        for case, words in cases:
             yield case, {"dim": dim, "batch": batch, **words}
-            done += 1
-        batch += 1
+        done, batch = done + max(1, len(cases)), batch + 1
 
 
 def main():

@@ -170,7 +170,8 @@ void vjp_rows(const LinearTask& task, int64_t chunk) {
             for (int64_t j = 0; j < columns.count; j += width) {
                 double* at = cotangent + r * task.p + k;
                 const auto slope = back.slopes(columns.column[j / width], load_at(at, j, columns.count),
-                                               load_at(cot + Op::ambient_out + k, j, columns.count));
+                                               load_at(cot + Op::ambient_out + k, j, columns.count),
+                                               task.g_curvature != nullptr);
                 store_at(at, j, columns.count, slope.product);
                 norm[j / width] += slope.norm;
                 bias[j / width] += slope.bias;

@@ -6,10 +6,10 @@
 // over a row, and `Result` makes the output of the total and of each value; without, the values are the
 // output. For the gradient `reduce` makes `shares` sums over a row, in pairs of doubles, so that what the
 // other outputs give to one is exact beside it; then `Back` gives for each output the cotangents of the
-// product, of |z| and of the bias, and from the totals of what each adds those of the row and the curvature.
-// Formulas: O. Ganea et al., "Hyperbolic Neural Networks" (2018); R. Shimizu et al., "Hyperbolic Neural
-// Networks++" (2021); W. Chen et al., "Fully Hyperbolic Neural Networks" (2022); A. Bdeir et al., "Fully
-// Hyperbolic Convolutional Neural Networks" (2024).
+// product, of |z| and of the bias, and from the totals of what each adds those of the row and, if wanted, the
+// curvature. Formulas: O. Ganea et al., "Hyperbolic Neural Networks" (2018); R. Shimizu et al., "Hyperbolic
+// Neural Networks++" (2021); W. Chen et al., "Fully Hyperbolic Neural Networks" (2022); A. Bdeir et al.,
+// "Fully Hyperbolic Convolutional Neural Networks" (2024).
 #pragma once
 #include "geometry/double_double.h"
 #include "geometry/row_op.h"
@@ -80,19 +80,22 @@ HORO_HD void add_shares(V s, V g, Sum<V>* sum) {
     sum[1] = sum[1] + two_product(g, s);
 }
 
-// The same of all outputs but this one.
+// The same of all outputs but this one; 0 where that is below the precision of the sums.
 template <class V>
 struct OtherShares {
     V squares, along;
     HORO_HD OtherShares(const Sum<double>* sum, V s, V g)
-        : squares((Sum<V>{V{} + sum[0].hi, V{} + sum[0].lo} - two_product(s, s)).hi),
-          along((Sum<V>{V{} + sum[1].hi, V{} + sum[1].lo} - two_product(g, s)).hi) {}
+        : squares(without(sum[0], two_product(s, s))), along(without(sum[1], two_product(g, s))) {}
+    HORO_HD static V without(Sum<double> sum, Sum<V> own) {
+        const V rest = (Sum<V>{V{} + sum.hi, V{} + sum.lo} - own).hi;
+        return choose<V>(magnitude<V>(rest) > 0x1p-98 * magnitude<V>(own.hi), rest, V{});
+    }
 };
 
 // Slopes of asinh(b), b = along cosh(q) - (1 + rise) sinh(q): 1 + rise is the time of a point of the unit
 // hyperboloid, `along` its part on the normal, across2 the square of what is left. At the origin asinh(b) is
 // -q, so the derivatives by the curvature, which are 0 there, are written on how far beyond it is:
-// shift = sinh(delta), delta = asinh(b) + q.
+// shift = sinh(delta), delta = asinh(b) + q. Without `curvature` only by_q is made.
 template <class V>
 struct PlaneSlopes {
     V by_q;  // of asinh(b)
@@ -100,10 +103,13 @@ struct PlaneSlopes {
     V excess;  // sinh(delta) - delta
     V root;    // across2 / (R + root), R = sqrt(across2 + root^2) = -db/dq, root = sqrt(1 + b^2)
 
-    HORO_HD PlaneSlopes(const Hyperplane<V>& z, V rise, V along, V across2, V b, V cosh_asinh) {
+    HORO_HD PlaneSlopes(const Hyperplane<V>& z, V rise, V along, V across2, V b, V cosh_asinh,
+                        bool curvature) {
         const V to = square_root<V>(cosh_asinh * cosh_asinh + across2);
         by_q = -to / cosh_asinh;
         root = across2 / (to + cosh_asinh);
+        shift = delta = excess = V{};
+        if (!curvature) return;
         const V beyond = choose<V>(rise < 1.0, along * z.cosh - rise * z.sinh, b + z.sinh),
                 inverse = 1.0 / z.cosh, tanh = z.sinh * inverse;
         shift = choose<V>(b * tanh < 0.0, beyond * ((b * inverse - tanh) / (b - tanh * cosh_asinh)),
@@ -164,7 +170,7 @@ struct MobiusMatvec : LinearOperation {
             by_c = -0.5 * p.difference * alpha2 * sum[0].hi * row.alpha * sum[1].hi;
         }
         template <class V>
-        HORO_HD LinearSlopes<V> slopes(const Column<V>&, V value, V g) const {
+        HORO_HD LinearSlopes<V> slopes(const Column<V>&, V value, V g, bool) const {
             const OtherShares<V> other(sum, value, g);
             const V product = g * (sech2 + bend * other.squares) - bend * value * other.along;
             return {row.alpha * product, V{}, V{}, V{}, V{}};
@@ -211,11 +217,12 @@ struct PlaneParts {
     }
     // From e, the cotangent of the asinh, and by_norm, that of the factor |z|. The cotangent of c is that of
     // asinh / sqrt(c).
-    HORO_HD LinearSlopes<V> slopes(const PlaneRow& row, const PlaneColumn<V>& z, V e, V by_norm) const {
+    HORO_HD LinearSlopes<V> slopes(const PlaneRow& row, const PlaneColumn<V>& z, V e, V by_norm,
+                                   bool curvature) const {
         const V h = e * inverse_root;  // cotangent of the argument
         const V by_u = h * z.cosh / row.a, by_a = -h * (argument - z.sinh) / row.a;
         const PlaneSlopes<V> p(z, V{} + 2.0 * row.c * row.xx / row.a, 2.0 / row.a * along,
-                               4.0 / (row.a * row.a) * across2, argument, root);
+                               4.0 / (row.a * row.a) * across2, argument, root, curvature);
         const V turned = (argument * inverse_root) * z.cosh - z.q * inverse_root;
         return {by_u * (2.0 * row.root) * z.inverse, by_norm - by_u * (2.0 * along) * z.inverse,
                 e * p.by_q * (2.0 * row.root), -2.0 * row.c * by_a,
@@ -240,10 +247,11 @@ struct PlaneDistance : LinearOperation {
         const Row& row;
         HORO_HD Back(const Row& row_, const Sum<double>*, double) : row(row_) {}
         template <class V>
-        HORO_HD LinearSlopes<V> slopes(const Column<V>& z, V product, V g) const {
+        HORO_HD LinearSlopes<V> slopes(const Column<V>& z, V product, V g, bool curvature) const {
             const PlaneParts<V> p(row, z, product);
-            return scaled ? p.slopes(row, z, 2.0 * z.norm * g / row.root, 2.0 * g * p.asinh / row.root)
-                          : p.slopes(row, z, g / row.root, V{});
+            return scaled ? p.slopes(row, z, 2.0 * z.norm * g / row.root, 2.0 * g * p.asinh / row.root,
+                                     curvature)
+                          : p.slopes(row, z, g / row.root, V{}, curvature);
         }
         HORO_HD double along_x(double sum, double) const { return sum; }
         HORO_HD double curvature(double, double sum, double) const { return sum; }
@@ -296,7 +304,7 @@ struct FullyConnected : LinearOperation {
               direct(1.0 / (row.root * (1.0 + root))),
               share(1.0 / ((1.0 + root) * root)) {}
         template <class V>
-        HORO_HD LinearSlopes<V> slopes(const Column<V>& z, V product, V g) const {
+        HORO_HD LinearSlopes<V> slopes(const Column<V>& z, V product, V g, bool curvature) const {
             const PlaneParts<V> p(row, z, product);
             const V t = reach(z.norm, p.asinh), w = t * t;
             const SinhParts<V> h = sinh_parts<V>(w);
@@ -309,7 +317,7 @@ struct FullyConnected : LinearOperation {
             const V by_c =
                 choose<V>(w > 1.0, t * by_t - direct * g * s,
                           direct * g * t * w * h.difference - (direct * share * sum[1].hi) * s * t * h.cosh);
-            LinearSlopes<V> slope = p.slopes(row, z, 2.0 * z.norm * by_t, 2.0 * p.asinh * by_t);
+            LinearSlopes<V> slope = p.slopes(row, z, 2.0 * z.norm * by_t, 2.0 * p.asinh * by_t, curvature);
             slope.curvature += 0.5 / row.c * by_c;
             return slope;
         }
@@ -360,7 +368,7 @@ struct Linear : LinearOperation {
         HORO_HD Back(const Row& row_, const Sum<double>* sum, double g0)
             : row(row_), by_time(g0 / square_root<double>(row_.k + sum[0].hi)) {}
         template <class V>
-        HORO_HD LinearSlopes<V> slopes(const Column<V>&, V value, V g) const {
+        HORO_HD LinearSlopes<V> slopes(const Column<V>&, V value, V g, bool) const {
             const V h = g + by_time * value;
             return {h, V{}, h, V{}, V{}};
         }
@@ -400,11 +408,12 @@ struct PlaneDistance : LinearOperation {
         const Row& row;
         HORO_HD Back(const Row& row_, const Sum<double>*, double) : row(row_) {}
         template <class V>
-        HORO_HD LinearSlopes<V> slopes(const Column<V>& z, V product, V g) const {
+        HORO_HD LinearSlopes<V> slopes(const Column<V>& z, V product, V g, bool curvature) const {
             const double root = __builtin_sqrt(row.k), rise = row.xx / (root * (root + row.x0));
             const V b = argument(row, z, product), u = product * z.inverse;
             const AsinhParts<V> a = asinh_parts<V>(b * b);
-            const PlaneSlopes<V> p(z, V{} + rise, u / root, square_across<V>(row.xx, u) / row.k, b, a.root);
+            const PlaneSlopes<V> p(z, V{} + rise, u / root, square_across<V>(row.xx, u) / row.k, b, a.root,
+                                   curvature);
             const V e = scaled ? g * z.norm : g;
             const V h = e * a.inverse_root;  // cotangent of the argument times sqrt(K)
             const V by_norm = scaled ? g * root * b * a.ratio : V{};
