@@ -173,14 +173,14 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) 
     constexpr int shares = Op::shares > 0 ? Op::shares : 1;
     __shared__ typename Op::Row rows[linear_chunk];
     __shared__ Columns<Op> columns;
-    __shared__ double share[linear_chunk][shares];
+    __shared__ horo::Sum<double> share[linear_chunk][shares];
     __shared__ double by_row[linear_chunk], by_curvature[linear_chunk], by_time[linear_chunk];
     __shared__ double by_column[2][warps][column_tile];
     const int thread = static_cast<int>(threadIdx.x), lane = thread % warp, w = thread / warp;
     const int64_t chunk = static_cast<int64_t>(blockIdx.x), first = chunk * linear_chunk;
     load_rows<Op>(task, type, first, rows);
     if (thread < linear_chunk) {
-        for (int i = 0; i < shares; ++i) share[thread][i] = 0;
+        for (int i = 0; i < shares; ++i) share[thread][i] = {};
         by_row[thread] = by_curvature[thread] = by_time[thread] = 0;
     }
     const int64_t tiles = parts(task.p, column_tile);
@@ -197,7 +197,8 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) 
             const bool live = first + r < task.rows;
             double* products = scratch.products + (first + r) * task.p + begin;
             const auto g = type.in(task.g, (first + r) * task.g_row);
-            double part[shares] = {}, row = 0, curvature = 0, time = 0;
+            horo::Sum<double> part[shares] = {};
+            double row = 0, curvature = 0, time = 0;
             if (!last) {
                 if constexpr (summed) {
 #pragma unroll
@@ -210,8 +211,8 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) 
                                    part);
                     }
                     for (int i = 0; i < shares; ++i) {
-                        part[i] = warp_sum(part[i]);
-                        if (lane == 0) share[r][i] += part[i];
+                        part[i] = lanes_sum<warp>(part[i]);
+                        if (lane == 0) share[r][i] = share[r][i] + part[i];
                     }
                 }
                 continue;
@@ -225,7 +226,8 @@ cotangents_kernel(HORO_CONSTANT LinearTask task, LinearScratch scratch, T type) 
                     double product = get(products + n);
                     if constexpr (!summed) product = completed<Op>(rows[r], columns, n, product);
                     const LinearSlopes<double> slope =
-                        back.slopes(columns.column[n], product, read(g + Op::ambient_out + begin + n));
+                        back.slopes(columns.column[n], product, read(g + Op::ambient_out + begin + n),
+                                    task.g_curvature != nullptr);
                     put(products + n, slope.product);
                     norm[h] += slope.norm;
                     bias[h] += slope.bias;

@@ -143,19 +143,19 @@ void vjp_rows(const LinearTask& task, int64_t chunk) {
     double* const cotangent = task.cotangents + begin * task.p;
     const T* g = static_cast<const T*>(task.g) + begin * task.g_row;
     constexpr int shares = Op::shares > 0 ? Op::shares : 1;
-    double sum[linear_chunk][shares] = {};
+    horo::Sum<double> sum[linear_chunk][shares] = {};
     for (int64_t k = 0; k < task.p; k += column_tile) {
         const Columns<Op, T> columns(task, k);
         products(task, points, columns, cotangent + k, task.p);
         if constexpr (Op::shares > 0) {
             for (int64_t r = 0; r < points.count; ++r) {
-                Doubles part[shares] = {};
+                horo::Sum<Doubles> part[shares] = {};
                 for (int64_t j = 0; j < columns.count; j += width)
                     Op::reduce(points.row[r], columns.column[j / width],
                                load_at(cotangent + r * task.p + k, j, columns.count),
                                load_at(g + r * task.g_row + Op::ambient_out + k, j, columns.count), part);
                 for (int i = 0; i < shares; ++i)
-                    sum[r][i] += horo::HORO_ISA_NAMESPACE::sum<double, width>(part[i]);
+                    sum[r][i] = sum[r][i] + DotSum<true>{part[i].hi, part[i].lo}.total();
             }
         }
     }
@@ -170,7 +170,8 @@ void vjp_rows(const LinearTask& task, int64_t chunk) {
             for (int64_t j = 0; j < columns.count; j += width) {
                 double* at = cotangent + r * task.p + k;
                 const auto slope = back.slopes(columns.column[j / width], load_at(at, j, columns.count),
-                                               load_at(cot + Op::ambient_out + k, j, columns.count));
+                                               load_at(cot + Op::ambient_out + k, j, columns.count),
+                                               task.g_curvature != nullptr);
                 store_at(at, j, columns.count, slope.product);
                 norm[j / width] += slope.norm;
                 bias[j / width] += slope.bias;
