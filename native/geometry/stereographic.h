@@ -113,9 +113,10 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
         const auto is_ball = hyperbolic(row) ? value_of(xx) == value_of(xx) : value_of(xx) != value_of(xx);
         const auto t =
             poincare::mobius_terms(c, a, b, xx, yy, row.sum(Index<3>()), pick(is_ball, inner, sphere));
-        // far out on the sphere all terms of the numerator have one sign, which 1 and a small term has not
-        const auto along = hyperbolic(row) ? value_of(xy) != value_of(xy) : value_of(xy) > 0.0;
-        row.coefficient(0, pick(along, (1.0 + 2.0 * c * xy + c * yy) / sphere, t.x));
+        // far out on the sphere 1 and a term that is not small cancel
+        const auto far = (value_of(t.sum) == 0.0) &
+                         (hyperbolic(row) ? value_of(t.x) != value_of(t.x) : value_of(t.x) < 0.5);
+        row.coefficient(0, pick(far, (1.0 + 2.0 * c * xy + c * yy) / sphere, t.x));
         row.coefficient(1, t.sum);
         row.coefficient(2, t.y);
     }
@@ -213,11 +214,41 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
             const auto scale = c * ratio / a;
             const auto one = cosine + scale * xv;
             const auto d = one * one + scale * scale * gram_xv;
-            row.coefficient(0, 1.0 + a * w * (ratio * ratio) / d);
+            const auto less = w * (ratio * ratio);
+            const auto near = 1.0 + a * less / d;
+            // far out 1 and a term that is not small cancel
+            const auto far = (cosine * (cosine + 2.0 * (scale * xv)) + less) / d;
+            row.coefficient(0, pick(value_of(near) < 0.5, far, near));
             row.coefficient(1, ratio * cosine / d);
         }
     }
 };
+
+// sqrt(x) atan_ratio(k x) and sqrt(x) angle_ratio(k x, q): half of a distance on the sphere. Far out its
+// derivatives by x and q are much smaller than those of the factors. Zero, by convention, at x = 0.
+template <class V, class K>
+HORO_HD V arc(V x, K k) {
+    return square_root(x) * atan_ratio<V>(k * x);
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto arc(const Dual<V, a>& x, const Dual<V, b>& k) {
+    const V r = square_root(x.value), w = k.value * x.value;
+    const AtanParts<V> p = atan_parts(w);
+    return chain<V>(r * p.ratio, 0.5 * inverse_or_zero<V>(r * (1.0 + w)), x,
+                    -0.5 * r * x.value * p.difference, k);
+}
+template <class V, class K, class W>
+HORO_HD V arc(V x, K k, W q) {
+    return square_root(x) * angle_ratio<V>(k * x, q);
+}
+template <class V, unsigned a, unsigned b, unsigned d>
+HORO_HD auto arc(const Dual<V, a>& x, const Dual<V, b>& k, const Dual<V, d>& q) {
+    const V r = square_root(x.value), p = k.value * x.value, one = V{} + 1.0;
+    const auto ratio = angle_ratio(Dual<V, 1>{p, {one}}, Dual<V, 2>{q.value, {one}});
+    const V by_x = 0.5 * square_root(q.value) * inverse_or_zero<V>(r * (p + q.value));
+    const auto by_points = chain<V>(r * ratio.value, by_x, x, r * ratio.slope[1], q);
+    return chain<V>(by_points.value, one, by_points, r * x.value * ratio.slope[0], k);
+}
 
 struct Logmap : Pairs<Differences<0, 2>> {
     static constexpr const char* name = "stereographic.logmap";
@@ -266,7 +297,7 @@ struct Dist : Pairs<Differences<0, 2>> {
         } else {
             const auto d =
                 sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
-            row.result(0, 2.0 * root(dd) * angle_ratio(-c * dd, d));
+            row.result(0, 2.0 * arc(dd, -c, d));
         }
     }
 };
@@ -286,9 +317,28 @@ struct Dist0 : AnyCurvature<Rows<0, 1>> {
         if (hyperbolic(row))
             row.result(0, 2.0 * root(xx) * poincare::artanh_ratio(c, row.gap(Index<0>()), xx));
         else
-            row.result(0, 2.0 * root(xx) * atan_ratio(-c * xx));
+            row.result(0, 2.0 * arc(xx, -c));
     }
 };
+
+// A number as a variable of its own, and a function of two such as one of what the two are made of: between
+// them there are two derivatives instead of all.
+template <unsigned bit, class V>
+HORO_HD V variable(V x) {
+    return x;
+}
+template <unsigned bit, class V, unsigned m>
+HORO_HD Dual<V, bit> variable(const Dual<V, m>& x) {
+    return {x.value, {V{} + 1.0}};
+}
+template <class F, class X, class Y>
+HORO_HD F compose(F f, X, Y) {
+    return f;
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto compose(const Dual<V, 3>& f, const Dual<V, a>& x, const Dual<V, b>& y) {
+    return chain<V>(f.value, f.slope[0], x, f.slope[1], y);
+}
 
 struct Geodesic : Pairs<Differences<1, 2>> {
     static constexpr const char* name = "stereographic.geodesic";
@@ -298,13 +348,14 @@ struct Geodesic : Pairs<Differences<1, 2>> {
         "computed on the "
         "hyperboloid or the sphere; NaN for antipodes." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 3;
-    // |at_x x + at_y y|^2 where the two lie on opposite sides, from the difference of the lengths and the
+    // |at_x x + at_y y|^2, plain as far as that has no difference, else from that of the lengths and the
     // angle.
     template <class V>
-    HORO_HD static V square(V xx, V yy, V xy, V gram, V at_x, V at_y) {
-        const V rx = square_root(xx), ry = square_root(yy);
+    HORO_HD static V square(V plain, V xx, V yy, V xy, V gram, V at_x, V at_y) {
+        const V rx = square_root(xx), ry = square_root(yy), both = at_x * at_y;
         const V along = absolute(at_x) * rx - absolute(at_y) * ry;
-        return along * along + 2.0 * absolute(at_x * at_y) * gram / (rx * ry + absolute(xy));
+        const V opposite = along * along + 2.0 * absolute(both) * gram / (rx * ry + absolute(xy));
+        return choose<V>(both * xy < 0.0, opposite, plain);
     }
     // With f half the distance in units of the radius, p = (1-t) f and q = t f. Of t and 1-t the larger is
     // `large`, of the end it is the weight of: so weights are 1 and a small term at either end.
@@ -352,54 +403,57 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto f2 = -c * dd * (ratio * ratio);
             const auto ab = root(a * b);
             const auto radius = root(d);
-            // the sine of the larger angle from those of the whole and the smaller: next to antipodes, where
-            // all is divided by the cosine of the whole, that keeps its digits
+            const auto s = variable<1>(f2);
+            const auto r = variable<2>(small);
             const auto parts = sine_parts(value_of(f2));
-            const auto sin_f = sin_ratio(f2, parts);
-            const auto cos_f = pick(value_of(f2) < 1.0, cos_root(f2, parts), radius / ab);
-            const auto small2 = small * small * f2;
+            const auto sin_f = sin_ratio(s, parts);
+            const auto cos_f = with_value(
+                cos_root(s, parts), pick(value_of(f2) < 1.0, parts.cos, value_of(radius) / value_of(ab)));
+            const auto small2 = r * r * s;
             const auto small_parts = sine_parts(value_of(small2));
-            const auto small_sin = small * sin_ratio(small2, small_parts);
+            const auto small_sin = r * sin_ratio(small2, small_parts);
             const auto small_cos = cos_root(small2, small_parts);
+            // the larger angle from the whole and the smaller: next to antipodes, where all is divided by the
+            // cosine of the whole, that keeps its digits
             const auto large_sin = sin_f * small_cos - cos_f * small_sin;
-            const auto large_cos = cos_f * small_cos + f2 * sin_f * small_sin;
-            const auto p_sin = pick(first, large_sin, small_sin);
-            const auto p_cos = pick(first, large_cos, small_cos);
-            const auto q_sin = pick(first, small_sin, large_sin);
-            const auto q_cos = pick(first, small_cos, large_cos);
-            const auto at_x = p_sin * p_cos * ratio * b;
-            const auto at_y = q_sin * q_cos * ratio * a;
+            const auto large_cos = cos_f * small_cos + s * sin_f * small_sin;
+            const auto at_large = compose(large_sin * large_cos, f2, small) * (ratio * pick(first, b, a));
+            const auto at_small = compose(small_sin * small_cos, f2, small) * (ratio * pick(first, a, b));
+            const auto rest = -(compose(s * large_sin * small_sin, f2, small) * ab);
             // What is left of their common denominator, sqrt(d) (1 + z)/2, z the height on the unit sphere,
             // once each end has given its weight, if it lies on the far half, or that times -kappa|.|^2:
             // sin 2f -+ sin 2p -+ sin 2q, whichever does not cancel, is a product.
-            const auto far_x = value_of(c * xx) < -1.0;
-            const auto far_y = value_of(c * yy) < -1.0;
-            const auto rest = -(f2 * p_sin * q_sin * ab);
-            const auto across = ratio * radius * ab;
-            const auto left = pick(far_x, pick(far_y, rest, across * p_cos * q_sin),
-                                   pick(far_y, across * p_sin * q_cos, p_cos * q_cos * ab));
-            const auto sum = left + pick(far_x, at_x, c * xx * at_x) + pick(far_y, at_y, c * yy * at_y);
+            const auto large_square = pick(first, xx, yy);
+            const auto small_square = pick(first, yy, xx);
+            const auto far_large = value_of(c * large_square) < -1.0;
+            const auto far_small = value_of(c * small_square) < -1.0;
+            const auto any_near = (value_of(c * large_square) >= -1.0) | (value_of(c * small_square) >= -1.0);
+            const auto both = unless(any_near, -s, 1.0) * pick(far_small, large_sin, large_cos) *
+                              pick(far_large, small_sin, small_cos);
+            const auto left =
+                compose(both, f2, small) * ab * unless(far_large == far_small, ratio * radius, 1.0);
+            const auto sum = left + at_large * unless(far_large, c * large_square, 1.0) +
+                             at_small * unless(far_small, c * small_square, 1.0);
             // Next to the point without coordinates, z = -1, it vanishes as the square of the distance. There
             // it is taken from the numerator n, whose 4k|n|^2 = d (1 - z^2) does not cancel.
-            const auto nn = with_value(at_x * (at_x * xx + 2.0 * at_y * xy) + at_y * at_y * yy,
-                                       square(value_of(xx), value_of(yy), value_of(xy), value_of(gram),
-                                              value_of(at_x), value_of(at_y)));
-            const auto low = (value_of(at_x) * value_of(at_y) * value_of(xy) < 0.0) &
-                             (2.0 * value_of(sum) < value_of(radius));
+            const auto plain = at_large * (at_large * large_square + 2.0 * at_small * xy) +
+                               at_small * at_small * small_square;
+            const auto nn = with_value(
+                plain, square(value_of(plain), value_of(large_square), value_of(small_square), value_of(xy),
+                              value_of(gram), value_of(at_large), value_of(at_small)));
+            const auto low = 2.0 * value_of(sum) < value_of(radius);
             const auto i = 1.0 / pick(low, -(c * nn) / (radius - sum), sum);
-            // at its end a weight is 1 and a small term, as far as that does not cancel
-            const auto less_x = at_y + rest;
-            const auto less_y = at_x + rest;
-            const auto x_whole = first & (absolute(value_of(less_x * i)) < 0.5);
-            const auto y_whole = (absolute(value_of(less_y * i)) < 0.5) & (value_of(t) > 0.5);
-            const auto share_x = pick(x_whole, 1.0 - less_x * i, at_x * i);
-            const auto share_y = pick(y_whole, 1.0 - less_y * i, at_y * i);
-            // near points on their difference, unless that is long beside y
+            const auto part = at_small * i;
+            // 1 and a small term, as far as that does not cancel
+            const auto less = (at_small + rest) * i;
+            const auto whole = pick(absolute(value_of(less)) < 0.5, 1.0 - less, at_large * i);
+            // near points on their difference, unless that is long beside y: it then has no digits of it
             const auto near = (value_of(-c * dd) < value_of(d)) &
                               ((value_of(c * xx) > -1.0) | (value_of(dd) < 4.0 * value_of(yy)));
-            row.coefficient(0, pick(near, 1.0 - rest * i, share_x));
-            row.coefficient(1, only(near, share_y));
-            row.coefficient(2, unless(near, share_y));
+            const auto at_y = pick(first, part, whole);
+            row.coefficient(0, pick(near, 1.0 - rest * i, pick(first, whole, part)));
+            row.coefficient(1, only(near, at_y));
+            row.coefficient(2, unless(near, at_y));
         }
     }
 };
