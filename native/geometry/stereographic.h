@@ -446,7 +446,8 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto part = at_small * i;
             // 1 and a small term, as far as that does not cancel
             const auto less = (at_small + rest) * i;
-            const auto whole = pick(absolute(value_of(less)) < 0.5, 1.0 - less, at_large * i);
+            const auto whole = pick((absolute(value_of(part)) < 1.0) & (absolute(value_of(less)) < 0.5),
+                                    1.0 - less, at_large * i);
             // near points on their difference, unless that is long beside y: it then has no digits of it
             const auto near = (value_of(-c * dd) < value_of(d)) &
                               ((value_of(c * xx) > -1.0) | (value_of(dd) < 4.0 * value_of(yy)));

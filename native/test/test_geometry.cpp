@@ -1413,6 +1413,69 @@ void where_sums_are_certain(const std::string& name) {
     }
 }
 
+// The same of transport, on both sides of its own bounds: a long inward vector that arrives across the ray of
+// its new point, so that all that is long in it cancels, and for the gradient by y a cotangent that nearly
+// does the same to it.
+void where_transport_is_certain() {
+    int32_t id, vjp;
+    CHECK(horo_op_find("lorentz.ptransp", &id) == HORO_OK);
+    CHECK(horo_op_find("lorentz.ptransp.vjp", &vjp) == HORO_OK);
+    const double k = 1.25, root = std::sqrt(k);
+    const auto round = [](const Row& v) {
+        std::vector<float> rounded;
+        for (const Quad a : v) rounded.push_back(static_cast<float>(a));
+        rounded[0] = 0;
+        return rounded;
+    };
+    const auto exactly = [](const std::vector<float>& v) { return Row(v.begin(), v.end()); };
+    std::mt19937 random(31);
+    std::normal_distribution<double> normal;
+    const auto test = [&](const char* what, int64_t dim, double radius, const Row& got, const Row& want) {
+        const double ulps = static_cast<double>(norm(plus(got, -1, want)) / norm(want)) /
+                            std::numeric_limits<float>::epsilon();
+        CHECK(ulps <= 0.51, "%s: dim %lld, radius %g: %g ulps", what, (long long)dim, radius, ulps);
+    };
+    for (int64_t dim : {2, 3, 16, 100})
+        for (int i = 0; i < 120; ++i) {
+            const bool forward = i % 3 == 0;
+            if (!forward && dim == 2) continue;
+            const double radius = forward ? 6.5 + 0.25 * (i / 3 % 10) : 5 + 0.125 * (i / 2 % 12);
+            const double to = forward ? radius : radius * (i % 2 ? 0.4 : 0.5);
+            const double half_sinh = forward ? 1 : std::sinh(1.5 + 0.5 * (i % 5 % 3));
+            const double angle =
+                2 * std::asin(std::fmin(1, half_sinh / std::sqrt(std::sinh(radius) * std::sinh(to))));
+            Row u(dim + 1), w(dim + 1);
+            for (int64_t j = 1; j <= dim; ++j) u[j] = normal(random), w[j] = normal(random);
+            u = times(1 / norm(u), u);
+            w = plus(w, -dot(u, w), u);
+            const Row turned = plus(times(cosq(angle), u), sinq(angle) / norm(w), w);
+            const std::vector<float> xs = round(times(root * std::sinh(radius), u));
+            const std::vector<float> ys = round(times(root * std::sinh(to), turned));
+            const std::vector<float> vs = round(times(-0.75 * root * std::cosh(radius), u));
+            const Row x = point(k, exactly(xs)), y = point(k, exactly(ys)), v = tangent(x, exactly(vs));
+            const Row moved = lorentz_ptransp(k, x, y, v);
+            if (forward) {
+                test("transport", dim, radius, exactly(run<float>(describe(id), 1, dim, k, {xs, ys, vs})[0]),
+                     moved);
+                continue;
+            }
+            std::vector<float> gs;
+            const Quad size = norm(moved);
+            for (int64_t j = 0; j <= dim; ++j)
+                gs.push_back(static_cast<float>((j ? moved[j] : -moved[0]) + 1e-5 * normal(random) * size));
+            const Row g = exactly(gs);
+            // of <g, v + f (x + y)>, f = <y,v>_L / d, d = K - <x,y>_L, by the space part of y
+            const Quad d = k - inner(x, y), f = inner(y, v) / d, l = dot(g, plus(x, 1, y)) / d;
+            Row want = plus(times(f, g), l, v);
+            want = plus(want, f * l, x);
+            want = plus(want, (f * g[0] - l * v[0] - f * l * x[0]) / y[0], y);
+            want[0] = 0;
+            Row got = exactly(run<float>(describe(vjp), 1, dim, k, {xs, ys, vs, gs})[1]);
+            got[0] = 0;
+            test("gradient of transport", dim, radius, got, want);
+        }
+}
+
 // A long tangent vector transported back from far out: right to the last digits, whatever its conditioning.
 template <class T>
 void coming_home() {
@@ -1795,6 +1858,7 @@ int main(int argc, char** argv) {
     hard_rows<double>();
     for (const char* name : {"dist", "sqdist", "expmap", "logmap", "ptransp", "geodesic", "norm", "residual"})
         where_sums_are_certain(std::string("lorentz.") + name);
+    where_transport_is_certain();
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
