@@ -378,13 +378,13 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto large2 = large * large * f2;
             const auto small_parts = sinh_parts(value_of(small2));
             const auto large_parts = sinh_parts(value_of(large2));
-            const auto at_large = pick(first, a, b);
-            const auto at_small = pick(first, b, a);
+            const auto gap_large = pick(first, a, b);
+            const auto gap_small = pick(first, b, a);
             // of sinh(2p)/a, sinh(2q)/b and 2 sinh(p) sinh(q)/cosh(f), the second and third over the first
             const auto reach =
-                small * sinh_ratio(small2, small_parts) * at_large / cosh_root(large2, large_parts);
-            const auto other =
-                reach * cosh_root(small2, small_parts) / (large * sinh_ratio(large2, large_parts) * at_small);
+                small * sinh_ratio(small2, small_parts) * gap_large / cosh_root(large2, large_parts);
+            const auto other = reach * cosh_root(small2, small_parts) /
+                               (large * sinh_ratio(large2, large_parts) * gap_small);
             const auto rest = reach * f2 / ratio;
             const auto whole = 1.0 / (1.0 + other + rest);
             const auto part = other * whole;
