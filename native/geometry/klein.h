@@ -169,13 +169,18 @@ struct Geodesic : PointPair<1> {
         const auto w = row.curvature() * form(row) / (a * b);
         const auto ratio = asinh_ratio(w);
         const auto d2 = w * (ratio * ratio);
-        const auto at_x = u * sinh_ratio(u * u * d2) * root(b);
-        const auto at_y = t * sinh_ratio(t * t * d2) * root(a);
-        const auto i = 1.0 / (at_x + at_y);
-        const auto share = at_y * i;
+        // the smaller weight over the larger, so that either end has 1 and a small term
+        const auto first = value_of(t) * value_of(t) <= value_of(u) * value_of(u);
+        const auto small = pick(first, t, u);
+        const auto large = pick(first, u, t);
+        const auto other = small * sinh_ratio(small * small * d2) * root(pick(first, a, b)) /
+                           (large * sinh_ratio(large * large * d2) * root(pick(first, b, a)));
+        const auto whole = 1.0 / (1.0 + other);
+        const auto part = other * whole;
+        const auto share = pick(first, part, whole);
         // near points are combined on their difference
         const auto near = value_of(row.sum(Index<2>())) < 0.25 * value_of(row.sum(Index<0>()));
-        row.coefficient(0, unless(near, at_x * i, 1.0));
+        row.coefficient(0, unless(near, pick(first, whole, part), 1.0));
         row.coefficient(1, only(near, share));
         row.coefficient(2, unless(near, share));
     }

@@ -136,11 +136,16 @@ struct Geodesic : PointPair<1> {
         const auto rest = 2.0 * t * u * h2 * (sinh_ratio(u * u * h2) * sinh_ratio(t * t * h2)) / root_s;
         const auto at_y = t * sinh_ratio(4.0 * (t * t) * h2) * ratio / root_s;
         const auto at_x = u * sinh_ratio(4.0 * (u * u) * h2) * ratio / root_s;
-        // the weights add up to 1 - rest; near points are combined on their difference
+        // the weights add up to 1 - rest: next to an end that of its point is 1 and a small term; near points
+        // are combined on their difference
+        const auto less_x = rest + at_y;
+        const auto less_y = rest + at_x;
         const auto near = value_of(pair.s) < 1.0;
-        const auto first = pick(near, 1.0 - rest, at_x);
-        const auto step = only(near, at_y);
-        const auto second = unless(near, at_y);
+        const auto share_x = pick(absolute(value_of(less_x)) < 0.5, 1.0 - less_x, at_x);
+        const auto share_y = pick(absolute(value_of(less_y)) < 0.5, 1.0 - less_y, at_y);
+        const auto first = pick(near, 1.0 - rest, share_x);
+        const auto step = only(near, share_y);
+        const auto second = unless(near, share_y);
         row.coefficient(0, first);
         row.coefficient(1, step);
         row.coefficient(2, second);

@@ -769,7 +769,7 @@ struct Ptransp : RowOperation {
     }
 };
 
-// The gradient of the transport by all but the curvature, of either sign: of b/a (v - 2c/D (along_x x +
+// The gradient of the transport by all but the curvature: of b/a (v - 2c/D (along_x x +
 // along_d (y - x))), from the sums of the forward pass and <g,x>, <g,y - x>, <g,v>.
 template <class V>
 struct PtranspSlopes {
@@ -805,7 +805,7 @@ struct PtranspSlopes {
     }
 };
 
-// The gradient of the transport, for curvature -c of either sign.
+// The gradient of the transport; on the sphere it is another.
 struct PtranspGradient : RowOperation {
     static constexpr int dots = 7, sums = 11, coefficients = 10;
 
@@ -822,19 +822,18 @@ struct PtranspGradient : RowOperation {
     // -y] does the other way.
     template <class V>
     HORO_HD static void solve_for(double c, const Solve<V>& row) {
-        const Sum<V>*xx = row.sum, *yy = row.sum + 1, *xy = row.sum + 2;
+        const Sum<V>*xx = row.sum, *yy = row.sum + 1;
         const V a = gap(c, *xx), b = gap(c, *yy), d = c * row.sum[7].hi;
-        const V e = c > 0 ? 0.5 * (d + a + b) : gap(c, *xy);
-        const V denominator = c > 0 ? d + a * b : e * e + c * c * gram(*xx, *yy, *xy);
+        const V denominator = d + a * b;
         const PtranspSlopes<V> t(c, a, b, d, denominator, row.sum[3].hi, row.sum[8].hi, row.sum[5].hi,
                                  row.sum[9].hi, row.sum[10].hi, row.k);
         const V farther = (xx->hi - yy->hi) + (xx->lo - yy->lo);
-        const V turned =
-            t.value * farther / (a * a) + t.scale * Turn<V>(row.sum).by_curvature(c, e, denominator);
+        const V turned = t.value * farther / (a * a) +
+                         t.scale * Turn<V>(row.sum).by_curvature(c, 0.5 * (d + a + b), denominator);
         // on y - x, which needs no compensated sums; the identity has no derivative
         const V plain = -2.0 * t.scale * t.w + row.sum[7].hi * t.by_d - xx->hi * t.by_a - yy->hi * t.by_b;
         const bool compensated = row.rounding < 0x1p-50;
-        row.result[3] = compensated || c <= 0 ? turned : choose<V>(row.sum[7].hi == 0.0, V{}, plain);
+        row.result[3] = compensated ? turned : choose<V>(row.sum[7].hi == 0.0, V{}, plain);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {

@@ -113,9 +113,10 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
         const auto is_ball = hyperbolic(row) ? value_of(xx) == value_of(xx) : value_of(xx) != value_of(xx);
         const auto t =
             poincare::mobius_terms(c, a, b, xx, yy, row.sum(Index<3>()), pick(is_ball, inner, sphere));
-        // far out on the sphere all terms of the numerator have one sign, which 1 and a small term has not
-        const auto along = hyperbolic(row) ? value_of(xy) != value_of(xy) : value_of(xy) > 0.0;
-        row.coefficient(0, pick(along, (1.0 + 2.0 * c * xy + c * yy) / sphere, t.x));
+        // far out on the sphere 1 and a term that is not small cancel
+        const auto far = (value_of(t.sum) == 0.0) &
+                         (hyperbolic(row) ? value_of(t.x) != value_of(t.x) : value_of(t.x) < 0.5);
+        row.coefficient(0, pick(far, (1.0 + 2.0 * c * xy + c * yy) / sphere, t.x));
         row.coefficient(1, t.sum);
         row.coefficient(2, t.y);
     }
@@ -213,11 +214,41 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
             const auto scale = c * ratio / a;
             const auto one = cosine + scale * xv;
             const auto d = one * one + scale * scale * gram_xv;
-            row.coefficient(0, 1.0 + a * w * (ratio * ratio) / d);
+            const auto less = w * (ratio * ratio);
+            const auto near = 1.0 + a * less / d;
+            // far out 1 and a term that is not small cancel
+            const auto far = (cosine * (cosine + 2.0 * (scale * xv)) + less) / d;
+            row.coefficient(0, pick(value_of(near) < 0.5, far, near));
             row.coefficient(1, ratio * cosine / d);
         }
     }
 };
+
+// sqrt(x) atan_ratio(k x) and sqrt(x) angle_ratio(k x, q): half of a distance on the sphere. Far out its
+// derivatives by x and q are much smaller than those of the factors. Zero, by convention, at x = 0.
+template <class V, class K>
+HORO_HD V arc(V x, K k) {
+    return square_root(x) * atan_ratio<V>(k * x);
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto arc(const Dual<V, a>& x, const Dual<V, b>& k) {
+    const V r = square_root(x.value), w = k.value * x.value;
+    const AtanParts<V> p = atan_parts(w);
+    return chain<V>(r * p.ratio, 0.5 * inverse_or_zero<V>(r * (1.0 + w)), x,
+                    -0.5 * r * x.value * p.difference, k);
+}
+template <class V, class K, class W>
+HORO_HD V arc(V x, K k, W q) {
+    return square_root(x) * angle_ratio<V>(k * x, q);
+}
+template <class V, unsigned a, unsigned b, unsigned d>
+HORO_HD auto arc(const Dual<V, a>& x, const Dual<V, b>& k, const Dual<V, d>& q) {
+    const V r = square_root(x.value), p = k.value * x.value, one = V{} + 1.0;
+    const auto ratio = angle_ratio(Dual<V, 1>{p, {one}}, Dual<V, 2>{q.value, {one}});
+    const V by_x = 0.5 * square_root(q.value) * inverse_or_zero<V>(r * (p + q.value));
+    const auto by_points = chain<V>(r * ratio.value, by_x, x, r * ratio.slope[1], q);
+    return chain<V>(by_points.value, one, by_points, r * x.value * ratio.slope[0], k);
+}
 
 struct Logmap : Pairs<Differences<0, 2>> {
     static constexpr const char* name = "stereographic.logmap";
@@ -266,7 +297,7 @@ struct Dist : Pairs<Differences<0, 2>> {
         } else {
             const auto d =
                 sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
-            row.result(0, 2.0 * root(dd) * angle_ratio(-c * dd, d));
+            row.result(0, 2.0 * arc(dd, -c, d));
         }
     }
 };
@@ -286,9 +317,28 @@ struct Dist0 : AnyCurvature<Rows<0, 1>> {
         if (hyperbolic(row))
             row.result(0, 2.0 * root(xx) * poincare::artanh_ratio(c, row.gap(Index<0>()), xx));
         else
-            row.result(0, 2.0 * root(xx) * atan_ratio(-c * xx));
+            row.result(0, 2.0 * arc(xx, -c));
     }
 };
+
+// A number as a variable of its own, and a function of two such as one of what the two are made of: between
+// them there are two derivatives instead of all.
+template <unsigned bit, class V>
+HORO_HD V variable(V x) {
+    return x;
+}
+template <unsigned bit, class V, unsigned m>
+HORO_HD Dual<V, bit> variable(const Dual<V, m>& x) {
+    return {x.value, {V{} + 1.0}};
+}
+template <class F, class X, class Y>
+HORO_HD F compose(F f, X, Y) {
+    return f;
+}
+template <class V, unsigned a, unsigned b>
+HORO_HD auto compose(const Dual<V, 3>& f, const Dual<V, a>& x, const Dual<V, b>& y) {
+    return chain<V>(f.value, f.slope[0], x, f.slope[1], y);
+}
 
 struct Geodesic : Pairs<Differences<1, 2>> {
     static constexpr const char* name = "stereographic.geodesic";
@@ -298,21 +348,17 @@ struct Geodesic : Pairs<Differences<1, 2>> {
         "computed on the "
         "hyperboloid or the sphere; NaN for antipodes." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 3;
-    // Weights of x and y, what they lack to their common denominator, and that denominator.
-    template <class Row, class N, class X, class Y, class R, class D>
-    HORO_HD static void combine_points(Row& row, N near, const X& at_x, const Y& at_y, const R& rest,
-                                       const D& denominator) {
-        const auto i = 1.0 / denominator;
-        row.coefficient(0, pick(near, 1.0 - rest * i, at_x * i));
-        row.coefficient(1, only(near, at_y * i));
-        row.coefficient(2, unless(near, at_y * i));
-    }
-    // |at_x x + at_y y|^2 for <x,y> < 0, from the difference of the lengths and the angle.
+    // |at_x x + at_y y|^2, plain as far as that has no difference, else from that of the lengths and the
+    // angle.
     template <class V>
-    HORO_HD static V square(V xx, V yy, V xy, V gram, V at_x, V at_y) {
-        const V rx = square_root(xx), ry = square_root(yy), along = at_x * rx - at_y * ry;
-        return along * along + 2.0 * at_x * at_y * gram / (rx * ry - xy);
+    HORO_HD static V square(V plain, V xx, V yy, V xy, V gram, V at_x, V at_y) {
+        const V rx = square_root(xx), ry = square_root(yy), both = at_x * at_y;
+        const V along = absolute(at_x) * rx - absolute(at_y) * ry;
+        const V opposite = along * along + 2.0 * absolute(both) * gram / (rx * ry + absolute(xy));
+        return choose<V>(both * xy < 0.0, opposite, plain);
     }
+    // With f half the distance in units of the radius, p = (1-t) f and q = t f. Of t and 1-t the larger is
+    // `large`, of the end it is the weight of: so weights are 1 and a small term at either end.
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
@@ -321,54 +367,94 @@ struct Geodesic : Pairs<Differences<1, 2>> {
         const auto a = row.gap(Index<0>());
         const auto b = row.gap(Index<1>());
         const auto dd = row.sum(Index<3>());
-        const auto tt = t * t;
-        const auto uu = u * u;
+        const auto first = value_of(t) * value_of(t) <= value_of(u) * value_of(u);
+        const auto small = pick(first, t, u);
         if (hyperbolic(row)) {
+            const auto large = pick(first, u, t);
             const auto w = c * dd / (a * b);
             const auto ratio = asinh_ratio(w);
             const auto f2 = w * (ratio * ratio);
-            const auto inverse = 1.0 / root(1.0 + w);
-            const auto x2 = uu * f2;
-            const auto y2 = tt * f2;
-            const auto x_parts = sinh_parts(value_of(x2));
-            const auto y_parts = sinh_parts(value_of(y2));
-            const auto p = sinh_ratio(x2, x_parts);
-            const auto q = sinh_ratio(y2, y_parts);
-            const auto scale = 2.0 * ratio * inverse;
-            const auto at_x = u * p * cosh_root(x2, x_parts) * scale / a;
-            const auto at_y = t * q * cosh_root(y2, y_parts) * scale / b;
-            const auto rest = 2.0 * t * u * f2 * p * q * inverse;
-            combine_points(row, value_of(w) < 1.0, at_x, at_y, rest, at_x + at_y + rest);
+            const auto small2 = small * small * f2;
+            const auto large2 = large * large * f2;
+            const auto small_parts = sinh_parts(value_of(small2));
+            const auto large_parts = sinh_parts(value_of(large2));
+            const auto gap_large = pick(first, a, b);
+            const auto gap_small = pick(first, b, a);
+            // of sinh(2p)/a, sinh(2q)/b and 2 sinh(p) sinh(q)/cosh(f), the second and third over the first
+            const auto reach =
+                small * sinh_ratio(small2, small_parts) * gap_large / cosh_root(large2, large_parts);
+            const auto other = reach * cosh_root(small2, small_parts) /
+                               (large * sinh_ratio(large2, large_parts) * gap_small);
+            const auto rest = reach * f2 / ratio;
+            const auto whole = 1.0 / (1.0 + other + rest);
+            const auto part = other * whole;
+            const auto near = value_of(w) < 1.0;
+            const auto at_y = pick(first, part, whole);
+            row.coefficient(0, pick(near, 1.0 - rest * whole, pick(first, whole, part)));
+            row.coefficient(1, only(near, at_y));
+            row.coefficient(2, unless(near, at_y));
         } else {
             const auto gram = row.gram(Index<0>(), Index<1>(), Index<2>());
             const auto d = sphere_denominator(c, row.gap(Index<2>()), gram);
-            const auto ratio = angle_ratio(-c * dd, d);
-            const auto f2 = -c * dd * (ratio * ratio);
-            const auto x2 = uu * f2;
-            const auto y2 = tt * f2;
-            const auto x_parts = sine_parts(value_of(x2));
-            const auto y_parts = sine_parts(value_of(y2));
-            const auto p = sin_ratio(x2, x_parts);
-            const auto q = sin_ratio(y2, y_parts);
-            const auto scale = 2.0 * ratio;
-            const auto at_x = u * p * cos_root(x2, x_parts) * scale * b;
-            const auto at_y = t * q * cos_root(y2, y_parts) * scale * a;
-            const auto rest = -(2.0 * t * u * f2 * p * q * root(a * b));
-            // The sum is sqrt(d) (1 + z), z the height on the unit sphere: next to the point without
-            // coordinates, z = -1, it vanishes as the square of the distance, and what is left of rounded
-            // terms is not worth a digit. There it is taken from the numerator n, whose k|n|^2 = d (1 - z^2)
-            // does not cancel.
-            const auto sum = at_x + at_y + rest;
             const auto xx = row.sum(Index<0>());
             const auto yy = row.sum(Index<1>());
             const auto xy = row.sum(Index<2>());
-            const auto nn = with_value(at_x * (at_x * xx + 2.0 * at_y * xy) + at_y * at_y * yy,
-                                       square(value_of(xx), value_of(yy), value_of(xy), value_of(gram),
-                                              value_of(at_x), value_of(at_y)));
+            const auto ratio = angle_ratio(-c * dd, d);
+            const auto f2 = -c * dd * (ratio * ratio);
+            const auto ab = root(a * b);
             const auto radius = root(d);
-            const auto low = (value_of(xy) < 0.0) & (value_of(sum) < value_of(radius));
-            combine_points(row, value_of(-c * dd) < value_of(d), at_x, at_y, rest,
-                           pick(low, -(c * nn) / (2.0 * radius - sum), sum));
+            const auto s = variable<1>(f2);
+            const auto r = variable<2>(small);
+            const auto parts = sine_parts(value_of(f2));
+            const auto sin_f = sin_ratio(s, parts);
+            const auto cos_f = with_value(
+                cos_root(s, parts), pick(value_of(f2) < 1.0, parts.cos, value_of(radius) / value_of(ab)));
+            const auto small2 = r * r * s;
+            const auto small_parts = sine_parts(value_of(small2));
+            const auto small_sin = r * sin_ratio(small2, small_parts);
+            const auto small_cos = cos_root(small2, small_parts);
+            // the larger angle from the whole and the smaller: next to antipodes, where all is divided by the
+            // cosine of the whole, that keeps its digits
+            const auto large_sin = sin_f * small_cos - cos_f * small_sin;
+            const auto large_cos = cos_f * small_cos + s * sin_f * small_sin;
+            const auto at_large = compose(large_sin * large_cos, f2, small) * (ratio * pick(first, b, a));
+            const auto at_small = compose(small_sin * small_cos, f2, small) * (ratio * pick(first, a, b));
+            const auto rest = -(compose(s * large_sin * small_sin, f2, small) * ab);
+            // What is left of their common denominator, sqrt(d) (1 + z)/2, z the height on the unit sphere,
+            // once each end has given its weight, if it lies on the far half, or that times -kappa|.|^2:
+            // sin 2f -+ sin 2p -+ sin 2q, whichever does not cancel, is a product.
+            const auto large_square = pick(first, xx, yy);
+            const auto small_square = pick(first, yy, xx);
+            const auto far_large = value_of(c * large_square) < -1.0;
+            const auto far_small = value_of(c * small_square) < -1.0;
+            const auto any_near = (value_of(c * large_square) >= -1.0) | (value_of(c * small_square) >= -1.0);
+            const auto both = unless(any_near, -s, 1.0) * pick(far_small, large_sin, large_cos) *
+                              pick(far_large, small_sin, small_cos);
+            const auto left =
+                compose(both, f2, small) * ab * unless(far_large == far_small, ratio * radius, 1.0);
+            const auto sum = left + at_large * unless(far_large, c * large_square, 1.0) +
+                             at_small * unless(far_small, c * small_square, 1.0);
+            // Next to the point without coordinates, z = -1, it vanishes as the square of the distance. There
+            // it is taken from the numerator n, whose 4k|n|^2 = d (1 - z^2) does not cancel.
+            const auto plain = at_large * (at_large * large_square + 2.0 * at_small * xy) +
+                               at_small * at_small * small_square;
+            const auto nn = with_value(
+                plain, square(value_of(plain), value_of(large_square), value_of(small_square), value_of(xy),
+                              value_of(gram), value_of(at_large), value_of(at_small)));
+            const auto low = 2.0 * value_of(sum) < value_of(radius);
+            const auto i = 1.0 / pick(low, -(c * nn) / (radius - sum), sum);
+            const auto part = at_small * i;
+            // 1 and a small term, as far as that does not cancel
+            const auto less = (at_small + rest) * i;
+            const auto whole = pick((absolute(value_of(part)) < 1.0) & (absolute(value_of(less)) < 0.5),
+                                    1.0 - less, at_large * i);
+            // near points on their difference, unless that is long beside y: it then has no digits of it
+            const auto near = (value_of(-c * dd) < value_of(d)) &
+                              ((value_of(c * xx) > -1.0) | (value_of(dd) < 4.0 * value_of(yy)));
+            const auto at_y = pick(first, part, whole);
+            row.coefficient(0, pick(near, 1.0 - rest * i, pick(first, whole, part)));
+            row.coefficient(1, only(near, at_y));
+            row.coefficient(2, unless(near, at_y));
         }
     }
 };
@@ -436,7 +522,7 @@ struct Ptransp : AnyCurvature<Differences<0, 3>> {
         "the "
         "geodesic." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 4, dots = 3;
-    static constexpr Product products[] = {{0, 0}, {2, 2}, {0, 2}, {1, 1}, {0, 3}, {1, 3}};
+    static constexpr Product products[] = {{0, 0}, {2, 2}, {0, 2}, {1, 1}, {0, 3}, {1, 3}, {2, 3}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
@@ -445,16 +531,23 @@ struct Ptransp : AnyCurvature<Differences<0, 3>> {
         const auto d = c * row.sum(Index<3>());
         const auto p = row.sum(Index<4>());
         const auto q = row.sum(Index<5>());
-        const auto ball = d + a * b;
-        const auto sphere =
-            sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
-        const auto is_ball = hyperbolic(row) ? value_of(p) == value_of(p) : value_of(p) != value_of(p);
         const auto scale = b / a;
-        const auto f = -(2.0 * c * scale / pick(is_ball, ball, sphere));
-        row.coefficient(0, f * (d * p - a * q));
-        row.coefficient(1, f * ((b + d) * p + (1.0 - a) * q));
-        row.constant(2, 0.0);
         row.coefficient(3, scale);
+        if (hyperbolic(row)) {
+            const auto f = -(2.0 * c * scale / (d + a * b));
+            row.coefficient(0, f * (d * p - a * q));
+            row.coefficient(1, f * ((b + d) * p + (1.0 - a) * q));
+            row.constant(2, 0.0);
+        } else {  // on x and y: y - x has no digits of a small one next to a large one
+            const auto r = row.sum(Index<6>());
+            const auto denominator =
+                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
+            const auto f = 2.0 * c * scale / denominator;
+            row.coefficient(0, f * (r - c * row.sum(Index<1>()) * p));
+            row.constant(1, 0.0);
+            row.coefficient(2,
+                            -(f * ((1.0 - 2.0 * c * row.sum(Index<2>())) * p + c * row.sum(Index<0>()) * r)));
+        }
     }
 };
 
@@ -464,10 +557,49 @@ struct PtranspVjp : poincare::PtranspGradient {
         "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
+    static constexpr int coefficients = 12;
+    // On x and y, as the forward pass, of b/a (v + 2c/D (along_x x + along_y y)).
+    template <class V>
+    HORO_HD static void on_sphere(double c, const Solve<V>& row) {
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, xy = row.sum[2].hi;
+        const V p = row.sum[3].hi, r = row.sum[4].hi, gx = row.sum[5].hi, gy = row.sum[6].hi;
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), e = gap(c, row.sum[2]);
+        const V d = e * e + c * c * gram(row.sum[0], row.sum[1], row.sum[2]);
+        const V i = 1.0 / d, scale = b / a, f = 2.0 * c * i * scale, z = 1.0 - 2.0 * c * xy;
+        const V along_x = r - c * yy * p, along_y = -(z * p + c * xx * r);
+        const V w = (along_x * gx + along_y * gy) * i, value = row.sum[10].hi + 2.0 * c * w;
+        row.k[0] = 2.0 * c * (value * scale / a - f * (r * gy + c * yy * w));
+        row.k[1] = V{};
+        row.k[2] = -f * (c * yy * gx + z * gy);
+        row.k[3] = f * along_x;
+        row.k[4] = -2.0 * c * (value / a + f * (p * gx + c * xx * w));
+        row.k[5] = f * (gx - c * xx * gy);
+        row.k[6] = f * along_y;
+        row.k[7] = scale;
+        row.k[8] = row.k[2];
+        row.k[9] = V{};
+        row.k[10] = row.k[5];
+        row.k[11] = 2.0 * c * f * (p * gy + w);
+        const Sum<V>*x = row.sum, *y = row.sum + 1;
+        row.result[3] = -value * ((x->hi - y->hi) + (x->lo - y->lo)) / (a * a) -
+                        scale * poincare::Turn<V>(row.sum).by_curvature(c, e, d);
+    }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        solve_for(-row.param[0], row);
-        row.result[3] = -row.result[3];
+        if (row.param[0] < 0) {
+            solve_for(-row.param[0], row);
+            row.result[3] = -row.result[3];
+            row.k[10] = row.k[11] = V{};
+        } else {
+            on_sphere(-row.param[0], row);
+        }
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        poincare::PtranspGradient::combine(in, k, out);
+        out[0] += k[11] * in[1];
+        out[1] += k[11] * in[0];
+        out[2] += k[10] * in[1];
     }
 };
 

@@ -1426,6 +1426,69 @@ void where_sums_are_certain(const std::string& name) {
     }
 }
 
+// The same of transport, on both sides of its own bounds: a long inward vector that arrives across the ray of
+// its new point, so that all that is long in it cancels, and for the gradient by y a cotangent that nearly
+// does the same to it.
+void where_transport_is_certain() {
+    int32_t id, vjp;
+    CHECK(horo_op_find("lorentz.ptransp", &id) == HORO_OK);
+    CHECK(horo_op_find("lorentz.ptransp.vjp", &vjp) == HORO_OK);
+    const double k = 1.25, root = std::sqrt(k);
+    const auto round = [](const Row& v) {
+        std::vector<float> rounded;
+        for (const Quad a : v) rounded.push_back(static_cast<float>(a));
+        rounded[0] = 0;
+        return rounded;
+    };
+    const auto exactly = [](const std::vector<float>& v) { return Row(v.begin(), v.end()); };
+    std::mt19937 random(31);
+    std::normal_distribution<double> normal;
+    const auto test = [&](const char* what, int64_t dim, double radius, const Row& got, const Row& want) {
+        const double ulps = static_cast<double>(norm(plus(got, -1, want)) / norm(want)) /
+                            std::numeric_limits<float>::epsilon();
+        CHECK(ulps <= 0.51, "%s: dim %lld, radius %g: %g ulps", what, (long long)dim, radius, ulps);
+    };
+    for (int64_t dim : {2, 3, 16, 100})
+        for (int i = 0; i < 120; ++i) {
+            const bool forward = i % 3 == 0;
+            if (!forward && dim == 2) continue;
+            const double radius = forward ? 6.5 + 0.25 * (i / 3 % 10) : 5 + 0.125 * (i / 2 % 12);
+            const double to = forward ? radius : radius * (i % 2 ? 0.4 : 0.5);
+            const double half_sinh = forward ? 1 : std::sinh(1.5 + 0.5 * (i % 5 % 3));
+            const double angle =
+                2 * std::asin(std::fmin(1, half_sinh / std::sqrt(std::sinh(radius) * std::sinh(to))));
+            Row u(dim + 1), w(dim + 1);
+            for (int64_t j = 1; j <= dim; ++j) u[j] = normal(random), w[j] = normal(random);
+            u = times(1 / norm(u), u);
+            w = plus(w, -dot(u, w), u);
+            const Row turned = plus(times(cosq(angle), u), sinq(angle) / norm(w), w);
+            const std::vector<float> xs = round(times(root * std::sinh(radius), u));
+            const std::vector<float> ys = round(times(root * std::sinh(to), turned));
+            const std::vector<float> vs = round(times(-0.75 * root * std::cosh(radius), u));
+            const Row x = point(k, exactly(xs)), y = point(k, exactly(ys)), v = tangent(x, exactly(vs));
+            const Row moved = lorentz_ptransp(k, x, y, v);
+            if (forward) {
+                test("transport", dim, radius, exactly(run<float>(describe(id), 1, dim, k, {xs, ys, vs})[0]),
+                     moved);
+                continue;
+            }
+            std::vector<float> gs;
+            const Quad size = norm(moved);
+            for (int64_t j = 0; j <= dim; ++j)
+                gs.push_back(static_cast<float>((j ? moved[j] : -moved[0]) + 1e-5 * normal(random) * size));
+            const Row g = exactly(gs);
+            // of <g, v + f (x + y)>, f = <y,v>_L / d, d = K - <x,y>_L, by the space part of y
+            const Quad d = k - inner(x, y), f = inner(y, v) / d, l = dot(g, plus(x, 1, y)) / d;
+            Row want = plus(times(f, g), l, v);
+            want = plus(want, f * l, x);
+            want = plus(want, (f * g[0] - l * v[0] - f * l * x[0]) / y[0], y);
+            want[0] = 0;
+            Row got = exactly(run<float>(describe(vjp), 1, dim, k, {xs, ys, vs, gs})[1]);
+            got[0] = 0;
+            test("gradient of transport", dim, radius, got, want);
+        }
+}
+
 // A long tangent vector transported back from far out: right to the last digits, whatever its conditioning.
 template <class T>
 void coming_home() {
@@ -1602,6 +1665,211 @@ void hard_rows() {
          1.5,
          {{4}, {0.65625, 0.4857177734375}, {-0.00016021728515625, -0.00011858344078063965}, {0.5, -0.25}},
          {657.36274675148138, -888.15836303995081}},
+        {"stereographic.ptransp",
+         0,
+         1.5,
+         {{9.3132257461547852e-10, 1.3969838619232178e-09}, {1073741824, -536870912}, {0.5, -0.25}},
+         {-1.114980131562486e+18, -4.6599656402576781e+17}},
+        {"stereographic.ptransp.vjp",
+         1,
+         1.5,
+         {{9.3132257461547852e-10, 1.3969838619232178e-09},
+          {1073741824, -536870912},
+          {0.5, -0.25},
+          {0.75, 0.3125}},
+         {-1462827540.6598396, 733148874.60933828}},
+        {"stereographic.ptransp.vjp",
+         2,
+         1.5,
+         {{9.3132257461547852e-10, 1.3969838619232178e-09},
+          {1073741824, -536870912},
+          {0.5, -0.25},
+          {0.75, 0.3125}},
+         {-1.570121534363028e+18, 7.871930309936119e+17}},
+        {"stereographic.ptransp.vjp",
+         3,
+         1.5,
+         {{9.3132257461547852e-10, 1.3969838619232178e-09},
+          {1073741824, -536870912},
+          {0.5, -0.25},
+          {0.75, 0.3125}},
+         {-6.5496426114593485e+17}},
+        {"stereographic.ptransp",
+         0,
+         1.5,
+         {{1073741824, -536870912}, {9.3132257461547852e-10, 1.3969838619232178e-09}, {0.5, -0.25}},
+         {-6.3382531594752779e-20, 2.5070943780018705e-19}},
+        {"stereographic.ptransp.vjp",
+         0,
+         1.5,
+         {{1073741824, -536870912},
+          {9.3132257461547852e-10, 1.3969838619232178e-09},
+          {0.5, -0.25},
+          {0.75, 0.3125}},
+         {4.0779794285949549e-30, 3.3621422603034985e-28}},
+        {"stereographic.ptransp.vjp",
+         1,
+         1.5,
+         {{1073741824, -536870912},
+          {9.3132257461547852e-10, 1.3969838619232178e-09},
+          {0.5, -0.25},
+          {0.75, 0.3125}},
+         {1.4215998067067646e-10, -1.7673943542840857e-10}},
+        {"stereographic.geodesic",
+         0,
+         1.5,
+         {{0.25}, {1073741824, -536870912}, {9.3132257461547852e-10, 1.3969838619232178e-09}},
+         {1.5359833113154955, 1.2354648342342389}},
+        {"stereographic.geodesic.vjp",
+         0,
+         1.5,
+         {{0.25}, {1073741824, -536870912}, {9.3132257461547852e-10, 1.3969838619232178e-09}, {0.75, 0.3125}},
+         {-6.8334660430793326}},
+        {"stereographic.geodesic.vjp",
+         2,
+         1.5,
+         {{0.25}, {1073741824, -536870912}, {9.3132257461547852e-10, 1.3969838619232178e-09}, {0.75, 0.3125}},
+         {152736389.47812918, -189888482.0908199}},
+        {"stereographic.geodesic.vjp",
+         3,
+         1.5,
+         {{0.25}, {1073741824, -536870912}, {9.3132257461547852e-10, 1.3969838619232178e-09}, {0.75, 0.3125}},
+         {-0.59470628035494555}},
+        {"stereographic.geodesic.vjp",
+         0,
+         -1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {-0.00045974251574966803}},
+        {"stereographic.geodesic.vjp",
+         1,
+         -1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {0.75, 0.3125}},
+        {"stereographic.geodesic.vjp",
+         2,
+         -1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {0, 0}},
+        {"stereographic.geodesic.vjp",
+         3,
+         -1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {0}},
+        {"stereographic.geodesic.vjp",
+         2,
+         -1.5,
+         {{1}, {-0.5, 0.25}, {0.65625, 0.4857177734375}, {0.75, 0.3125}},
+         {0.75, 0.3125}},
+        {"klein.geodesic.vjp",
+         0,
+         1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {-0.00050413862358972435}},
+        {"klein.geodesic.vjp",
+         1,
+         1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {0.75, 0.3125}},
+        {"klein.geodesic.vjp",
+         2,
+         1.5,
+         {{0}, {0.65625, 0.4857177734375}, {-0.5, 0.25}, {0.75, 0.3125}},
+         {0, 0}},
+        {"klein.geodesic.vjp",
+         2,
+         1.5,
+         {{1}, {-0.5, 0.25}, {0.65625, 0.4857177734375}, {0.75, 0.3125}},
+         {0.75, 0.3125}},
+        {"stereographic.expmap",
+         0,
+         1.5,
+         {{4096, 1024}, {4194304, -3145728}},
+         {-1.4112144710513119, -3.0229719914631517}},
+        {"stereographic.expmap.vjp",
+         0,
+         1.5,
+         {{4096, 1024}, {4194304, -3145728}, {0.75, 0.3125}},
+         {-0.0011667233298749266, 0.00060055702573018886}},
+        {"stereographic.expmap.vjp",
+         1,
+         1.5,
+         {{4096, 1024}, {4194304, -3145728}, {0.75, 0.3125}},
+         {1.0844113064139288e-07, -5.1725103778820921e-07}},
+        {"stereographic.expmap.vjp",
+         2,
+         1.5,
+         {{4096, 1024}, {4194304, -3145728}, {0.75, 0.3125}},
+         {-0.026290874528707566}},
+        {"stereographic.dist0.vjp",
+         0,
+         1.5,
+         {{4096, 1024}, {0.75}},
+         {5.442352653183549e-08, 1.3605881632958872e-08}},
+        {"stereographic.mobius_add",
+         0,
+         1.5,
+         {{4096, 1024}, {-0.25, 0.125}},
+         {1.3803615061752881, 1.9437185539880535}},
+        {"stereographic.mobius_add.vjp",
+         0,
+         1.5,
+         {{4096, 1024}, {-0.25, 0.125}, {0.75, 0.3125}},
+         {0.00011796910172628431, -0.00047143279466280771}},
+        {"stereographic.mobius_add.vjp",
+         1,
+         1.5,
+         {{4096, 1024}, {-0.25, 0.125}, {0.75, 0.3125}},
+         {3.6153630065830749, -5.9091340724727894}},
+        {"stereographic.mobius_add.vjp",
+         2,
+         1.5,
+         {{4096, 1024}, {-0.25, 0.125}, {0.75, 0.3125}},
+         {-1.0949038098404849}},
+        {"stereographic.mobius_add",
+         0,
+         1.5,
+         {{4096, 1024}, {-0.0625, -0.015625}},
+         {10.014517114914426, 2.5036292787286065}},
+        {"stereographic.mobius_add.vjp",
+         1,
+         1.5,
+         {{4096, 1024}, {-0.0625, -0.015625}, {0.75, 0.3125}},
+         {119.88221465677513, 49.950922773656302}},
+        {"stereographic.mobius_add.vjp",
+         2,
+         1.5,
+         {{4096, 1024}, {-0.0625, -0.015625}, {0.75, 0.3125}},
+         {-5.5153300247786659}},
+        {"lorentz.geodesic.vjp",
+         2,
+         1.5,
+         {{0.0009765625}, {0, 49152, -32768}, {0, -96, 32}, {0.5, 0.75, -0.25}},
+         {0.64191206759336594, -0.31395269765772121}},
+        {"lorentz.geodesic.vjp",
+         1,
+         1.5,
+         {{0.9990234375}, {0, -96, 32}, {0, 49152, -32768}, {0.5, 0.75, -0.25}},
+         {0.64191206759336594, -0.31395269765772121}},
+        {"lorentz.geodesic.vjp",
+         3,
+         1.5,
+         {{1}, {0, -96, 32}, {0, 49152, -32768}, {0.5, 0.75, -0.25}},
+         {4.2320266426545152e-06}},
+        {"stereographic.geodesic",
+         0,
+         1.5,
+         {{0.0009765625}, {1024, -96}, {0.5, 0.75}},
+         {575.1877796742632, 253.38183965752876}},
+        {"stereographic.geodesic.vjp",
+         0,
+         1.5,
+         {{0.0009765625}, {1024, -96}, {0.5, 0.75}, {0.75, 0.3125}},
+         {-246867.40578943313}},
+        {"stereographic.geodesic.vjp",
+         1,
+         1.5,
+         {{0.0009765625}, {1024, -96}, {0.5, 0.75}, {0.75, 0.3125}},
+         {0.24647959576842285, -0.17658855824673464}},
     };
     const double allowed = std::numeric_limits<T>::epsilon() * (sizeof(T) == 8 ? 16 : 1);
     for (const auto& c : cases) {
@@ -1633,6 +1901,7 @@ int main(int argc, char** argv) {
     hard_rows<double>();
     for (const char* name : {"dist", "sqdist", "expmap", "logmap", "ptransp", "geodesic", "norm", "residual"})
         where_sums_are_certain(std::string("lorentz.") + name);
+    where_transport_is_certain();
     horo_exec *one = nullptr, *three = nullptr;
     CHECK(horo_exec_create(-1, 1, nullptr, &one) == HORO_OK);
     CHECK(horo_exec_create(-1, 3, nullptr, &three) == HORO_OK);
