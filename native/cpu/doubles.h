@@ -40,6 +40,12 @@ static inline Doubles load_doubles(const ShortF16* p) {
 #endif
 }
 
+static inline double lane(Doubles v, int64_t n) {
+    double all[width];
+    std::memcpy(all, &v, sizeof v);
+    return all[n];
+}
+
 // Elements at .. at + width of `count`; those beyond are zero.
 static inline Doubles load_at(const double* p, int64_t at, int64_t count) {
     if (at + width <= count) return load_doubles(p + at);

@@ -81,35 +81,44 @@ struct PointSet {
         }
     }
 
-    // Adds as many points as there are lanes, the scalar mathematics of all at once; those from `points` on
-    // are the last one with weight 0. Their shares of the time.
-    horo::Sum<Doubles> add_points(int64_t i, int64_t points) {
+    // As many points as there are lanes, for the scalar mathematics of all at once; those from `points` on
+    // are the last one with weight 0.
+    template <bool pairs>
+    struct SideBySide {
         const T* p[width];
         Doubles weights{};
-        for (int n = 0; n < width; ++n) {
-            p[n] = point(i + smaller(n, points - 1));
-            if (n < points) weights[n] = weight(i + n);
-        }
-        DotSum<exact> squares[width];
-        in_vectors(task.dim, [&](int64_t j, auto load) {
-#pragma GCC unroll 8
+        horo::Sum<Doubles> xx;
+
+        SideBySide(const PointSet& set, int64_t i, int64_t points) {
             for (int n = 0; n < width; ++n) {
-                const Doubles v = load(p[n], j);
-                squares[n].add(v, v);
+                p[n] = set.point(i + smaller(n, points - 1));
+                if (n < points) weights[n] = set.weight(i + n);
             }
-        });
-        const SetShare<Doubles> share =
-            Model::template share<Doubles>(task.curvature, totals<exact>(squares), weights);
+            DotSum<pairs> squares[width];
+            in_vectors(set.task.dim, [&](int64_t j, auto load) {
+#pragma GCC unroll 8
+                for (int n = 0; n < width; ++n) {
+                    const Doubles v = load(p[n], j);
+                    squares[n].add(v, v);
+                }
+            });
+            xx = totals<pairs>(squares);
+        }
+    };
+
+    // Adds points to the slice. Their shares of the time.
+    horo::Sum<Doubles> add_points(int64_t i, int64_t points) {
+        const SideBySide<exact> some(*this, i, points);
+        const SetShare<Doubles> share = Model::template share<Doubles>(task.curvature, some.xx, some.weights);
         Doubles u[width], u_low[width];
         for (int n = 0; n < width; ++n) {
-            p[n] += from;
             u[n] = splat<double, width>(share.u.hi[n]);
             u_low[n] = splat<double, width>(share.u.lo[n]);
         }
         in_vectors(count, [&](int64_t j, auto load) {
             DotSum<exact> s{load_doubles(hi + j), load_doubles(lo + j)};
 #pragma GCC unroll 8
-            for (int n = 0; n < width; ++n) s.add(load(p[n], j), u[n], u_low[n]);
+            for (int n = 0; n < width; ++n) s.add(load(some.p[n] + from, j), u[n], u_low[n]);
             store<double, width>(hi + j, s.hi);
             if constexpr (exact) store<double, width>(lo + j, s.lo);
         });
@@ -226,6 +235,76 @@ void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
     }
 }
 
+// Points side by side as the mean sees them. g: the cotangent of its space part, null for none.
+template <class Model, class T, class G>
+struct Seen {
+    using Set = PointSet<Model, T, true>;
+    Set& set;
+    const G* g;
+    int64_t points;
+    double precision;
+    typename Model::template Mean<Doubles> mean;
+    typename Set::template SideBySide<true> some;
+    SetShare<Doubles> share;
+    horo::Sum<Doubles> tau;
+    SetDots<Doubles> dots;
+
+    Seen(Set& s, const typename Set::Mean& m, int64_t i, const G* cotangent)
+        : set(s),
+          g(cotangent),
+          points(smaller(width, s.end - i)),
+          precision(0x1p-98 * m.loss()),
+          mean(m),
+          some(s, i, points),
+          share(Model::template share<Doubles>(s.task.curvature, some.xx, some.weights)),
+          tau(mean.tau(share)) {
+        DotSum<false> gf[width], ff[width];
+        DotSum<Model::precise> xf[width];
+        for (int64_t n = 0; n < points; ++n) {
+            DotSum<false> g_f, f_f;  // in registers, as those with a number are not
+            DotSum<Model::precise> x_f;
+            offsets(n, [&](int64_t, int64_t, Doubles v, Doubles h, horo::Sum<Doubles> f) {
+                g_f.add(h, f.hi);
+                f_f.add(f.hi, f.hi);
+                x_f.add(v, f.hi, f.lo);
+            });
+            gf[n] = g_f;
+            ff[n] = f_f;
+            xf[n] = x_f;
+        }
+        dots = {some.xx.hi, totals<false>(gf).hi, totals<false>(ff).hi, totals<Model::precise>(xf).hi};
+    }
+    // body(first, j, v, h, f) for the vectors of point n and of the cotangent, at first + j, and f = s - tau
+    // x
+    template <class Body>
+    void offsets(int64_t n, Body&& body) {
+        const horo::Sum<double> t = {tau.hi[n], tau.lo[n]};
+        for (int64_t first = 0; first < set.task.dim; first += slice) {
+            set.sum_slice(first);
+            in_vectors(set.count, [&](int64_t j, auto load) {
+                const Doubles v = load(some.p[n] + first, j), h = g ? load(g + first, j) : Doubles{};
+                body(first, j, v, h, set.offset(v, t, precision, j));
+            });
+        }
+    }
+    SetSlopes<Doubles> slopes(double g0, double gs) const {
+        return mean.slopes(splat<double, width>(g0), splat<double, width>(gs), some.weights, share, dots);
+    }
+    SetDistance<Doubles> distance(double ss) const {
+        return mean.distance(splat<double, width>(ss), share, dots);
+    }
+    // The gradient of point n.
+    void write(int64_t row, int64_t i, int64_t n, double along_g, double along_x, double along_f) {
+        const MidpointTask& task = set.task;
+        if (!task.g_x) return;
+        T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + (i + n) * task.g_x_point;
+        if constexpr (Model::ambient) *out++ = 0;
+        offsets(n, [&](int64_t first, int64_t j, Doubles v, Doubles h, horo::Sum<Doubles> f) {
+            store_at(out + first, j, set.count, along_g * h + (along_x * v + along_f * f.hi));
+        });
+    }
+};
+
 // The gradients of the set's points; that of the curvature is returned.
 template <class Model, class T>
 double point_gradients(PointSet<Model, T, true>& set, int64_t row) {
@@ -241,40 +320,14 @@ double point_gradients(PointSet<Model, T, true>& set, int64_t row) {
     }
     const double gs = g_s.total().hi;
     double curvature = 0;
-    for (int64_t i = set.begin; i < set.end; ++i) {
-        const T* p = set.point(i);
-        const horo::Sum<double> xx = square_sum<true>(p, task.dim);
-        const double w = set.weight(i);
-        const SetShare<double> share = Model::template share<double>(task.curvature, xx, w);
-        const horo::Sum<double> tau = mean.tau(share);
-        const double precision = 0x1p-98 * mean.loss();
-        DotSum<false> gf, ff;
-        DotSum<Model::precise> xf;
-        for (int64_t first = 0; first < task.dim; first += slice) {
-            set.sum_slice(first);
-            for (int64_t j = 0; j < set.count; j += width) {
-                const Doubles v = load_at(p + first, j, set.count), h = load_at(g + first, j, set.count);
-                const horo::Sum<Doubles> f = set.offset(v, tau, precision, j);
-                gf.add(h, f.hi);
-                ff.add(f.hi, f.hi);
-                xf.add(v, f.hi, f.lo);
-            }
-        }
-        const SetSlopes<double> slope =
-            mean.slopes(g0, gs, w, share, {xx.hi, gf.total().hi, ff.total().hi, xf.total().hi});
-        curvature += slope.curvature;
-        if (task.g_w) static_cast<T*>(task.g_w)[row * task.g_w_row + i] = static_cast<T>(slope.weight);
-        if (!task.g_x) continue;
-        T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + i * task.g_x_point;
-        if constexpr (Model::ambient) *out++ = 0;
-        for (int64_t first = 0; first < task.dim; first += slice) {
-            set.sum_slice(first);
-            for (int64_t j = 0; j < set.count; j += width) {
-                const Doubles v = load_at(p + first, j, set.count), h = load_at(g + first, j, set.count);
-                const Doubles f = set.offset(v, tau, precision, j).hi;
-                store_at(out + first, j, set.count,
-                         slope.along_g * h + (slope.along_x * v + slope.along_f * f));
-            }
+    for (int64_t i = set.begin; i < set.end; i += width) {
+        Seen<Model, T, T> seen(set, mean, i, g);
+        const SetSlopes<Doubles> slope = seen.slopes(g0, gs);
+        if (task.g_w)
+            store_at(static_cast<T*>(task.g_w) + row * task.g_w_row, i, i + seen.points, slope.weight);
+        for (int64_t n = 0; n < seen.points; ++n) {
+            curvature += lane(slope.curvature, n);
+            seen.write(row, i, n, lane(slope.along_g, n), lane(slope.along_x, n), lane(slope.along_f, n));
         }
     }
     return curvature;
@@ -315,36 +368,7 @@ struct Frechet {
         ss = square.hi;
     }
 
-    struct Point {
-        SetShare<double> share;
-        SetDots<double> dots;
-        horo::Sum<double> tau;
-        double precision;
-    };
-
-    // The dot products of a point, with the cotangent u if there is one.
-    Point point(int64_t i, const double* u) {
-        const T* p = set.point(i);
-        Point at;
-        const horo::Sum<double> xx = square_sum<true>(p, task.dim);
-        at.share = Model::template share<double>(task.curvature, xx, set.weight(i));
-        at.tau = mean.tau(at.share);
-        at.precision = 0x1p-98 * mean.loss();
-        DotSum<false> gf, ff;
-        DotSum<Model::precise> xf;
-        for (int64_t first = 0; first < task.dim; first += slice) {
-            set.sum_slice(first);
-            for (int64_t j = 0; j < set.count; j += width) {
-                const Doubles v = load_at(p + first, j, set.count);
-                const horo::Sum<Doubles> f = set.offset(v, at.tau, at.precision, j);
-                if (u) gf.add(load_at(u + first, j, set.count), f.hi);
-                ff.add(f.hi, f.hi);
-                xf.add(v, f.hi, f.lo);
-            }
-        }
-        at.dots = {xx.hi, gf.total().hi, ff.total().hi, xf.total().hi};
-        return at;
-    }
+    using Points = Seen<Model, T, double>;
 
     // Two sums over the points.
     struct Sums {
@@ -352,10 +376,13 @@ struct Frechet {
     };
     Sums squares() {
         Sums sums{};
-        for (int64_t i = set.begin; i < set.end; ++i) {
-            const Point at = point(i, nullptr);
-            sums.of_points += set.given_weight(i) * mean.distance(ss, at.share, at.dots).square;
-            sums.of_weights += set.given_weight(i);
+        for (int64_t i = set.begin; i < set.end; i += width) {
+            const Points seen(set, mean, i, nullptr);
+            const SetDistance<Doubles> d = seen.distance(ss);
+            for (int64_t n = 0; n < seen.points; ++n) {
+                sums.of_points += set.given_weight(i + n) * lane(d.square, n);
+                sums.of_weights += set.given_weight(i + n);
+            }
         }
         return sums;
     }
@@ -363,13 +390,15 @@ struct Frechet {
     // New factors; how far the midpoint may move by them, and the measure of that.
     Sums step() {
         Sums sums{};
-        for (int64_t i = set.begin; i < set.end; ++i) {
-            const Point at = point(i, nullptr);
-            const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
-            const double change = d.factor - set.factor[i], w = set.given_weight(i);
-            sums.of_points += w * (change < 0 ? -change : change) * d.sinh;
-            sums.of_weights += w * d.factor * d.cosh;
-            set.factor[i] = d.factor;
+        for (int64_t i = set.begin; i < set.end; i += width) {
+            const Points seen(set, mean, i, nullptr);
+            const SetDistance<Doubles> d = seen.distance(ss);
+            for (int64_t n = 0; n < seen.points; ++n) {
+                const double change = lane(d.factor, n) - set.factor[i + n], w = set.given_weight(i + n);
+                sums.of_points += w * (change < 0 ? -change : change) * lane(d.sinh, n);
+                sums.of_weights += w * lane(d.factor, n) * lane(d.cosh, n);
+                set.factor[i + n] = lane(d.factor, n);
+            }
         }
         return sums;
     }
@@ -423,20 +452,18 @@ struct Frechet {
     void add_addends(double g0, double us, double* to) {
         const double* u = cotangent();
         for (int64_t j = 0; j < task.dim; ++j) to[j] = 0;
-        for (int64_t i = set.begin; i < set.end; ++i) {
-            const auto at = point(i, u);
-            const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
-            const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
-            const double h = slope.weight * set.given_weight(i) * d.slope;
-            for (int64_t first = 0; first < task.dim; first += slice) {
-                set.sum_slice(first);
-                for (int64_t j = 0; j < set.count; j += width) {
-                    const Doubles v = load_at(set.point(i) + first, j, set.count);
-                    const Doubles f = set.offset(v, at.tau, at.precision, j).hi;
+        for (int64_t i = set.begin; i < set.end; i += width) {
+            Points seen(set, mean, i, u);
+            const SetSlopes<Doubles> slope = seen.slopes(g0, us);
+            const SetDistance<Doubles> d = seen.distance(ss);
+            for (int64_t n = 0; n < seen.points; ++n) {
+                const double h = lane(slope.weight, n) * set.given_weight(i + n) * lane(d.slope, n);
+                const double along_f = lane(d.along_f, n), along_s = lane(d.along_s, n);
+                seen.offsets(n, [&](int64_t first, int64_t j, Doubles, Doubles, horo::Sum<Doubles> f) {
                     store_at(to + first, j, set.count,
                              load_at(to + first, j, set.count) +
-                                 h * (d.along_f * f + d.along_s * load_doubles(set.hi + j)));
-                }
+                                 h * (along_f * f.hi + along_s * load_doubles(set.hi + j)));
+                });
             }
         }
     }
@@ -471,29 +498,22 @@ struct Frechet {
     double gradients(int64_t row, double g0, double us, Spread by) {
         const double* u = cotangent();
         double curvature = 0;
-        for (int64_t i = set.begin; i < set.end; ++i) {
-            const T* p = set.point(i);
-            const auto at = point(i, u);
-            const SetSlopes<double> slope = mean.slopes(g0, us, set.weight(i), at.share, at.dots);
-            const SetDistance<double> d = mean.distance(ss, at.share, at.dots);
-            const double w = set.given_weight(i);
-            const double h = slope.weight * w * d.slope + by.spread * w * mean.unit() * d.steep;
-            curvature += slope.curvature + slope.weight * w * d.slope * d.by_curvature +
-                         by.spread * w * d.dist_by_curvature;
-            if (task.g_w)
-                static_cast<T*>(task.g_w)[row * task.g_w_row + i] = static_cast<T>(
-                    slope.weight * set.factor[i] + by.spread * (mean.unit() * d.square - by.variance));
-            if (!task.g_x) continue;
-            T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + i * task.g_x_point;
-            if constexpr (Model::ambient) *out++ = 0;
-            const double along_f = slope.along_f + h * d.by_f, along_x = slope.along_x + h * d.by_x;
-            for (int64_t first = 0; first < task.dim; first += slice) {
-                set.sum_slice(first);
-                for (int64_t j = 0; j < set.count; j += width) {
-                    const Doubles v = load_at(p + first, j, set.count), c = load_at(u + first, j, set.count);
-                    const Doubles f = set.offset(v, at.tau, at.precision, j).hi;
-                    store_at(out + first, j, set.count, slope.along_g * c + (along_x * v + along_f * f));
-                }
+        for (int64_t i = set.begin; i < set.end; i += width) {
+            Points seen(set, mean, i, u);
+            const SetSlopes<Doubles> slope = seen.slopes(g0, us);
+            const SetDistance<Doubles> d = seen.distance(ss);
+            for (int64_t n = 0; n < seen.points; ++n) {
+                const double w = set.given_weight(i + n),
+                             by_weight = lane(slope.weight, n) * w * lane(d.slope, n);
+                const double h = by_weight + by.spread * w * mean.unit() * lane(d.steep, n);
+                curvature += lane(slope.curvature, n) + by_weight * lane(d.by_curvature, n) +
+                             by.spread * w * lane(d.dist_by_curvature, n);
+                if (task.g_w)
+                    static_cast<T*>(task.g_w)[row * task.g_w_row + i + n] =
+                        static_cast<T>(lane(slope.weight, n) * set.factor[i + n] +
+                                       by.spread * (mean.unit() * lane(d.square, n) - by.variance));
+                seen.write(row, i, n, lane(slope.along_g, n), lane(slope.along_x, n) + h * lane(d.by_x, n),
+                           lane(slope.along_f, n) + h * lane(d.by_f, n));
             }
         }
         return curvature;

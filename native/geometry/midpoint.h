@@ -42,6 +42,12 @@ struct SetDistance {
     V square, sinh, cosh, factor, slope, along_f, along_s, by_f, by_x, by_curvature, steep, dist_by_curvature;
 };
 
+// The same number in all lanes. A Mean can be made wide like it, for several points at once.
+template <class V, class N>
+HORO_HD Sum<V> wide(Sum<N> s) {
+    return {V{} + s.hi, V{} + s.lo};
+}
+
 // 1 - c |x|^2
 template <class V>
 HORO_HD Sum<V> long_gap(double c, Sum<V> xx) {
@@ -82,6 +88,8 @@ struct Midpoint {
         double c;
         Sum<V> d;  // the midpoint is s / d
         V n;
+        template <class N>
+        HORO_HD explicit Mean(const Mean<N>& m) : c(m.c), d(wide<V>(m.d)), n(V{} + m.n) {}
         HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_) { take(t, minkowski_norm(c, t, ss)); }
         HORO_HD void take(Sum<V> t, Sum<V> norm) {
             d = t + norm;
@@ -147,6 +155,8 @@ struct Midpoint {
         double c;
         Sum<V> d;
         V n;
+        template <class N>
+        HORO_HD explicit Mean(const Mean<N>& m) : c(m.c), d(wide<V>(m.d)), n(V{} + m.n) {}
         HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_), d(t) { take(t, minkowski_norm(c, t, ss)); }
         HORO_HD void take(Sum<V>, Sum<V> norm) { n = norm.hi; }
         HORO_HD V loss() const { return V{} + 1.0; }
@@ -211,6 +221,9 @@ struct Midpoint {
         double k, c = 1;
         Sum<V> t;
         V n, q;  // the centroid is q S
+        template <class N>
+        HORO_HD explicit Mean(const Mean<N>& m)
+            : k(m.k), c(m.c), t(wide<V>(m.t)), n(V{} + m.n), q(V{} + m.q) {}
         HORO_HD Mean(double k_, Sum<V> t_, Sum<V> ss) : k(k_), t(t_) { take(t_, minkowski_norm(c, t_, ss)); }
         HORO_HD void take(Sum<V>, Sum<V> norm) {
             n = norm.hi;
