@@ -557,7 +557,6 @@ struct PtranspVjp : poincare::PtranspGradient {
         "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int coefficients = 12;
     // On x and y, as the forward pass, of b/a (v + 2c/D (along_x x + along_y y)).
     template <class V>
     HORO_HD static void on_sphere(double c, const Solve<V>& row) {
@@ -569,7 +568,7 @@ struct PtranspVjp : poincare::PtranspGradient {
         const V along_x = r - c * yy * p, along_y = -(z * p + c * xx * r);
         const V w = (along_x * gx + along_y * gy) * i, value = row.sum[10].hi + 2.0 * c * w;
         row.k[0] = 2.0 * c * (value * scale / a - f * (r * gy + c * yy * w));
-        row.k[1] = V{};
+        row.k[1] = 2.0 * c * f * (p * gy + w);
         row.k[2] = -f * (c * yy * gx + z * gy);
         row.k[3] = f * along_x;
         row.k[4] = -2.0 * c * (value / a + f * (p * gx + c * xx * w));
@@ -578,8 +577,6 @@ struct PtranspVjp : poincare::PtranspGradient {
         row.k[7] = scale;
         row.k[8] = row.k[2];
         row.k[9] = V{};
-        row.k[10] = row.k[5];
-        row.k[11] = 2.0 * c * f * (p * gy + w);
         const Sum<V>*x = row.sum, *y = row.sum + 1;
         row.result[3] = -value * ((x->hi - y->hi) + (x->lo - y->lo)) / (a * a) -
                         scale * poincare::Turn<V>(row.sum).by_curvature(c, e, d);
@@ -589,17 +586,19 @@ struct PtranspVjp : poincare::PtranspGradient {
         if (row.param[0] < 0) {
             solve_for(-row.param[0], row);
             row.result[3] = -row.result[3];
-            row.k[10] = row.k[11] = V{};
+            row.k[1] = -row.k[1];
+            row.k[9] = V{} + 1.0;
         } else {
             on_sphere(-row.param[0], row);
         }
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        poincare::PtranspGradient::combine(in, k, out);
-        out[0] += k[11] * in[1];
-        out[1] += k[11] * in[0];
-        out[2] += k[10] * in[1];
+        // on differences in the ball, on y and x on the sphere
+        const V y = in[1] - k[9] * in[0], x = in[0] - k[9] * in[1];
+        out[0] = k[0] * in[0] + k[1] * y + (k[2] * in[2] + k[3] * in[3]);
+        out[1] = k[4] * in[1] + k[1] * x + (k[5] * in[2] + k[6] * in[3]);
+        out[2] = k[7] * in[3] + (k[8] * in[0] + k[5] * y);
     }
 };
 
