@@ -374,33 +374,33 @@ struct Frechet {
     struct Sums {
         double of_points, of_weights;
     };
-    Sums squares() {
+    // body(sums, i, n, d): point i, its distance in lane n of d.
+    template <class Body>
+    Sums over_points(Body&& body) {
         Sums sums{};
         for (int64_t i = set.begin; i < set.end; i += width) {
             const Points seen(set, mean, i, nullptr);
             const SetDistance<Doubles> d = seen.distance(ss);
-            for (int64_t n = 0; n < seen.points; ++n) {
-                sums.of_points += set.given_weight(i + n) * lane(d.square, n);
-                sums.of_weights += set.given_weight(i + n);
-            }
+            for (int64_t n = 0; n < seen.points; ++n) body(sums, i + n, n, d);
         }
         return sums;
     }
 
+    Sums squares() {
+        return over_points([this](Sums& sums, int64_t i, int64_t n, const SetDistance<Doubles>& d) {
+            sums.of_points += set.given_weight(i) * lane(d.square, n);
+            sums.of_weights += set.given_weight(i);
+        });
+    }
+
     // New factors; how far the midpoint may move by them, and the measure of that.
     Sums step() {
-        Sums sums{};
-        for (int64_t i = set.begin; i < set.end; i += width) {
-            const Points seen(set, mean, i, nullptr);
-            const SetDistance<Doubles> d = seen.distance(ss);
-            for (int64_t n = 0; n < seen.points; ++n) {
-                const double change = lane(d.factor, n) - set.factor[i + n], w = set.given_weight(i + n);
-                sums.of_points += w * (change < 0 ? -change : change) * lane(d.sinh, n);
-                sums.of_weights += w * lane(d.factor, n) * lane(d.cosh, n);
-                set.factor[i + n] = lane(d.factor, n);
-            }
-        }
-        return sums;
+        return over_points([this](Sums& sums, int64_t i, int64_t n, const SetDistance<Doubles>& d) {
+            const double change = lane(d.factor, n) - set.factor[i], w = set.given_weight(i);
+            sums.of_points += w * (change < 0 ? -change : change) * lane(d.sinh, n);
+            sums.of_weights += w * lane(d.factor, n) * lane(d.cosh, n);
+            set.factor[i] = lane(d.factor, n);
+        });
     }
 
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
