@@ -30,40 +30,46 @@ struct PairOperation : RowOperation {
 // A pair of points, from the sums of `reduce_pair`: |xs|^2, |ys|^2, |ys - xs|^2, <xs, ys - xs>, <xs,ys>.
 template <class V>
 struct Pair {
-    double k;
-    V x, y;     // times
-    V advance;  // y0 - x0
-    V gram_xy;  // |xs|^2 |ys|^2 - <xs,ys>^2
-    V dd, m;    // |ys - xs|^2, <xs,ys>
-    V s;        // sinh^2(d/2)
-    typename Mask<V>::type is_close;
+    double k, half;  // half: 1 / (2K); here and below quotients by one number are products with its inverse
+    V x, y;          // times
+    V advance;       // y0 - x0
+    V gram_xy;       // |xs|^2 |ys|^2 - <xs,ys>^2
+    V dd, m;         // |ys - xs|^2, <xs,ys>
+    typename Mask<V>::type is_same, is_close;  // <xs,ys> > 0; |ys - xs| the least of three
+    V share;  // 1 / (x0 y0 + K + <xs,ys>), where not the same 1 / (x0 y0 + K)
+    V s;      // sinh^2(d/2)
 
     HORO_HD explicit Pair(const Solve<V>& row)
         : k(row.param[0]),
+          half(0.5 / k),
           x(time_of(k, row.sum[0])),
           y(time_of(k, row.sum[1])),
           advance((row.sum[2].hi + 2.0 * row.sum[3].hi) / (x + y)),
           gram_xy(determinant_of<PairOperation>(row)),
           dd(row.sum[2].hi),
-          m(row.sum[4].hi) {
-        const V xx = row.sum[0].hi, yy = row.sum[1].hi;
-        const V same = (k * dd + gram_xy) / (2.0 * k * (x * y + k + m));
-        const V opposite = ((k * (xx + yy) + xx * yy) / (x * y + k) - m) / (2.0 * k);
-        s = choose<V>(m > 0.0, same, opposite);
+          m(row.sum[4].hi),
+          is_same(m > 0.0) {
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, xy = x * y + k;
+        share = 1.0 / choose<V>(is_same, xy + m, xy);
+        const V part = choose<V>(is_same, k * dd + gram_xy, k * (xx + yy) + xx * yy) * share;
+        s = choose<V>(is_same, part, part - m) * half;
         is_close = dd < choose<V>(xx < yy, xx, yy);
     }
+    HORO_HD V inverse_x() const { return 1.0 / x; }
+    HORO_HD V inverse_y() const { return 1.0 / y; }
     // d sinh^2(d/2) by xs is (y/x xs - ys) / (2K), by ys is (x/y ys - xs) / (2K). For close points these
     // cancel, and ys = xs + delta is put in: coefficients of xs (in the first), ys (in the second), of the
     // other point, and of delta.
-    HORO_HD V own_x(V e) const { return e * choose<V>(is_close, advance, y) / (2.0 * k * x); }
-    HORO_HD V own_y(V e) const { return e * choose<V>(is_close, -advance, x) / (2.0 * k * y); }
-    HORO_HD V other(V e) const { return choose<V>(is_close, V{}, -e / (2.0 * k)); }
-    HORO_HD V delta(V e) const { return choose<V>(is_close, e / (2.0 * k), V{}); }
+    HORO_HD V own_x(V e) const { return e * choose<V>(is_close, advance, y) * (half * inverse_x()); }
+    HORO_HD V own_y(V e) const { return e * choose<V>(is_close, -advance, x) * (half * inverse_y()); }
+    HORO_HD V other(V e) const { return choose<V>(is_close, V{}, -half * e); }
+    HORO_HD V delta(V e) const { return choose<V>(is_close, half * e, V{}); }
     // of s; where <xs,ys> > 0 from terms of one sign, as far out the two of the short form cancel
     HORO_HD V by_k() const {
-        const V far = -(k * (k * (1.0 + s)) * dd + (k + x * y) * gram_xy) / (k * x * y * (x * y + k + m));
-        const V near = advance * advance / (2.0 * x * y) - 2.0 * s;
-        return choose<V>(m > 0.0, far, near) / (2.0 * k);
+        const V inverse = inverse_x() * inverse_y();
+        const V far = -(k * (k * (1.0 + s)) * dd + (k + x * y) * gram_xy) * (inverse * share) * (2.0 * half);
+        const V near = 0.5 * (advance * advance) * inverse - 2.0 * s;
+        return choose<V>(is_same, far, near) * half;
     }
 };
 
@@ -118,15 +124,16 @@ struct DistVjp : PairOperation {
         const Pair<V> pair(row);
         const V g = row.scalar[2] * __builtin_sqrt(pair.k), root = square_root(pair.s);
         const AsinhParts<V> p = asinh_parts(pair.s);
-        const V e = choose<V>(pair.s == 0.0, V{}, g / (root * p.root));
+        const V e = choose<V>(pair.s == 0.0, V{}, g * p.inverse_root / root);
         row.k[0] = pair.own_x(e);
         row.k[1] = pair.own_y(e);
         row.k[2] = pair.delta(e);
         row.k[3] = pair.other(e);
         row.result[0] = row.result[1] = V{};
         // d/dK of 2 sqrt(K) asinh(sqrt(S)): what the two factors have in common is taken off
-        row.result[2] = g * root * pair.s * p.difference / pair.k +
-                        e * (pair.advance * pair.advance) / (4.0 * pair.k * pair.x * pair.y);
+        row.result[2] =
+            (2.0 * pair.half) * (g * root * pair.s * p.difference) +
+            (0.5 * pair.half) * e * (pair.advance * pair.advance) * (pair.inverse_x() * pair.inverse_y());
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -150,7 +157,7 @@ struct Dist0 : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const V xx = row.sum[0].hi;
-        row.result[0] = __builtin_sqrt(row.param[0]) * asinh_fraction<V>(xx / row.param[0]).angle;
+        row.result[0] = __builtin_sqrt(row.param[0]) * asinh_fraction<V>(xx * (1.0 / row.param[0])).angle;
     }
     template <class V>
     HORO_HD static void combine(const V*, const V*, V*) {}
@@ -169,12 +176,12 @@ struct Dist0Vjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const double k = row.param[0];
-        const V g = row.scalar[1], xx = row.sum[0].hi, x = square_root(xx);
-        const AsinhParts<V> p = asinh_parts<V>(xx / k);
-        row.k[0] = choose<V>(xx == 0.0, V{}, g / (x * p.root));
+        const double inverse = 1.0 / row.param[0];
+        const V g = row.scalar[1], xx = row.sum[0].hi, x = square_root(xx), w = xx * inverse;
+        const AsinhParts<V> p = asinh_parts(w);
+        row.k[0] = choose<V>(xx == 0.0, V{}, g * p.inverse_root / x);
         row.result[0] = V{};
-        row.result[1] = 0.5 * g * x * (xx / k) * p.difference / k;
+        row.result[1] = 0.5 * inverse * (g * x * w * p.difference);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -187,11 +194,11 @@ struct TangentOperation : RowOperation {
     static constexpr Determinant determinant{0, 1, 2};
 };
 
-// |v|_L^2 / K, from those sums and the time of x
+// |v|_L^2 / K, from those sums and the inverse of the time of x
 template <class V>
-HORO_HD V tangent_square(const Solve<V>& row, V x) {
+HORO_HD V tangent_square(const Solve<V>& row, V inverse_x) {
     const double k = row.param[0];
-    return (k * row.sum[1].hi + determinant_of<TangentOperation>(row)) / (k * x * x);
+    return (k * row.sum[1].hi + determinant_of<TangentOperation>(row)) * (inverse_x * inverse_x) * (1.0 / k);
 }
 
 struct Expmap : TangentOperation {
@@ -213,11 +220,11 @@ struct Expmap : TangentOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double k = row.param[0];
-        const V x = time_of(k, row.sum[0]);
-        const SinhParts<V> p = sinh_parts(tangent_square(row, x));
+        const V x = time_of(k, row.sum[0]), inverse = 1.0 / x;
+        const SinhParts<V> p = sinh_parts(tangent_square(row, inverse));
         row.k[0] = p.cosh;
         row.k[1] = p.ratio;
-        row.result[0] = p.cosh * x + p.ratio * row.sum[2].hi / x;
+        row.result[0] = p.cosh * x + p.ratio * (row.sum[2].hi * inverse);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -241,23 +248,25 @@ struct ExpmapVjp : TangentOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const double k = row.param[0];
-        const V x = time_of(k, row.sum[0]), v = row.sum[2].hi / x, g = row.scalar[2];  // times
-        const V w = tangent_square(row, x);
+        const double k = row.param[0], inverse_k = 1.0 / k;
+        const V x = time_of(k, row.sum[0]), inverse = 1.0 / x;
+        const V v = row.sum[2].hi * inverse, g = row.scalar[2];  // times
+        const V w = tangent_square(row, inverse);
         const SinhParts<V> p = sinh_parts(w);
         const V gx = g * x + row.sum[3].hi, gv = g * v + row.sum[4].hi;
         const V by_w = 0.5 * (p.ratio * gx + p.difference * gv);
-        const V by_v = p.ratio * g - 2.0 * by_w * v / k;  // by the time of v, that of x fixed
-        const V by_x = p.cosh * g - by_v * v / x;
+        const V by_v = p.ratio * g - 2.0 * inverse_k * (by_w * v);  // by the time of v, that of x fixed
+        const V by_x = p.cosh * g - by_v * (v * inverse);
         row.k[0] = p.cosh;
-        row.k[1] = by_x / x;
-        row.k[2] = by_v / x;
+        row.k[1] = by_x * inverse;
+        row.k[2] = by_v * inverse;
         row.k[3] = p.ratio;
-        row.k[4] = 2.0 * by_w / k;
+        row.k[4] = 2.0 * inverse_k * by_w;
         row.result[0] = row.result[1] = V{};
         // w by K is -(w + Gram/K^2) / x0^2, in which nothing cancels
-        const V gram_xv = determinant_of<TangentOperation>(row) / (k * k);
-        row.result[2] = 0.5 * g * (p.cosh - p.ratio * v / x) / x - by_w * (w + gram_xv) / (x * x);
+        const V gram_xv = determinant_of<TangentOperation>(row) * (inverse_k * inverse_k);
+        row.result[2] = 0.5 * g * (p.cosh - p.ratio * (v * inverse)) * inverse -
+                        by_w * (w + gram_xv) * (inverse * inverse);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -282,7 +291,7 @@ struct Expmap0 : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const double k = row.param[0];
-        const SinhParts<V> p = sinh_parts<V>(row.sum[0].hi / k);
+        const SinhParts<V> p = sinh_parts<V>(row.sum[0].hi * (1.0 / k));
         row.k[0] = p.ratio;
         row.result[0] = __builtin_sqrt(k) * p.cosh;
     }
@@ -305,13 +314,13 @@ struct Expmap0Vjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const double k = row.param[0], root = __builtin_sqrt(k);
-        const V w = row.sum[0].hi / k, g = row.scalar[1];
+        const double k = row.param[0], inverse = 1.0 / k, root = __builtin_sqrt(k);
+        const V w = row.sum[0].hi * inverse, g = row.scalar[1];
         const SinhParts<V> p = sinh_parts(w);
         const V by_w = 0.5 * (g * root * p.ratio + p.difference * row.sum[1].hi);
         row.k[0] = p.ratio;
-        row.k[1] = 2.0 * by_w / k;
-        row.result[1] = 0.5 * g * p.cosh / root - by_w * w / k;
+        row.k[1] = 2.0 * inverse * by_w;
+        row.result[1] = (0.5 / root) * g * p.cosh - inverse * (by_w * w);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -337,7 +346,7 @@ struct Logmap : PairOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row);
         const AsinhParts<V> p = asinh_parts(pair.s);
-        row.k[0] = p.ratio / p.root;
+        row.k[0] = p.ratio * p.inverse_root;
         row.k[1] = -2.0 * pair.s * row.k[0];
         row.result[0] = row.k[0] * (pair.advance - 2.0 * pair.s * pair.x);
     }
@@ -364,21 +373,22 @@ struct LogmapVjp : PairOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row);
-        const V x = pair.x, y = pair.y, s = pair.s, h = row.scalar[2];
+        const V x = pair.x, s = pair.s, h = row.scalar[2];
         const AsinhParts<V> p = asinh_parts(s);
-        const V g = p.ratio / p.root, slope = -0.5 * (p.difference / p.root + g / (1.0 + s));
+        const V i = p.inverse_root, g = p.ratio * i, slope = -0.5 * (p.difference * i + g * (i * i));
+        const V inverse_x = pair.inverse_x(), inverse_y = pair.inverse_y();
         const V hx = row.sum[5].hi + h * x;  // with the times
         const V value = row.sum[6].hi + h * pair.advance - 2.0 * s * hx;
         const V by_s = slope * value - 2.0 * g * hx;
         const V by_x = -g * h * (1.0 + 2.0 * s), by_y = g * h;  // by the times
         row.k[0] = -g * (1.0 + 2.0 * s);
-        row.k[1] = pair.own_x(by_s) + by_x / x;
+        row.k[1] = pair.own_x(by_s) + by_x * inverse_x;
         row.k[2] = pair.delta(by_s);
         row.k[5] = pair.other(by_s);
         row.k[3] = g;
-        row.k[4] = pair.own_y(by_s) + by_y / y;
+        row.k[4] = pair.own_y(by_s) + by_y * inverse_y;
         row.result[0] = row.result[1] = V{};
-        row.result[2] = by_s * pair.by_k() - 0.5 * g * h * (pair.advance / y + 2.0 * s) / x;
+        row.result[2] = by_s * pair.by_k() - 0.5 * g * h * (pair.advance * inverse_y + 2.0 * s) * inverse_x;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -401,7 +411,7 @@ struct Logmap0 : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        row.k[0] = asinh_parts<V>(row.sum[0].hi / row.param[0]).ratio;
+        row.k[0] = asinh_parts<V>(row.sum[0].hi * (1.0 / row.param[0])).ratio;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -422,13 +432,13 @@ struct Logmap0Vjp : RowOperation {
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        const double k = row.param[0];
-        const V xx = row.sum[0].hi, gx = row.sum[1].hi;
-        const AsinhParts<V> p = asinh_parts<V>(xx / k);
+        const double inverse = 1.0 / row.param[0];
+        const V w = row.sum[0].hi * inverse, gx = row.sum[1].hi * inverse;
+        const AsinhParts<V> p = asinh_parts(w);
         row.k[0] = p.ratio;
-        row.k[1] = -p.difference * gx / k;
+        row.k[1] = -p.difference * gx;
         row.result[0] = V{};
-        row.result[1] = 0.5 * p.difference * (xx / k) * gx / k;
+        row.result[1] = 0.5 * p.difference * w * gx;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -441,13 +451,14 @@ struct Logmap0Vjp : RowOperation {
 template <class V>
 HORO_HD V inner_tangent(const Pair<V>& pair, const Sum<V>* sum) {
     const V x = pair.x, y = pair.y, xx = sum[0].hi, m = sum[4].hi;
-    const V near = sum[6].hi - sum[5].hi / x * pair.advance;
+    const V inverse_x = pair.inverse_x(), inverse_xx = 1.0 / xx;
+    const V near = sum[6].hi - sum[5].hi * inverse_x * pair.advance;
     const Sum<V> p = two_product<V>(xx, sum[6].hi), q = two_product<V>(sum[3].hi, sum[5].hi);
     const V across = ((p.hi - q.hi) + (p.lo - q.lo) + (xx * sum[6].lo + sum[0].lo * sum[6].hi) -
-                      (sum[3].hi * sum[5].lo + sum[3].lo * sum[5].hi)) /
-                     xx;
+                      (sum[3].hi * sum[5].lo + sum[3].lo * sum[5].hi)) *
+                     inverse_xx;
     const V same = (pair.k * sum[3].hi * (xx + m) - xx * pair.gram_xy) / (m * x + y * xx);
-    const V along = choose<V>(m > 0.0, same, m * x - y * xx) / (xx * x) * sum[5].hi;
+    const V along = choose<V>(pair.is_same, same, m * x - y * xx) * (inverse_xx * inverse_x) * sum[5].hi;
     return choose<V>(xx > pair.k, across + along, near);
 }
 
@@ -511,7 +522,7 @@ struct Ptransp : RowOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row);
         const Shift<V> shift(pair, row.sum);
-        const V otherwise = inner_tangent(pair, row.sum) / (2.0 * pair.k * (1.0 + pair.s));
+        const V otherwise = inner_tangent(pair, row.sum) * pair.half / (1.0 + pair.s);
         row.k[0] = choose<V>(shift.held, shift.f.hi, otherwise);
         row.k[1] = choose<V>(shift.held, shift.f.lo, V{});
         row.result[0] = (shift.v + Sum<V>{row.k[0], row.k[1]} * (shift.x + shift.y)).hi;
@@ -556,9 +567,9 @@ struct PtranspVjp : RowOperation {
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row);
-        const double k = pair.k;
-        const V x = pair.x, y = pair.y, h = row.scalar[3], v = row.sum[5].hi / x;
-        const V i = 1.0 / (2.0 * k * (1.0 + pair.s));
+        const V x = pair.x, y = pair.y, h = row.scalar[3];
+        const V inverse_x = pair.inverse_x(), inverse_y = pair.inverse_y(), v = row.sum[5].hi * inverse_x;
+        const V i = pair.half / (1.0 + pair.s);
         const typename Ptransp::Shift<V> shift(pair, row.sum);
         const V f = inner_tangent(pair, row.sum) * i;
         const V hs = row.sum[8].hi + h * (x + y);
@@ -571,12 +582,13 @@ struct PtranspVjp : RowOperation {
         const auto close = pair.is_close;
         const V lf = l * f;
         row.k[0] = f;
-        row.k[1] = (choose<V>(close, f * (h - l * pair.advance), f * by_v) - by_v * v / x) / x;
+        row.k[1] =
+            (choose<V>(close, f * (h - l * pair.advance), f * by_v) - by_v * (v * inverse_x)) * inverse_x;
         row.k[2] = choose<V>(close, lf, V{});
-        row.k[3] = (f * choose<V>(close, h + l * pair.advance, by_u) - l * v) / y;
-        row.k[4] = choose<V>(close, h - l * pair.advance, by_v) / x;
+        row.k[3] = (f * choose<V>(close, h + l * pair.advance, by_u) - l * v) * inverse_y;
+        row.k[4] = choose<V>(close, h - l * pair.advance, by_v) * inverse_x;
         row.k[5] = l;
-        row.k[6] = by_v / x;
+        row.k[6] = by_v * inverse_x;
         row.k[7] = choose<V>(close, V{}, lf);
         row.k[8] = choose<V>(close, l, V{});
         row.k[9] = choose<V>(close, V{}, l);
@@ -587,8 +599,9 @@ struct PtranspVjp : RowOperation {
         const Sum<V> bent = shift.v * (shift.y - shift.x) / (shift.x * shift.x) - shift.f * both / shift.x;
         const Sum<V> f_k = half * bent * both / (shift.y * shift.denominator);
         const Sum<V> h_k = both * f_k + half * (shift.f * both / shift.y - shift.v / shift.x) / shift.x;
-        const V plain_f_k = (v * pair.advance / (x * x) - f * (x + y) / x) * (0.5 * (x + y) / y) * i;
-        const V plain_h_k = 0.5 * (f * (x + y) / y - v / x) / x;
+        const V plain_f_k =
+            (v * pair.advance * inverse_x - f * (x + y)) * inverse_x * (0.5 * (x + y) * inverse_y) * i;
+        const V plain_h_k = 0.5 * (f * (x + y) * inverse_y - v * inverse_x) * inverse_x;
         row.result[3] =
             choose<V>(shift.held, row.sum[8].hi * f_k.hi + h * h_k.hi, hs * plain_f_k + h * plain_h_k);
     }

@@ -54,7 +54,7 @@ struct SquaredDistanceVjp : PairOperation {
         const Pair<V> pair(row);
         const V g = row.scalar[2];
         const AsinhParts<V> p = asinh_parts(pair.s);
-        const V slope = chord ? V{} + 1.0 : p.ratio / p.root;  // of the value over 4K, by S
+        const V slope = chord ? V{} + 1.0 : p.ratio * p.inverse_root;  // of the value over 4K, by S
         const V e = 4.0 * pair.k * g * slope;
         row.k[0] = pair.own_x(e);
         row.k[1] = pair.own_y(e);
@@ -63,7 +63,8 @@ struct SquaredDistanceVjp : PairOperation {
         row.result[0] = row.result[1] = V{};
         // what the value and the slope have in common is taken off
         const V bent = chord ? V{} : pair.s * pair.s * p.ratio * p.difference;
-        row.result[2] = g * (4.0 * bent + slope * (pair.advance * pair.advance) / (pair.x * pair.y));
+        row.result[2] =
+            g * (4.0 * bent + slope * (pair.advance * pair.advance) * (pair.inverse_x() * pair.inverse_y()));
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -133,9 +134,18 @@ struct Geodesic : PointPair<1> {
         const auto ratio = asinh_ratio(pair.s);
         const auto h2 = pair.s * (ratio * ratio);  // h = d/2
         const auto root_s = root(1.0 + pair.s);
-        const auto rest = 2.0 * t * u * h2 * (sinh_ratio(u * u * h2) * sinh_ratio(t * t * h2)) / root_s;
-        const auto at_y = t * sinh_ratio(4.0 * (t * t) * h2) * ratio / root_s;
-        const auto at_x = u * sinh_ratio(4.0 * (u * u) * h2) * ratio / root_s;
+        const auto t2 = t * t * h2;
+        const auto u2 = u * u * h2;
+        const auto t_parts = sinh_parts(value_of(t2));
+        const auto u_parts = sinh_parts(value_of(u2));
+        const auto t_ratio = sinh_ratio(t2, t_parts);
+        const auto u_ratio = sinh_ratio(u2, u_parts);
+        const auto inverse = 1.0 / root_s;
+        const auto share = ratio * inverse;
+        const auto rest = 2.0 * t * u * h2 * (u_ratio * t_ratio) * inverse;
+        // sinh(t d) = 2 sinh(t h) cosh(t h)
+        const auto at_y = t * t_ratio * cosh_root(t2, t_parts) * share;
+        const auto at_x = u * u_ratio * cosh_root(u2, u_parts) * share;
         // the weights add up to 1 - rest: next to an end that of its point is 1 and a small term; near points
         // are combined on their difference
         const auto less_x = rest + at_y;

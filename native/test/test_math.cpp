@@ -43,7 +43,8 @@ struct Worst {
 int main() {
     Worst sine_cos, sine_ratio, sine_difference, atan_ratio, atan_difference;
     Worst exp_, less_one, log_, asinh_ratio, asinh_difference, tanh_ratio, tanh_sech2, tanh_difference;
-    Worst asinh_angle, asinh_excess, artanh_angle, artanh_over, tanh_value;
+    Worst cosh_, sinh_ratio, sinh_difference, asinh_angle, asinh_excess, artanh_angle, artanh_over,
+        tanh_value;
     for (int i = 0; i < 200000; ++i) {
         const double w = argument(i);
         const __float128 q = w, z = sqrtq(q);
@@ -74,6 +75,18 @@ int main() {
                                       series ? 2 / static_cast<__float128>(3) - 8 * q / 15 + 34 * q * q / 105
                                              : (tratio - sech2) / q),
                             w);
+        }
+        if (w < 500000) {  // y to 707
+            const auto t = horo::sinh_parts(w);
+            const __float128 cosine = coshq(z), sratio = sinhq(z) / z;
+            const double beyond = 2 * static_cast<double>(z);
+            cosh_(ulp_error(t.cosh, cosine) - beyond, w);
+            sinh_ratio(ulp_error(t.ratio, sratio) - beyond, w);
+            sinh_difference(
+                ulp_error(t.difference, series ? 1 / static_cast<__float128>(3) + q / 30 + q * q / 840
+                                               : (cosine - sratio) / q) -
+                    beyond,
+                w);
         }
         if (w < 1e12) {
             const auto t = horo::sine_parts(w);
@@ -122,6 +135,9 @@ int main() {
     bound("tanh ratio", tanh_ratio, 4);
     bound("sech^2 beyond 2t", tanh_sech2, 4);
     bound("tanh difference", tanh_difference, 8);
+    bound("cosh beyond 2y", cosh_, 4);
+    bound("sinh ratio", sinh_ratio, 4);
+    bound("sinh difference", sinh_difference, 4);
     bound("cos beyond y", sine_cos, 2);
     bound("sin ratio", sine_ratio, 2);
     bound("sin difference", sine_difference, 4);
@@ -136,6 +152,7 @@ int main() {
     CHECK(std::isnan(horo::atan_parts(std::nan("")).ratio));
     CHECK(std::isnan(horo::asinh_parts(std::nan("")).difference));
     CHECK(std::isnan(horo::tanh_parts(std::nan("")).difference));
+    CHECK(std::isnan(horo::sinh_parts(std::nan("")).cosh) && horo::sinh_parts(double{INFINITY}).cosh > 1e306);
     CHECK(std::isnan(horo::asinh_parts(std::nan("")).angle) &&
           std::isinf(horo::asinh_fraction(double{INFINITY}).angle));
     CHECK(std::isnan(horo::artanh_fraction(1.5, -1.25).angle) &&
