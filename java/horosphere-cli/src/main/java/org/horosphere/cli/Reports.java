@@ -3,7 +3,6 @@ package org.horosphere.cli;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.horosphere.finetune.AtomicFiles;
@@ -24,13 +23,11 @@ final class Reports {
             return;
         }
         try {
-            Files.createDirectories(file.toAbsolutePath().normalize().getParent());
+            Outputs.makeParents(file);
             AtomicFiles.writeString(
                     file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
         }
     }
 
