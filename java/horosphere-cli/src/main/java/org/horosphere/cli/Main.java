@@ -1,6 +1,7 @@
 package org.horosphere.cli;
 
 import java.util.List;
+import java.util.Locale;
 import org.horosphere.Horosphere;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -75,6 +76,8 @@ public final class Main implements Runnable {
     private Main() {}
 
     public static void main(String[] arguments) {
+        // figures are read by scripts too: the same ones everywhere
+        Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
         System.exit(run(arguments));
     }
 
