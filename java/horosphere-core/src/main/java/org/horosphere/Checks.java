@@ -43,7 +43,7 @@ final class Checks {
 
     /** Memory of the exec's device: {@link #requireDevice}, or {@link #require} for the CPU. */
     static void require(Exec exec, String name, MemorySegment segment, long elements, int bytes) {
-        if (exec.isCuda()) {
+        if (requireNonNull("exec", exec).isCuda()) {
             requireDevice(name, segment, elements, bytes);
         } else {
             require(name, segment, elements, bytes);
@@ -149,6 +149,13 @@ final class Checks {
         if (dtype != DType.F32 && dtype != DType.F64) {
             throw new IllegalArgumentException("dtype: " + dtype + ", expected F32 or F64");
         }
+    }
+
+    static <T> T requireNonNull(String name, T value) {
+        if (value == null) {
+            throw new IllegalArgumentException(name + ": null");
+        }
+        return value;
     }
 
     static void requireStorage(DType dtype) {

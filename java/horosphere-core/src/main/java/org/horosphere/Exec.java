@@ -11,10 +11,10 @@ import java.lang.invoke.MethodHandle;
 /**
  * Where and how a kernel runs. {@link #CPU} suits nearly everyone; make another to choose the
  * number of threads, or a CUDA device. On a device a call enqueues on the exec's stream and
- * returns; its operands are device addresses, see {@link DeviceMemory}. {@link RowOp}, {@link
- * Layers}, {@link Gemm}, {@link LowRankAdapter} and {@link Attention} run there; other kernels
- * refuse a CUDA exec. Immutable and safe from any thread; results do not depend on the number of
- * threads.
+ * returns; its operands are device addresses, see {@link DeviceMemory}. What works on host memory
+ * refuses a CUDA exec: methods that take arrays, the distances of a {@link Product}, {@link
+ * RiemannianOptimizer} and {@link Layers#sum_squares}. Immutable and safe from any thread; results
+ * do not depend on the number of threads.
  */
 public final class Exec implements AutoCloseable {
     private static final MethodHandle CREATE =
