@@ -2,6 +2,7 @@ package org.horosphere.cli;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,7 +11,9 @@ import org.horosphere.finetune.CheckpointException;
 
 /** Machine-readable results. */
 final class Reports {
-    private static final ObjectMapper JSON = new ObjectMapper();
+    /** Keys as the reports that are written by hand have them. */
+    private static final ObjectMapper JSON =
+            new ObjectMapper().setPropertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE);
 
     private Reports() {}
 

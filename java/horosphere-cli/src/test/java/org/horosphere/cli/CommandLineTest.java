@@ -568,6 +568,7 @@ class CommandLineTest {
                 "pretrain --output x --layers 0; --layers",
                 "pretrain --output x --length 100000; --length",
                 "generate --prompt x --temperature 0 --top-k 3; --top-k and --top-p: are",
+                "bench train --threads -1; --threads: -1",
                 "embed x --dim 0; --dim: 0",
                 "embed x --lr NaN; --lr: NaN",
                 "embed x --burn-in -1; --burn-in: -1",
@@ -594,6 +595,11 @@ class CommandLineTest {
         assertEquals(4, json.get("nodes").asInt());
         // found before the training, not after it
         assertFails(1, "/dev/null/x.csv", "embed", file.toString(), "--output", "/dev/null/x.csv");
+        for (String command : List.of("verify", "bench train")) {
+            String[] line = (command + " --json /dev/null/x").split(" ");
+            assertFails(1, "/dev/null/x", line);
+            assertEquals("", Result.of(line).out());
+        }
         assertFails(1, "/dev/null/x", "embed", file.toString(), "--json", "/dev/null/x");
     }
 

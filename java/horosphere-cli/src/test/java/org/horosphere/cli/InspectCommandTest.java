@@ -83,6 +83,7 @@ class InspectCommandTest {
         }
         JsonNode report = new ObjectMapper().readTree(json.toFile()).get("inspection");
         assertTrue(report.at("/frequencies/exact/gamma").asDouble() > 1);
+        assertTrue(report.at("/frequencies/exact/standard_error").isNumber(), "snake_case");
         assertEquals(7, report.get("modules").size());
         assertEquals(3, report.at("/hyperbolicity/0/spaces").size());
         assertEquals("GAUSSIAN", report.at("/hyperbolicity/0/nulls/0/model").asText());
