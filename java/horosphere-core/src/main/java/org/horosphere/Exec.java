@@ -32,11 +32,13 @@ public final class Exec implements AutoCloseable {
     public static final Exec CPU = new Exec(MemorySegment.NULL, null);
 
     private final MemorySegment handle;
+    private final long address;
     private final Stream stream;
     private volatile boolean closed;
 
     private Exec(MemorySegment handle, Stream stream) {
         this.handle = handle;
+        this.address = handle.address();
         this.stream = stream;
     }
 
@@ -116,6 +118,12 @@ public final class Exec implements AutoCloseable {
             stream.handle(); // must still be open
         }
         return handle;
+    }
+
+    /** {@link #handle} as a number. */
+    long address() {
+        handle();
+        return address;
     }
 
     /** Frees the context; {@link #CPU} stays usable. No call may still be running with it. */
