@@ -137,18 +137,16 @@ void segment_call(std::ostream& out, Sides sides) {
         << list(ins, [](Text n) { return "        long inStride" + n + " = op.inWidth(" + n + ", dim);\n"; })
         << list(outs,
                 [](Text n) { return "        long outStride" + n + " = op.outWidth(" + n + ", dim);\n"; })
-        << "        if (!(RowShape.small(exec, dtype, rows, dim)"
+        << "        long column = RowShape.column(exec, dtype, rows, dim);\n        if (column < 0"
         << list(ins,
                 [](Text n) {
-                    return "\n                && RowShape.fits(in" + n + ", rows * inStride" + n +
-                           " * dtype.bytes())";
+                    return "\n                || !RowShape.fits(in" + n + ", column * inStride" + n + ")";
                 })
         << list(outs,
                 [](Text n) {
-                    return "\n                && op.takes(out" + n + ", rows * outStride" + n +
-                           " * dtype.bytes())";
+                    return "\n                || !op.takes(out" + n + ", column * outStride" + n + ")";
                 })
-        << ")) {\n            op.op().run(exec, dtype, rows, dim" << general(ins, "in", true)
+        << ") {\n            op.op().run(exec, dtype, rows, dim" << general(ins, "in", true)
         << general(outs, "out", true) << ", p0, p1, p2, 0, 0, 0);\n            return;\n        }\n";
     invoke(out, "SEGMENTS", "dtype.code()",
            "dim" + list(ins, [](Text n) { return ", in" + n + ", inStride" + n; }) +
@@ -166,13 +164,12 @@ void array_call(std::ostream& out, Sides sides, const std::string& element, cons
         << list(4 - outs, [](Text) { return std::string(", -1"); }) << ");\n"
         << list(ins,
                 [](Text n) {
-                    return "        long inStride" + n + " = op.inStride(" + n + ", RowShape.length(in" + n +
-                           "), dim, rows);\n";
+                    return "        long inStride" + n + " = op.inStride(" + n + ", in" + n +
+                           ", dim, rows);\n";
                 })
         << list(outs,
                 [](Text n) {
-                    return "        long outStride" + n + " = op.outStride(" + n + ", RowShape.length(out" +
-                           n + "), dim);\n";
+                    return "        long outStride" + n + " = op.outStride(" + n + ", out" + n + ", dim);\n";
                 })
         << "        if (exec.isCuda() || !RowShape.small(rows, dim)) {\n            op.op().run(exec, "
         << dtype << ", rows, dim" << general(ins, "in", false) << general(outs, "out", false)

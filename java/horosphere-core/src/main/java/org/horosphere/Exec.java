@@ -31,6 +31,8 @@ public final class Exec implements AutoCloseable {
      */
     public static final Exec CPU = new Exec(MemorySegment.NULL, null);
 
+    private static final long BRIEF_PRODUCTS = 1 << 15;
+
     private final MemorySegment handle;
     private final long address;
     private final Stream stream;
@@ -102,6 +104,14 @@ public final class Exec implements AutoCloseable {
     /** True if calls run on a CUDA device and take device addresses. */
     public boolean isCuda() {
         return stream != null;
+    }
+
+    /**
+     * Is a call for a times b results, of c products each, one of some tens of microseconds? Then
+     * garbage collection may wait for it.
+     */
+    boolean isBrief(long a, long b, long c) {
+        return stream == null && (a | b | c) >>> 16 == 0 && a * b * (c + 16) <= BRIEF_PRODUCTS;
     }
 
     /** The stream calls are enqueued on, null on the CPU. */

@@ -1,7 +1,6 @@
 package org.horosphere;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
@@ -71,16 +70,8 @@ public final class RowOp {
             Native.bind("horo_op_doc", FunctionDescriptor.of(Native.C_STRING, JAVA_INT));
     private static final MethodHandle FIND =
             Native.bind("horo_op_find", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    private static final FunctionDescriptor CALL = call(OPERANDS, OPERANDS, ADDRESS, ADDRESS);
-    private static final MethodHandle RUN = Native.bind("horo_row_op", CALL);
-    private static final MethodHandle RUN_CRITICAL = Native.bindCritical("horo_row_op", CALL);
-
-    /**
-     * Pointers for arrays, told apart by what they point to: what the JVM learns about the segments
-     * of one descriptor it learns for all its handles, and around arrays it can only do without
-     * them as long as no other segments came that way.
-     */
-    private static final MemoryLayout ARRAY = ADDRESS.withTargetLayout(JAVA_BYTE);
+    private static final MethodHandle RUN =
+            Native.bindEither("horo_row_op", call(OPERANDS, OPERANDS, ADDRESS, ADDRESS));
 
     private static final List<RowOp> ALL = load();
 
@@ -146,12 +137,11 @@ public final class RowOp {
 
     /** As {@link #segments}, for segments of arrays alone. */
     static MethodHandle arrays(int ins, int outs) {
-        return handle(ins, outs, ARRAY);
+        return handle(ins, outs, Native.ARRAY);
     }
 
     private static MethodHandle handle(int ins, int outs, MemoryLayout pointer) {
-        MethodHandle all =
-                Native.bindCriticalVariant("horo_row_op", call(ins, outs, pointer, JAVA_LONG));
+        MethodHandle all = Native.bindCritical("horo_row_op", call(ins, outs, pointer, JAVA_LONG));
         Object[] noOutputs = Collections.nCopies(2 * (OPERANDS - outs), 0L).toArray();
         Object[] noInputs = Collections.nCopies(2 * (OPERANDS - ins), 0L).toArray();
         MethodHandle three =
@@ -643,69 +633,37 @@ public final class RowOp {
             double p5) {
         int status;
         try {
-            if (critical) {
-                status =
-                        (int)
-                                RUN_CRITICAL.invokeExact(
-                                        code,
-                                        dtype.code(),
-                                        rows,
-                                        dim,
-                                        in0,
-                                        is0,
-                                        in1,
-                                        is1,
-                                        in2,
-                                        is2,
-                                        in3,
-                                        is3,
-                                        out0,
-                                        os0,
-                                        out1,
-                                        os1,
-                                        out2,
-                                        os2,
-                                        out3,
-                                        os3,
-                                        p0,
-                                        p1,
-                                        p2,
-                                        p3,
-                                        p4,
-                                        p5,
-                                        exec.handle());
-            } else {
-                status =
-                        (int)
-                                RUN.invokeExact(
-                                        code,
-                                        dtype.code(),
-                                        rows,
-                                        dim,
-                                        in0,
-                                        is0,
-                                        in1,
-                                        is1,
-                                        in2,
-                                        is2,
-                                        in3,
-                                        is3,
-                                        out0,
-                                        os0,
-                                        out1,
-                                        os1,
-                                        out2,
-                                        os2,
-                                        out3,
-                                        os3,
-                                        p0,
-                                        p1,
-                                        p2,
-                                        p3,
-                                        p4,
-                                        p5,
-                                        exec.handle());
-            }
+            status =
+                    (int)
+                            RUN.invokeExact(
+                                    critical,
+                                    code,
+                                    dtype.code(),
+                                    rows,
+                                    dim,
+                                    in0,
+                                    is0,
+                                    in1,
+                                    is1,
+                                    in2,
+                                    is2,
+                                    in3,
+                                    is3,
+                                    out0,
+                                    os0,
+                                    out1,
+                                    os1,
+                                    out2,
+                                    os2,
+                                    out3,
+                                    os3,
+                                    p0,
+                                    p1,
+                                    p2,
+                                    p3,
+                                    p4,
+                                    p5,
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

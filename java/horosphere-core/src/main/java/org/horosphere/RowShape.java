@@ -39,12 +39,17 @@ record RowShape(RowOp op, int code, int inWidths, int outWidths, boolean optiona
         return width(outWidths, j, dim);
     }
 
-    /** Is this a batch in host memory for one critical call? If so its sizes are fine, too. */
-    static boolean small(Exec exec, DType dtype, long rows, long dim) {
+    /**
+     * Bytes of one number in each row, where the batch is one for a critical call and its sizes are
+     * fine; else -1.
+     */
+    static long column(Exec exec, DType dtype, long rows, long dim) {
         return !exec.isCuda()
-                && dtype != null
-                && (rows | dim - 1) >>> 16 == 0 // neither is negative, dim not 0
-                && small(rows, dim);
+                        && dtype != null
+                        && (rows | dim - 1) >>> 16 == 0 // neither is negative, dim not 0
+                        && small(rows, dim)
+                ? rows * dtype.bytes()
+                : -1;
     }
 
     static boolean small(long rows, long dim) {
@@ -91,9 +96,13 @@ record RowShape(RowOp op, int code, int inWidths, int outWidths, boolean optiona
         return array == null ? -1 : array.length;
     }
 
-    /** The stride of the j-th output, an array of that length. */
-    long outStride(int j, int length, long dim) {
-        return length < 0 ? NOT_WANTED : outWidth(j, dim);
+    /** The stride of the j-th output. */
+    long outStride(int j, float[] array, int dim) {
+        return array == null ? NOT_WANTED : outWidth(j, dim);
+    }
+
+    long outStride(int j, double[] array, int dim) {
+        return array == null ? NOT_WANTED : outWidth(j, dim);
     }
 
     /** The rows of a batch, by the lengths of its output arrays; -1 for null. */
@@ -139,8 +148,16 @@ record RowShape(RowOp op, int code, int inWidths, int outWidths, boolean optiona
         return count;
     }
 
-    /** The stride of the i-th input, an array of that length: all rows, or one for all. */
-    long inStride(int i, int length, long dim, long rows) {
+    /** The stride of the i-th input, which has all rows, or one for all. */
+    long inStride(int i, float[] array, int dim, long rows) {
+        return inStride(i, length(array), dim, rows);
+    }
+
+    long inStride(int i, double[] array, int dim, long rows) {
+        return inStride(i, length(array), dim, rows);
+    }
+
+    private long inStride(int i, int length, int dim, long rows) {
         long width = inWidth(i, dim);
         if (length == rows * width) {
             return width;

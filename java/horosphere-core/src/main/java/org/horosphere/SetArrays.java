@@ -1,9 +1,9 @@
 package org.horosphere;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
+import static org.horosphere.Native.ARRAY;
 
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
@@ -13,19 +13,19 @@ import java.lang.invoke.MethodHandle;
 /**
  * Set operations on heap arrays, for small batches: the library works on the arrays themselves, in
  * one call during which garbage collection waits, so what takes longer goes by way of native
- * memory. As in {@link RowOp} arrays have handles of their own, the context as a number in them,
- * and their segments are made beside the call, where the compiler can do without them; what is left
- * out has a handle with a number in its place, as the choice between a segment and NULL would be
- * allocated, and a method of its own, which is profiled on its own.
+ * memory. As in {@link RowOp} arrays have handles of their own ({@link Native#ARRAY}), and their
+ * segments are made beside the call, where the compiler can do without them; what is left out has a
+ * handle with a number in its place, as the choice between a segment and NULL would be allocated,
+ * and a method of its own, which is profiled on its own.
  */
 final class SetArrays {
     /** Products or coordinates per critical call: some tens of microseconds. */
     static final int CRITICAL_ELEMENTS = 1 << 15;
 
-    private static final MethodHandle MIDPOINT = midpoint(ADDRESS);
+    private static final MethodHandle MIDPOINT = midpoint(ARRAY);
     private static final MethodHandle MIDPOINT_EVEN = midpoint(JAVA_LONG);
     private static final MethodHandle CDIST =
-            Native.bindCriticalVariant(
+            Native.bindCritical(
                     "horo_cdist",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -34,22 +34,22 @@ final class SetArrays {
                             JAVA_LONG,
                             JAVA_LONG,
                             JAVA_LONG,
-                            ADDRESS,
+                            ARRAY,
                             JAVA_LONG,
-                            ADDRESS,
+                            ARRAY,
                             JAVA_LONG,
                             JAVA_DOUBLE,
                             JAVA_INT,
-                            ADDRESS,
+                            ARRAY,
                             JAVA_LONG,
                             JAVA_LONG));
-    private static final MethodHandle LINEAR = linear(ADDRESS);
+    private static final MethodHandle LINEAR = linear(ARRAY);
     private static final MethodHandle LINEAR_PLAIN = linear(JAVA_LONG);
 
     private SetArrays() {}
 
     private static MethodHandle midpoint(MemoryLayout weights) {
-        return Native.bindCriticalVariant(
+        return Native.bindCritical(
                 "horo_midpoint",
                 FunctionDescriptor.of(
                         JAVA_INT,
@@ -58,13 +58,13 @@ final class SetArrays {
                         JAVA_LONG,
                         JAVA_LONG,
                         JAVA_LONG,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         JAVA_LONG,
                         weights,
                         JAVA_LONG,
                         JAVA_DOUBLE,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         JAVA_LONG,
                         JAVA_LONG,
@@ -72,7 +72,7 @@ final class SetArrays {
     }
 
     private static MethodHandle linear(MemoryLayout bias) {
-        return Native.bindCriticalVariant(
+        return Native.bindCritical(
                 "horo_linear",
                 FunctionDescriptor.of(
                         JAVA_INT,
@@ -81,13 +81,13 @@ final class SetArrays {
                         JAVA_LONG,
                         JAVA_LONG,
                         JAVA_LONG,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         bias,
                         JAVA_DOUBLE,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         JAVA_LONG));
     }
@@ -107,7 +107,7 @@ final class SetArrays {
 
     private static int even(
             HyperbolicSets sets, int rows, int k, int dim, int width, float[] x, float[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT_EVEN.invokeExact(
@@ -141,7 +141,7 @@ final class SetArrays {
             float[] x,
             float[] w,
             float[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT.invokeExact(
@@ -179,7 +179,7 @@ final class SetArrays {
             cdist(sets, DType.F32, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         int status;
         try {
             status =
@@ -245,7 +245,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR_PLAIN.invokeExact(
@@ -281,7 +281,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR.invokeExact(
@@ -328,7 +328,7 @@ final class SetArrays {
 
     private static int even(
             HyperbolicSets sets, int rows, int k, int dim, int width, double[] x, double[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT_EVEN.invokeExact(
@@ -362,7 +362,7 @@ final class SetArrays {
             double[] x,
             double[] w,
             double[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT.invokeExact(
@@ -400,7 +400,7 @@ final class SetArrays {
             cdist(sets, DType.F64, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         int status;
         try {
             status =
@@ -472,7 +472,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR_PLAIN.invokeExact(
@@ -508,7 +508,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR.invokeExact(
