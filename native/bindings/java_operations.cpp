@@ -120,11 +120,16 @@ std::string general(size_t count, Text side, bool segments) {
     return text;
 }
 
+// Numbers for the pointers and strides of a side that an operation does not have.
+std::string absent(size_t count) {
+    return list(4 - count, [](Text) { return std::string(", 0L, 0L"); });
+}
+
 void invoke(std::ostream& out, const std::string& handle, const std::string& dtype,
             const std::string& operands) {
     out << "        int status;\n        try {\n            status = (int) " << handle
         << ".invokeExact(op.code(), " << dtype << ", rows, " << operands
-        << ", p0, p1, p2, exec.address());\n        } catch (Throwable t) {\n"
+        << ", p0, p1, p2, 0.0, 0.0, 0.0, exec.address());\n        } catch (Throwable t) {\n"
            "            throw Native.rethrow(t);\n        }\n        Native.check(status);\n    }\n";
 }
 
@@ -149,8 +154,9 @@ void segment_call(std::ostream& out, Sides sides) {
         << ") {\n            op.op().run(exec, dtype, rows, dim" << general(ins, "in", true)
         << general(outs, "out", true) << ", p0, p1, p2, 0, 0, 0);\n            return;\n        }\n";
     invoke(out, "SEGMENTS", "dtype.code()",
-           "dim" + list(ins, [](Text n) { return ", in" + n + ", inStride" + n; }) +
-               list(outs, [](Text n) { return ", RowShape.nonNull(out" + n + "), outStride" + n; }));
+           "dim" + list(ins, [](Text n) { return ", in" + n + ", inStride" + n; }) + absent(ins) +
+               list(outs, [](Text n) { return ", RowShape.nonNull(out" + n + "), outStride" + n; }) +
+               absent(outs));
 }
 
 void array_call(std::ostream& out, Sides sides, const std::string& element, const std::string& dtype) {
@@ -176,7 +182,9 @@ void array_call(std::ostream& out, Sides sides, const std::string& element, cons
         << ", p0, p1, p2, 0, 0, 0);\n            return;\n        }\n";
     invoke(out, "ARRAYS", dtype + ".code()",
            "(long) dim" + list(ins, [](Text n) { return ", RowShape.present(in" + n + "), inStride" + n; }) +
-               list(outs, [](Text n) { return ", RowShape.present(out" + n + "), outStride" + n; }));
+               absent(ins) +
+               list(outs, [](Text n) { return ", RowShape.present(out" + n + "), outStride" + n; }) +
+               absent(outs));
 }
 
 constexpr const char* head =

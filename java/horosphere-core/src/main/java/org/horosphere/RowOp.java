@@ -10,9 +10,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
-import java.lang.invoke.MethodHandles;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -128,27 +126,16 @@ public final class RowOp {
     }
 
     /**
-     * A handle for operations of so many inputs and outputs, which alone it takes, and up to three
-     * parameters: each pointer more costs a call a nanosecond or two.
+     * A handle for operations of so many inputs and outputs: a pointer more, null or not, costs a
+     * call a nanosecond or two, a number next to nothing.
      */
     static MethodHandle segments(int ins, int outs) {
-        return handle(ins, outs, ADDRESS);
+        return Native.bindCritical("horo_row_op", call(ins, outs, ADDRESS, JAVA_LONG));
     }
 
     /** As {@link #segments}, for segments of arrays alone. */
     static MethodHandle arrays(int ins, int outs) {
-        return handle(ins, outs, Native.ARRAY);
-    }
-
-    private static MethodHandle handle(int ins, int outs, MemoryLayout pointer) {
-        MethodHandle all = Native.bindCritical("horo_row_op", call(ins, outs, pointer, JAVA_LONG));
-        Object[] noOutputs = Collections.nCopies(2 * (OPERANDS - outs), 0L).toArray();
-        Object[] noInputs = Collections.nCopies(2 * (OPERANDS - ins), 0L).toArray();
-        MethodHandle three =
-                MethodHandles.insertArguments(all, 4 + 4 * OPERANDS + 3, 0.0, 0.0, 0.0);
-        MethodHandle written =
-                MethodHandles.insertArguments(three, 4 + 2 * OPERANDS + 2 * outs, noOutputs);
-        return MethodHandles.insertArguments(written, 4 + 2 * ins, noInputs);
+        return Native.bindCritical("horo_row_op", call(ins, outs, Native.ARRAY, JAVA_LONG));
     }
 
     private static List<RowOp> load() {
