@@ -25,8 +25,8 @@ import java.util.stream.Stream;
  * memory, which also runs on all threads. With an {@link Exec#cuda} operands are device addresses
  * ({@link DeviceMemory#at}, segments of size zero) and a call only enqueues; arrays are refused. An
  * output may be the same rows as an input of the same kind; any other overlap is refused. Immutable
- * and safe from any thread; a call allocates nothing (on arrays, 32 bytes for each of them where
- * HotSpot compiled the call before it had profiled it).
+ * and safe from any thread; a call allocates nothing (on arrays, 32 or 72 bytes for each of them
+ * where HotSpot compiled the call before it had profiled it).
  */
 public final class RowOp {
     /** What one row of an operand is. */
