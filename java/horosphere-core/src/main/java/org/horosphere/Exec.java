@@ -31,12 +31,16 @@ public final class Exec implements AutoCloseable {
      */
     public static final Exec CPU = new Exec(MemorySegment.NULL, null);
 
+    private static final long BRIEF_PRODUCTS = 1 << 15;
+
     private final MemorySegment handle;
+    private final long address;
     private final Stream stream;
     private volatile boolean closed;
 
     private Exec(MemorySegment handle, Stream stream) {
         this.handle = handle;
+        this.address = handle.address();
         this.stream = stream;
     }
 
@@ -102,6 +106,14 @@ public final class Exec implements AutoCloseable {
         return stream != null;
     }
 
+    /**
+     * Is a call for a times b results, of c products each, one of some tens of microseconds? Then
+     * garbage collection may wait for it.
+     */
+    boolean isBrief(long a, long b, long c) {
+        return stream == null && (a | b | c) >>> 16 == 0 && a * b * (c + 16) <= BRIEF_PRODUCTS;
+    }
+
     /** The stream calls are enqueued on, null on the CPU. */
     public Stream stream() {
         return stream;
@@ -116,6 +128,12 @@ public final class Exec implements AutoCloseable {
             stream.handle(); // must still be open
         }
         return handle;
+    }
+
+    /** {@link #handle} as a number. */
+    long address() {
+        handle();
+        return address;
     }
 
     /** Frees the context; {@link #CPU} stays usable. No call may still be running with it. */
