@@ -173,7 +173,9 @@ record RowShape(RowOp op, int code, int inWidths, int outWidths, boolean optiona
                                         + length
                                         + " elements, expected "
                                         + rows * width
-                                        + ", or "
+                                        + " for the outputs' rows ("
+                                        + rows
+                                        + "), or "
                                         + width
                                         + " for one row"));
     }
