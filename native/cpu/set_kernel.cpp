@@ -1,5 +1,6 @@
 // Compiled once per instruction set: loops over the points of a set.
 #include "cpu/doubles.h"
+#include "cpu/plain_sets.h"
 #include "cpu/sets.h"
 #include "geometry/midpoint.h"
 
@@ -9,8 +10,6 @@ namespace HORO_ISA_NAMESPACE {
 extern const SetKernel set_kernel;
 
 namespace {
-
-constexpr int64_t slice = 4096;  // coordinates of the sum that are held at once
 
 // One row's set, or a part of it, and, for a slice of its coordinates, the sum of its points; exact: in pairs
 // of doubles.
@@ -225,14 +224,23 @@ void write_mean(Set& set, const typename Set::Mean& mean, int64_t row) {
 template <class Model, class T>
 constexpr bool needs_pairs = sizeof(T) == 8 || Model::precise;
 
-template <class Model, class T>
-void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
-    PointSet<Model, T, needs_pairs<Model, T>> set(task);
+template <class Model, class T, bool exact>
+void midpoint_of(const MidpointTask& task, int64_t begin, int64_t end) {
+    PointSet<Model, T, exact> set(task);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         if (task.parts() > 1) set.know_total(row);
         write_mean(set, set.mean(set.square()), row);
     }
+}
+
+template <class Model, class T>
+void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.parts() == 1 && task.dim <= slice)
+            return plain_midpoint<Model, T>(
+                task, begin, end, [&](int64_t row) { midpoint_of<Model, T, true>(task, row, row + 1); });
+    midpoint_of<Model, T, needs_pairs<Model, T>>(task, begin, end);
 }
 
 // Points side by side as the mean sees them. g: the cotangent of its space part, null for none.
@@ -334,13 +342,22 @@ double point_gradients(PointSet<Model, T, true>& set, int64_t row) {
 }
 
 template <class Model, class T>
-void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
+void exact_midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
     PointSet<Model, T, true> set(task);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         const double curvature = point_gradients(set, row);
         if (task.g_curvature) static_cast<T*>(task.g_curvature)[row] = static_cast<T>(curvature);
     }
+}
+
+template <class Model, class T>
+void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.dim <= slice)
+            return plain_midpoint_vjp<Model, T>(
+                task, begin, end, [&](int64_t row) { exact_midpoint_vjp<Model, T>(task, row, row + 1); });
+    exact_midpoint_vjp<Model, T>(task, begin, end);
 }
 
 // ---- Frechet mean

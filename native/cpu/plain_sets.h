@@ -1,0 +1,521 @@
+// Sets of float32 and shorter numbers, summed in plain doubles. Products of such numbers are exact in double, so a
+// sum loses what its additions lose, some (points + dim / 8 + 16) 2^-53 of the sizes of its terms. Each set decides
+// by its own sums whether its results keep 2^-28 through that (`PlainSums::certain`), each point whether its gap and
+// its offset from the mean do; otherwise the set is done in pairs of doubles (set_kernel.cpp). Included by that file
+// only.
+//
+// Points are worked on `width` at a time, their scalar mathematics side by side, and sets in groups, whose means are
+// made side by side; the sums of the next points are begun before the present ones are added, so that neither waits.
+#pragma once
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "cpu/doubles.h"
+#include "cpu/sets.h"
+#include "geometry/midpoint.h"
+
+namespace horo {
+namespace HORO_ISA_NAMESPACE {
+namespace {
+
+constexpr int64_t slice = 4096;  // coordinates of the sum that are held at once
+
+template <class T>
+constexpr bool plain_sums = sizeof(T) < 8;
+
+// f(0) .. f(width - 1) with constants, so that what is indexed by them stays in registers
+template <int... n, class F>
+static inline void each_lane(std::integer_sequence<int, n...>, F&& f) {
+    (f(std::integral_constant<int, n>{}), ...);
+}
+template <class F>
+static inline void each_lane(F&& f) {
+    each_lane(std::make_integer_sequence<int, width>{}, f);
+}
+
+using Lanes = Mask<Doubles>::type;
+static inline bool any(Lanes mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
+    int64_t all = 0;
+    for (int l = 0; l < width; ++l) all |= mask[l];
+    return all != 0;
+#endif
+}
+static inline Doubles larger(Doubles a, Doubles b) { return choose<Doubles>(a < b, b, a); }
+
+// 1 in the first `count` lanes
+static inline Doubles ones(int64_t count) {
+    alignas(64) static constexpr double steps[] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return load_doubles(steps + 8 - count);
+}
+
+// Points of a set.
+template <class T>
+struct Points {
+    int64_t row, i, count;  // the set within its group, the first point
+    const T* p[width];      // beyond `count` the last one, with weight 0
+    Doubles weights;
+};
+
+// The sums of <x,x> and of x with other vectors, for all points.
+template <class T, class... With>
+static inline void dots(const Points<T>& some, int64_t dim, Doubles* to, const With*... with) {
+    constexpr int others = sizeof...(With);
+    DotSum<false> sums[1 + others][width];
+    in_vectors(dim, [&](int64_t j, auto load) {
+        [[maybe_unused]] const Doubles b[others + 1] = {load(with, j)..., Doubles{}};
+        each_lane([&](auto n) {
+            const Doubles v = load(some.p[n], j);
+            sums[0][n].add(v, v);
+            if constexpr (others > 0) sums[1][n].add(v, b[0]);
+            if constexpr (others > 1) sums[2][n].add(v, b[1]);
+        });
+    });
+    for (int s = 0; s <= others; ++s) to[s] = totals<false>(sums[s]).hi;
+}
+
+// to += the sum of u x
+template <class T>
+static inline void add_scaled(const Points<T>& some, int64_t dim, Doubles u, double* to) {
+    double all[width];
+    store<double, width>(all, u);
+    in_vectors(dim, [&](int64_t j, auto load) {
+        Doubles even = load_doubles(to + j), odd{};
+        each_lane([&](auto n) {
+            Doubles& s = n % 2 ? odd : even;
+            s = multiply_add(load(some.p[n], j), splat<double, width>(all[n]), s);
+        });
+        store<double, width>(to + j, even + odd);
+    });
+}
+
+// The storage of gradients, in the order of their points; past the cache by whole lines if they come in a row.
+template <class T>
+class GradientRows {
+    static constexpr int64_t line = 64 / sizeof(T), some = 1024;
+    T* to_ = nullptr;  // what buffer_[0] is
+    int64_t own_ = 0, filled_ = 0;  // the first number that is ours, and the end
+    bool stream_, in_a_row_;
+    alignas(64) T buffer_[slice + some + 4 * line];
+
+  public:
+    GradientRows(bool stream, bool in_a_row) : stream_(stream && in_a_row), in_a_row_(in_a_row) {}
+    ~GradientRows() {
+        leave();
+#if defined(__SSE2__)
+        if (stream_) _mm_sfence();
+#endif
+    }
+    GradientRows(const GradientRows&) = delete;
+    GradientRows& operator=(const GradientRows&) = delete;
+
+    // Where the `count` numbers of `at` are to be put; some more there are overwritten.
+    T* open(T* at, int64_t count) {
+        if (!in_a_row_ || to_ + filled_ != at) {
+            leave();
+            own_ = filled_ = stream_ ? static_cast<int64_t>(reinterpret_cast<uintptr_t>(at) % 64 / sizeof(T)) : 0;
+            to_ = at - filled_;
+        } else if (filled_ > some) {
+            pass_on();
+        }
+        T* const here = buffer_ + filled_;
+        filled_ += count;
+        return here;
+    }
+
+  private:
+    void put(int64_t from, int64_t end) {
+        std::memcpy(to_ + from, buffer_ + from, static_cast<size_t>(end - from) * sizeof(T));
+    }
+    void leave() {
+        if (filled_ > own_) put(own_, filled_);
+        own_ = filled_ = 0;
+    }
+    // Whole lines; what follows them goes to the front.
+    void pass_on() {
+        const int64_t end = filled_ / line * line;
+        int64_t from = 0;
+#if defined(__SSE2__)
+        if (stream_) {
+            if (own_ > 0) put(own_, line), from = line;
+            for (; from < end; from += line)
+                for (int64_t i = 0; i < line; i += 16 / int64_t{sizeof(T)})
+                    _mm_stream_si128(reinterpret_cast<__m128i*>(to_ + from + i),
+                                     _mm_load_si128(reinterpret_cast<const __m128i*>(buffer_ + from + i)));
+        }
+#endif
+        if (from < end) put(larger_of_both(from, own_), end);
+        std::memcpy(buffer_, buffer_ + end, static_cast<size_t>(filled_ - end) * sizeof(T));
+        to_ += end;
+        own_ = 0;
+        filled_ -= end;
+    }
+    static int64_t larger_of_both(int64_t a, int64_t b) { return a < b ? b : a; }
+};
+
+// The sums of a group of sets, or of a part of one.
+template <class Model, class T>
+class PlainSums {
+  public:
+    using Means = typename Model::template Mean<Doubles>;
+    using Some = Points<T>;
+
+    const MidpointTask& task;
+    const int64_t first, rows, begin, end;  // sets, and their points
+    const int64_t padded = round_up(task.dim, width);
+    // of each set, in lanes
+    Doubles time, lead, reach, ss;
+
+    PlainSums(const MidpointTask& t, int64_t first_row, int64_t row_count, int64_t from, int64_t to)
+        : task(t), first(first_row), rows(row_count), begin(from), end(to) {}
+
+    // so many sets a group that their points and sums stay near
+    static int64_t group(const MidpointTask& t) {
+        constexpr int64_t near = 32768 / sizeof(T);
+        const int64_t by_points = near / (t.k * t.dim), by_sums = slice / round_up(t.dim, width);
+        const int64_t rows = by_points < by_sums ? by_points : by_sums;
+        return rows < 1 ? 1 : rows > width ? width : rows;
+    }
+
+    const double* sum(int64_t row) const { return s_ + row * padded; }
+    double* sum(int64_t row) { return s_ + row * padded; }
+
+    Some points(int64_t row, int64_t i) const {
+        Some some;
+        some.row = row;
+        some.i = i;
+        some.count = smaller(width, end - i);
+        const T* x =
+            static_cast<const T*>(task.x) + (first + row) * task.x_row + Model::ambient + i * task.x_point;
+        for (int n = 0; n < width; ++n) some.p[n] = x + smaller(n, some.count - 1) * task.x_point;
+        some.weights = task.w ? load_at(static_cast<const T*>(task.w) + (first + row) * task.w_row, i, i + some.count)
+                              : ones(some.count);
+        return some;
+    }
+    double* factors(int64_t row) const { return task.factors + (first + row) * task.factor_row; }
+
+    SetShare<Doubles> share(const Some& some, Doubles xx) const {
+        const Doubles gap = Model::template gap<Doubles>(task.curvature, xx);
+        const SetShare<Doubles> plain = Model::template plain_share<Doubles>(gap, xx, some.weights);
+        const auto lost = !(gap >= gap_bound_);  // also NaN
+        return any(lost) ? exact_share(some, lost, plain) : plain;
+    }
+
+    void clear() {
+        for (int64_t j = 0; j < rows * padded; j += width) store<double, width>(s_ + j, Doubles{});
+        for (int l = 0; l < width; ++l) times_[l] = leads_[l] = reaches_[l] = {};
+    }
+    void add(const Some& some, const SetShare<Doubles>& share, Doubles xx, Doubles factor) {
+        const Doubles u = share.u.hi * factor, t = share.time.hi * factor;
+        add_scaled(some, task.dim, u, sum(some.row));
+        times_[some.row].hi += t;
+        leads_[some.row].hi += larger(magnitude<Doubles>(u), magnitude<Doubles>(t));
+        reaches_[some.row].hi += u * u * xx;
+    }
+    void finish() {
+        DotSum<false> squares[width];
+        for (int64_t r = 0; r < rows; ++r) {
+            DotSum<false> square;
+            for (int64_t j = 0; j < padded; j += width) {
+                const Doubles v = load_doubles(sum(r) + j);
+                square.add(v, v);
+            }
+            squares[r] = square;
+        }
+        ss = totals<false>(squares).hi;
+        time = totals<false>(times_).hi;
+        lead = totals<false>(leads_).hi;
+        reach = totals<false>(reaches_).hi;
+    }
+
+    // The midpoints' sums.
+    void sum_up() {
+        clear();
+        struct Next {
+            Some some;
+            Doubles xx;
+            SetShare<Doubles> share;
+        };
+        over_points(
+            [&](int64_t row, int64_t i) {
+                Next next{points(row, i), {}, {}};
+                dots(next.some, task.dim, &next.xx);
+                next.share = share(next.some, next.xx);
+                return next;
+            },
+            [&](const Next& now) { add(now.some, now.share, now.xx, Doubles{} + 1.0); });
+        finish();
+    }
+
+    // after(before(row, i)) for all points, each `before` ahead of the `after` of the points before it.
+    template <class Before, class After>
+    void over_points(Before&& before, After&& after, const bool* skip = nullptr) const {
+        int64_t row = 0, i = begin;
+        const auto pass = [&] {
+            for (; row < rows && skip && skip[row]; ++row) {}
+        };
+        const auto step = [&] {
+            if ((i += width) < end) return;
+            i = begin;
+            ++row;
+            pass();
+        };
+        pass();
+        if (row >= rows || begin >= end) return;
+        auto now = before(row, i);
+        for (step(); row < rows; step()) {
+            auto next = before(row, i);
+            after(now);
+            now = next;
+        }
+        after(now);
+    }
+
+    Means means() const { return Means(task.curvature, exactly(time), exactly(ss)); }
+    // Whether the midpoint keeps 2^-28; deep: also the square of its distance, and with it gradients.
+    Lanes certain(const Means& m, bool deep) const {
+        const Doubles allowed = splat<double, width>(allowed_);
+        const auto sum_holds =
+            ss >= allowed_ * allowed_ * static_cast<double>(task.k) * reach;
+        const Doubles depth = magnitude<Doubles>(time) * lead / (m.n * m.n);
+        const auto holds = sum_holds & (allowed * m.doubt(time, lead) <= 1.0);
+        return deep ? holds & (allowed * depth * depth <= 1.0) : holds;
+    }
+
+    // What cancels between vectors as large as `size` (a square) leaves an error of 2^-28 at `square`.
+    Lanes keeps(Doubles square, Doubles size, double grown) const {
+        return square >= grown * allowed_ * size;
+    }
+    double allowed() const { return allowed_; }
+
+  private:
+    __attribute__((noinline)) SetShare<Doubles> exact_share(const Some& some, Lanes lost,
+                                                            SetShare<Doubles> plain) const {
+        DotSum<true> squares[width];
+        in_vectors(task.dim, [&](int64_t j, auto load) {
+            for (int n = 0; n < width; ++n) {
+                const Doubles v = load(some.p[n], j);
+                squares[n].add(v, v);
+            }
+        });
+        const SetShare<Doubles> exact =
+            Model::template share<Doubles>(task.curvature, totals<true>(squares), some.weights);
+        const auto pick = [&](horo::Sum<Doubles> a, horo::Sum<Doubles> b) {
+            return exactly(choose<Doubles>(lost, a.hi, b.hi));
+        };
+        return {pick(exact.lambda, plain.lambda), pick(exact.u, plain.u), pick(exact.time, plain.time)};
+    }
+
+    // 2^-53 (points + dim / 8 + 16) / 2^-28
+    static double allowed_for(double points, double dim) { return (points + dim / 8 + 16) * 0x1p-25; }
+    const double allowed_ = allowed_for(static_cast<double>(task.k / task.parts()), static_cast<double>(task.dim));
+    const double gap_bound_ = allowed_for(0, static_cast<double>(task.dim));
+    DotSum<false> times_[width], leads_[width], reaches_[width];
+    alignas(64) double s_[slice];
+};
+
+// The points of a group as its means see them.
+template <class Model, class T>
+class PlainView {
+  public:
+    using Sums = PlainSums<Model, T>;
+    using Means = typename Sums::Means;
+    const Sums& sums;
+    const MidpointTask& task;
+    const Means means;
+    bool lost[width] = {};  // a point is too near the mean: the set is one for pairs of doubles
+
+    explicit PlainView(const Sums& s) : sums(s), task(s.task), means(s.means()) {}
+
+    struct Seen {
+        Points<T> some;
+        SetShare<Doubles> share;
+        Doubles tau;
+        SetDots<Doubles> dots;
+    };
+    // What points are made of, from their dot products xx, sx and gx; gs: that of g with the sum.
+    Seen see(const Points<T>& some, const SetShare<Doubles>& share, Doubles xx, Doubles sx, Doubles gx, double gs) const {
+        const int64_t row = some.row;
+        const Doubles tau = Means(means, row).plain_tau(share), ss = splat<double, width>(sums.ss[row]);
+        const Doubles tx = tau * sx;
+        return {some, share, tau, {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx}};
+    }
+    // The same of points as near the mean as need be.
+    template <class G>
+    Seen look(const Points<T>& some, const G* g, double gs) {
+        Doubles d[3] = {};
+        if (g)
+            dots(some, task.dim, d, sums.sum(some.row), g);
+        else
+            dots(some, task.dim, d, sums.sum(some.row));
+        const SetShare<Doubles> share = sums.share(some, d[0]);
+        Seen seen = see(some, share, d[0], d[1], d[2], gs);
+        const Doubles size = splat<double, width>(sums.ss[some.row]) + seen.tau * seen.tau * d[0];
+        const auto near = !sums.keeps(seen.dots.ff, size, 4);
+        if (any(near)) look_closer(seen, near, size, g);
+        return seen;
+    }
+    Means mean(int64_t row) const { return Means(means, row); }
+
+    // The gradients of points: along_g g + along_x x + along_f f.
+    template <class G>
+    void write(GradientRows<T>& to, const Seen& seen, const G* g, Doubles along_g, Doubles along_x, Doubles along_f) const {
+        const Points<T>& some = seen.some;
+        const int64_t dim = task.dim, row = some.row;
+        const double* s = sums.sum(row);
+        T* const at = static_cast<T*>(task.g_x) + (sums.first + row) * task.g_x_row + some.i * task.g_x_point;
+        double on_g[width], on_x[width], on_f[width], tau[width];
+        store<double, width>(on_g, along_g);
+        store<double, width>(on_x, along_x);
+        store<double, width>(on_f, along_f);
+        store<double, width>(tau, seen.tau);
+        for (int64_t n = 0; n < some.count; ++n) {
+            T* out = to.open(at + n * task.g_x_point, dim + Model::ambient);
+            if constexpr (Model::ambient) *out++ = T{};
+            const T* p = some.p[n];
+            const Doubles t = splat<double, width>(-tau[n]), a = splat<double, width>(on_g[n]),
+                          b = splat<double, width>(on_x[n]), c = splat<double, width>(on_f[n]);
+            in_vectors(dim, [&](int64_t j, auto load) {
+                const Doubles v = load(p, j), f = multiply_add(t, v, load_doubles(s + j));
+                Doubles sum = multiply_add(b, v, c * f);
+                if (g) sum = multiply_add(a, load(g, j), sum);
+                store_at(out, j, j + width, sum);
+            });
+        }
+    }
+
+  private:
+    template <class G>
+    __attribute__((noinline)) void look_closer(Seen& seen, Lanes near, Doubles size, const G* g) {
+        const Points<T>& some = seen.some;
+        const double* s = sums.sum(some.row);
+        DotSum<false> gf[width], ff[width], xf[width];
+        for (int n = 0; n < width; ++n) {
+            const Doubles tau = splat<double, width>(seen.tau[n]);
+            in_vectors(task.dim, [&](int64_t j, auto load) {
+                const Doubles v = load(some.p[n], j), f = load_doubles(s + j) - tau * v;
+                if (g) gf[n].add(load(g, j), f);
+                ff[n].add(f, f);
+                xf[n].add(v, f);
+            });
+        }
+        const Doubles square = totals<false>(ff).hi;
+        const auto gone = near & !(square >= 2.0 * sums.allowed() * sums.allowed() * size);
+        lost[some.row] = lost[some.row] || any(gone);
+        seen.dots.gf = choose<Doubles>(near, totals<false>(gf).hi, seen.dots.gf);
+        seen.dots.ff = choose<Doubles>(near, square, seen.dots.ff);
+        seen.dots.xf = choose<Doubles>(near, totals<false>(xf).hi, seen.dots.xf);
+    }
+};
+
+// <a, s>
+template <class Model, class T, class G>
+double along_sum(const PlainSums<Model, T>& sums, int64_t row, const G* a) {
+    DotSum<false> dot;
+    const double* s = sums.sum(row);
+    in_vectors(sums.task.dim, [&](int64_t j, auto load) { dot.add(load(a, j), load_doubles(s + j)); });
+    return dot.total().hi;
+}
+
+// Whether the gradients of so many numbers are to leave past the cache.
+static inline bool past_cache(const MidpointTask& task, int64_t size) {
+    return 2 * size * task.rows * task.k * task.dim > (4 << 20);
+}
+
+// The gradients of a midpoint's points, and of the curvature; `skip` holds sets that are not to be done and
+// then also those that could not be.
+template <class Model, class T>
+void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvature) {
+    const MidpointTask& task = sums.task;
+    PlainView<Model, T> view(sums);
+    const T* g[width];
+    double g0[width], gs[width];
+    DotSum<false> curvatures[width];
+    for (int64_t r = 0; r < sums.rows; ++r) {
+        g[r] = static_cast<const T*>(task.g) + (sums.first + r) * task.g_row + Model::ambient;
+        g0[r] = Model::ambient ? static_cast<double>(g[r][-1]) : 0.0;
+        gs[r] = along_sum(sums, r, g[r]);
+    }
+    GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
+    struct Next {
+        typename PlainView<Model, T>::Seen seen;
+        SetSlopes<Doubles> slope;
+    };
+    sums.over_points(
+        [&](int64_t r, int64_t i) {
+            Next next{view.look(sums.points(r, i), g[r], gs[r]), {}};
+            next.slope = view.mean(r).slopes(splat<double, width>(g0[r]), splat<double, width>(gs[r]),
+                                             next.seen.some.weights, next.seen.share, next.seen.dots);
+            return next;
+        },
+        [&](const Next& now) {
+            const Points<T>& some = now.seen.some;
+            const SetSlopes<Doubles>& slope = now.slope;
+            curvatures[some.row].hi += choose<Doubles>(ones(some.count) > 0.0, slope.curvature, Doubles{});
+            if (task.g_w)
+                store_at(static_cast<T*>(task.g_w) + (sums.first + some.row) * task.g_w_row, some.i, some.i + some.count,
+                         slope.weight);
+            if (task.g_x) view.write(to, now.seen, g[some.row], slope.along_g, slope.along_x, slope.along_f);
+        },
+        skip);
+    const Doubles all = totals<false>(curvatures).hi;
+    for (int64_t r = 0; r < sums.rows; ++r) {
+        skip[r] = skip[r] || view.lost[r];
+        curvature[r] = lane(all, r);
+    }
+}
+
+template <class Model, class T>
+void put_mean(const PlainSums<Model, T>& sums, const typename PlainSums<Model, T>::Means& means, int64_t row) {
+    const MidpointTask& task = sums.task;
+    T* out = static_cast<T*>(task.out) + (sums.first + row) * task.out_row;
+    if constexpr (Model::ambient) *out++ = static_cast<T>(lane(means.time(), row));
+    const Doubles scale = splat<double, width>(lane(means.scale(), row));
+    const double* s = sums.sum(row);
+    int64_t j = 0;
+    for (; j + width <= task.dim; j += width) store_at(out, j, j + width, scale * load_doubles(s + j));
+    if (j < task.dim) store_at(out, j, task.dim, scale * load_doubles(s + j));
+}
+
+// Rows of whole sets, `exact(row)` for those that want pairs of doubles.
+template <class Model, class T, class Exact>
+void plain_midpoint(const MidpointTask& task, int64_t begin, int64_t end, Exact&& exact) {
+    const int64_t group = PlainSums<Model, T>::group(task);
+    for (int64_t row = begin; row < end; row += group) {
+        PlainSums<Model, T> sums(task, row, smaller(group, end - row), 0, task.k);
+        sums.sum_up();
+        const auto means = sums.means();
+        const auto certain = sums.certain(means, false);
+        for (int64_t r = 0; r < sums.rows; ++r)
+            if (certain[r])
+                put_mean(sums, means, r);
+            else
+                exact(row + r);
+    }
+}
+
+template <class Model, class T, class Exact>
+void plain_midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end, Exact&& exact) {
+    const int64_t group = PlainSums<Model, T>::group(task);
+    for (int64_t row = begin; row < end; row += group) {
+        PlainSums<Model, T> sums(task, row, smaller(group, end - row), 0, task.k);
+        sums.sum_up();
+        const auto certain = sums.certain(sums.means(), true);
+        bool skip[width];
+        double curvature[width];
+        for (int64_t r = 0; r < sums.rows; ++r) skip[r] = !certain[r];
+        plain_gradients(sums, skip, curvature);
+        for (int64_t r = 0; r < sums.rows; ++r)
+            if (skip[r])
+                exact(row + r);
+            else if (task.g_curvature)
+                static_cast<T*>(task.g_curvature)[row + r] = static_cast<T>(curvature[r]);
+    }
+}
+
+}  // namespace
+}  // namespace HORO_ISA_NAMESPACE
+}  // namespace horo
