@@ -204,6 +204,14 @@ class PlainSums {
         return any(lost) ? exact_share(some, lost, plain) : plain;
     }
 
+    // The sum of a set as another has it.
+    void take(const PlainSums& from, int64_t row) {
+        std::memcpy(sum(row), from.sum(row), static_cast<size_t>(padded) * sizeof(double));
+        times_[row] = from.times_[row];
+        leads_[row] = from.leads_[row];
+        reaches_[row] = from.reaches_[row];
+    }
+
     void clear() {
         for (int64_t j = 0; j < rows * padded; j += width) store<double, width>(s_ + j, Doubles{});
         for (int l = 0; l < width; ++l) times_[l] = leads_[l] = reaches_[l] = {};
@@ -513,6 +521,303 @@ void plain_midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end, Ex
                 exact(row + r);
             else if (task.g_curvature)
                 static_cast<T*>(task.g_curvature)[row + r] = static_cast<T>(curvature[r]);
+    }
+}
+
+// ---- Frechet means of a group
+
+// Below this step rounding is in the way: pairs of doubles go on from there.
+constexpr double plain_step = 0x1p-36;
+
+template <class Model, class T>
+class PlainFrechet {
+  public:
+    using Sums = PlainSums<Model, T>;
+    using View = PlainView<Model, T>;
+    const FrechetTask& whole;
+    const MidpointTask& task;
+    const int64_t first, rows;
+    int32_t state[width] = {};  // as FrechetTask::judged
+    bool lost[width] = {};      // a set for pairs of doubles
+
+    PlainFrechet(const FrechetTask& t, int64_t row, int64_t count)
+        : whole(t), task(t.set), first(row), rows(count), a_(t.set, row, count, 0, t.set.k), b_(t.set, row, count, 0, t.set.k) {}
+
+    void solve() {
+        FrechetTask loose = whole;
+        if (loose.tolerance < plain_step) loose.tolerance = plain_step;
+        for (int64_t r = 0; r < rows; ++r)
+            for (int64_t i = 0; i < task.k; ++i) now_->factors(r)[i] = 1;
+        now_->sum_up();
+        bool settled[width] = {};
+        for (int64_t left = rows, n = 1; left > 0; ++n) {
+            DotSum<false> moved[width], held[width];
+            step(settled, moved, held);
+            std::swap(now_, next_);
+            const auto certain = now_->certain(now_->means(), true);
+            const Doubles move = totals<false>(moved).hi, hold = totals<false>(held).hi;
+            for (int64_t r = 0; r < rows; ++r) {
+                if (settled[r]) continue;
+                lost[r] = !certain[r];
+                state[r] = loose.judged(move[r], hold[r], static_cast<int32_t>(n));
+                settled[r] = lost[r] || state[r] != 0;
+                left -= settled[r];
+            }
+        }
+    }
+    void put(int64_t row) const { put_mean(*now_, now_->means(), row); }
+
+    // Of sets that are not lost, the sums of w d^2 and of w; a set may be lost by them.
+    void squares(double* of_points, double* of_weights) {
+        View view(*now_);
+        DotSum<false> points[width], weights[width];
+        now_->over_points(
+            [&](int64_t r, int64_t i) {
+                const Points<T> some = now_->points(r, i);
+                const SetDistance<Doubles> d = distance(view, view.look(some, no_cotangent, 0));
+                points[r].hi += some.weights * d.square;
+                weights[r].hi += some.weights;
+                return 0;
+            },
+            [](int) {}, lost);
+        keep(view);
+        const Doubles p = totals<false>(points).hi, w = totals<false>(weights).hi;
+        store<double, width>(of_points, p);
+        store<double, width>(of_weights, w);
+    }
+    Doubles unit() const { return now_->means().unit(); }
+
+    // The cotangents of the means, and how many times they were improved.
+    void cotangents(int32_t* steps) {
+        bool settled[width];
+        int64_t left = 0;
+        const double tolerance = whole.tolerance < plain_step ? plain_step : whole.tolerance;
+        for (int64_t r = 0; r < rows; ++r) {
+            steps[r] = 0;
+            settled[r] = lost[r] || state[r] < 0 || !task.g;
+            left += !settled[r];
+            double* u = cotangent(r);
+            for (int64_t j = 0; j < task.dim; ++j) u[j] = task.g ? static_cast<double>(given(r)[j]) : 0.0;
+        }
+        while (left > 0) {
+            View view(*now_);
+            DotSum<false> on_sum[width];
+            addends(view, settled, on_sum);
+            const Doubles along = totals<false>(on_sum).hi;
+            keep(view);
+            for (int64_t r = 0; r < rows; ++r) {
+                if (settled[r]) continue;
+                const auto now = next_cotangent(r, along[r], tolerance);
+                settled[r] = now == 0 || lost[r];
+                if (!settled[r] && (++steps[r] >= whole.most || now < 0)) {
+                    state[r] = -1;
+                    settled[r] = true;
+                }
+                left -= settled[r];
+            }
+        }
+    }
+
+    // The gradients of the points; `of_variance` and `variance`: the cotangent of the variance over the sum of the
+    // weights, and the variance.
+    void gradients(const double* of_variance, const double* variance, double* curvature) {
+        View view(*now_);
+        GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
+        DotSum<false> curvatures[width];
+        double us[width];
+        for (int64_t r = 0; r < rows; ++r) us[r] = along_sum(*now_, r, cotangent(r));
+        struct Next {
+            typename View::Seen seen;
+            Doubles along_g, along_x, along_f;
+        };
+        now_->over_points(
+            [&](int64_t r, int64_t i) {
+                const Points<T> given_some = now_->points(r, i), some = factored(given_some);
+                Next next{view.look(some, cotangent(r), us[r]), {}, {}, {}};
+                const SetSlopes<Doubles> slope = slopes(view, next.seen, us[r]);
+                const SetDistance<Doubles> d = distance(view, next.seen);
+                const Doubles w = given_some.weights, unit = view.mean(r).unit(),
+                              spread = splat<double, width>(of_variance[r]),
+                              by_weight = slope.weight * w * d.slope,
+                              h = by_weight + spread * w * unit * d.steep,
+                              by_curvature = slope.curvature + by_weight * d.by_curvature + spread * w * d.dist_by_curvature;
+                curvatures[r].hi += choose<Doubles>(ones(some.count) > 0.0, by_curvature, Doubles{});
+                if (task.g_w)
+                    store_at(static_cast<T*>(task.g_w) + (first + r) * task.g_w_row, i, i + some.count,
+                             slope.weight * load_at(now_->factors(r), i, i + some.count) +
+                                 spread * (unit * d.square - splat<double, width>(variance[r])));
+                next.along_g = slope.along_g;
+                next.along_x = slope.along_x + h * d.by_x;
+                next.along_f = slope.along_f + h * d.by_f;
+                return next;
+            },
+            [&](const Next& next) {
+                if (task.g_x)
+                    view.write(to, next.seen, cotangent(next.seen.some.row), next.along_g, next.along_x, next.along_f);
+            },
+            lost);
+        keep(view);
+        store<double, width>(curvature, totals<false>(curvatures).hi);
+    }
+
+  private:
+    static constexpr const double* no_cotangent = nullptr;
+    Sums a_, b_;
+    Sums *now_ = &a_, *next_ = &b_;
+
+    const T* given(int64_t r) const {
+        return static_cast<const T*>(task.g) + (first + r) * task.g_row + Model::ambient;
+    }
+    double given_time(int64_t r) const { return Model::ambient && task.g ? static_cast<double>(given(r)[-1]) : 0.0; }
+    double* cotangent(int64_t r) const { return now_->factors(r) + task.k; }
+    void keep(const View& view) {
+        for (int64_t r = 0; r < rows; ++r) lost[r] = lost[r] || view.lost[r];
+    }
+    Points<T> factored(Points<T> some) const {
+        some.weights *= load_at(now_->factors(some.row), some.i, some.i + some.count);
+        return some;
+    }
+    SetDistance<Doubles> distance(const View& view, const typename View::Seen& seen) const {
+        const int64_t r = seen.some.row;
+        return view.mean(r).distance(splat<double, width>(now_->ss[r]), seen.share, seen.dots);
+    }
+    SetSlopes<Doubles> slopes(const View& view, const typename View::Seen& seen, double us) const {
+        const int64_t r = seen.some.row;
+        return view.mean(r).slopes(splat<double, width>(given_time(r)), splat<double, width>(us), seen.some.weights,
+                                   seen.share, seen.dots);
+    }
+
+    // New factors and their sums; how far the midpoint may move by them, and the measure of that.
+    void step(const bool* settled, DotSum<false>* moved, DotSum<false>* held) {
+        const View view(*now_);
+        next_->clear();
+        for (int64_t r = 0; r < rows; ++r)
+            if (settled[r]) next_->take(*now_, r);
+        struct Next {
+            typename View::Seen seen;
+            Doubles factor;
+        };
+        now_->over_points(
+            [&](int64_t r, int64_t i) {
+                const Points<T> some = now_->points(r, i);
+                Doubles d[2];
+                dots(some, task.dim, d, now_->sum(r));
+                Next next{view.see(some, now_->share(some, d[0]), d[0], d[1], Doubles{}, 0), {}};
+                next.seen.dots.ff = at_least(next.seen.dots.ff, 0);
+                const SetDistance<Doubles> away = distance(view, next.seen);
+                double* const factors = now_->factors(r);
+                next.factor = away.factor;
+                moved[r].hi += some.weights * magnitude<Doubles>(away.factor - load_at(factors, i, i + some.count)) * away.sinh;
+                held[r].hi += some.weights * away.factor * away.cosh;
+                store_at(factors, i, i + some.count, away.factor);
+                return next;
+            },
+            [&](const Next& next) { next_->add(next.seen.some, next.seen.share, next.seen.dots.xx, next.factor); }, settled);
+        next_->finish();
+    }
+
+    // What the cotangents give to the means through the points' factors: what next_ has then, and on_sum times
+    // the sum.
+    void addends(View& view, const bool* settled, DotSum<false>* on_sum) {
+        double us[width];
+        for (int64_t r = 0; r < rows; ++r) us[r] = along_sum(*now_, r, cotangent(r));
+        next_->clear();
+        struct Next {
+            Points<T> some;
+            Doubles on_x;
+        };
+        now_->over_points(
+            [&](int64_t r, int64_t i) {
+                const Points<T> some = now_->points(r, i);
+                const typename View::Seen seen = view.look(factored(some), cotangent(r), us[r]);
+                const SetDistance<Doubles> d = distance(view, seen);
+                const Doubles h = slopes(view, seen, us[r]).weight * some.weights * d.slope;
+                on_sum[r].hi += h * (d.along_f + d.along_s);
+                return Next{some, -(h * d.along_f * seen.tau)};
+            },
+            [&](const Next& next) { add_scaled(next.some, task.dim, next.on_x, next_->sum(next.some.row)); }, settled);
+    }
+    // 0 where the cotangent has settled, -1 where it cannot
+    int next_cotangent(int64_t r, double on_sum, double tolerance) {
+        double* const u = cotangent(r);
+        const double *s = now_->sum(r), *more = next_->sum(r);
+        const T* g = given(r);
+        const Doubles along = splat<double, width>(on_sum);
+        DotSum<false> change, size;
+        in_vectors(task.dim, [&](int64_t j, auto load) {
+            const Doubles next = load(g, j) + multiply_add(along, load_doubles(s + j), load_doubles(more + j)),
+                          apart = next - load(u, j);
+            change.add(apart, apart);
+            size.add(next, next);
+            store_at(u, j, task.dim, next);
+        });
+        const double moved = change.total().hi;
+        return moved <= tolerance * tolerance * size.total().hi ? 0 : moved != moved ? -1 : 1;
+    }
+};
+
+// Rows of whole sets; exact(row, n, settled) for those that want pairs of doubles, with n midpoints made.
+template <class Model, class T, class Exact>
+void plain_frechet(const FrechetTask& task, int64_t begin, int64_t end, Exact&& exact) {
+    const int64_t group = PlainSums<Model, T>::group(task.set);
+    for (int64_t row = begin; row < end; row += group) {
+        PlainFrechet<Model, T> search(task, row, smaller(group, end - row));
+        search.solve();
+        bool early[width];
+        for (int64_t r = 0; r < search.rows; ++r) {
+            early[r] = !search.lost[r] && search.state[r] > 0 && task.tolerance < plain_step;
+            if (early[r] || search.lost[r]) exact(row + r, early[r] ? search.state[r] : 0, false);
+            search.lost[r] = search.lost[r] || early[r];
+        }
+        double squares[width], weights[width];
+        bool done[width];
+        std::memcpy(done, search.lost, sizeof done);
+        if (task.variance) search.squares(squares, weights);
+        for (int64_t r = 0; r < search.rows; ++r) {
+            if (done[r]) continue;
+            if (search.lost[r]) {
+                exact(row + r, search.state[r], true);
+                continue;
+            }
+            if (task.iterations) task.iterations[row + r] = search.state[r];
+            search.put(r);
+            if (task.variance)
+                static_cast<T*>(task.variance)[row + r] = static_cast<T>(search.unit()[r] * squares[r] / weights[r]);
+        }
+    }
+}
+
+template <class Model, class T, class Exact>
+void plain_frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end, Exact&& exact) {
+    const int64_t group = PlainSums<Model, T>::group(task.set);
+    for (int64_t row = begin; row < end; row += group) {
+        PlainFrechet<Model, T> search(task, row, smaller(group, end - row));
+        search.solve();
+        int32_t midpoints[width], steps[width];
+        for (int64_t r = 0; r < search.rows; ++r) {
+            midpoints[r] = search.lost[r] ? 0 : search.state[r];
+            search.lost[r] = search.lost[r] || (search.state[r] > 0 && task.tolerance < plain_step);
+        }
+        search.cotangents(steps);
+        double spread[width] = {}, variance[width] = {}, curvature[width];
+        if (task.g_variance) {
+            double squares[width], weights[width];
+            search.squares(squares, weights);
+            const Doubles unit = search.unit();
+            for (int64_t r = 0; r < search.rows; ++r) {
+                variance[r] = unit[r] * squares[r] / weights[r];
+                spread[r] = static_cast<double>(static_cast<const T*>(task.g_variance)[row + r]) / weights[r];
+            }
+        }
+        search.gradients(spread, variance, curvature);
+        for (int64_t r = 0; r < search.rows; ++r) {
+            if (search.lost[r]) {
+                exact(row + r, midpoints[r], midpoints[r] != 0 && task.tolerance >= plain_step);
+                continue;
+            }
+            if (task.iterations) task.iterations[row + r] = search.state[r] < 0 ? -1 : search.state[r] + steps[r];
+            if (task.set.g_curvature) static_cast<T*>(task.set.g_curvature)[row + r] = static_cast<T>(curvature[r]);
+        }
     }
 }
 

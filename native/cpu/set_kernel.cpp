@@ -422,10 +422,12 @@ struct Frechet {
 
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
     // -1.
-    int32_t solve(const FrechetTask& whole) {
-        start();
+    // The same after `made` midpoints, whose factors are there; settled: that was enough.
+    int32_t solve(const FrechetTask& whole, int32_t made, bool settled) {
+        if (made == 0) start();
         centre();
-        for (int32_t n = 1;; ++n) {
+        if (settled) return made;
+        for (int32_t n = made + 1;; ++n) {
             const Sums sums = step();
             centre();
             const int32_t state = whole.judged(sums.of_points, sums.of_weights, n);
@@ -538,12 +540,12 @@ struct Frechet {
 };
 
 template <class Model, class T>
-void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
+void exact_frechet(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0, bool settled = false) {
     PointSet<Model, T, true> set(task.set);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         Frechet<Model, T> search(set);
-        const int32_t n = search.solve(task);
+        const int32_t n = search.solve(task, made, settled);
         if (task.iterations) task.iterations[row] = n;
         write_mean(set, search.mean, row);
         if (!task.variance) continue;
@@ -553,16 +555,26 @@ void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
     }
 }
 
+template <class Model, class T>
+void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.set.dim <= slice)
+            return plain_frechet<Model, T>(task, begin, end, [&](int64_t row, int32_t made, bool settled) {
+                exact_frechet<Model, T>(task, row, row + 1, made, settled);
+            });
+    exact_frechet<Model, T>(task, begin, end);
+}
+
 // With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
 // gives to m through the factors; the same iteration finds it.
 template <class Model, class T>
-void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
+void exact_frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0, bool done = false) {
     using Search = Frechet<Model, T>;
     PointSet<Model, T, true> set(task.set);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         Search search(set);
-        int32_t n = search.solve(task);
+        int32_t n = search.solve(task, made, done);
         const double g0 = typename Search::Given(task.set, row).time;
         search.first_cotangent(row);
         double us = search.along_s();
@@ -583,6 +595,16 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
         const double curvature = search.gradients(row, g0, us, by);
         if (task.set.g_curvature) static_cast<T*>(task.set.g_curvature)[row] = static_cast<T>(curvature);
     }
+}
+
+template <class Model, class T>
+void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.set.dim <= slice)
+            return plain_frechet_vjp<Model, T>(task, begin, end, [&](int64_t row, int32_t made, bool settled) {
+                exact_frechet_vjp<Model, T>(task, row, row + 1, made, settled);
+            });
+    exact_frechet_vjp<Model, T>(task, begin, end);
 }
 
 // ---- Sets that are cut into parts. The parts' numbers are summed in their order.

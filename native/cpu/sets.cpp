@@ -101,7 +101,8 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
 void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec) {
     if (task.set.parts() == 1) {
         const auto run = (vjp ? kernel().frechet_vjp : kernel().frechet)[model][dtype];
-        parallel_for(exec, task.set.rows, [&](int64_t row) { run(task, row, row + 1); });
+        in_chunks(exec, task.set.rows, task.set.dim * task.set.k,
+                  [&](int64_t begin, int64_t end) { run(task, begin, end); });
         return;
     }
     const SetParts& phases = kernel().parts[model][dtype];
