@@ -60,21 +60,54 @@ struct Points {
     Doubles weights;
 };
 
+// Sums in lanes of several points or sets.
+struct LaneSums {
+    Doubles of[width];
+
+    void clear() {
+        each_lane([&](auto n) { of[n] = Doubles{}; });
+    }
+    // The sum of each, side by side.
+    Doubles totals() const {
+        Doubles v[width];
+        each_lane([&](auto n) { v[n] = of[n]; });
+        fold<width / 2>(v);
+        return v[0];
+    }
+
+  private:
+    template <int half>
+    static inline void fold(Doubles* v) {
+        each_lane([&](auto n) {
+            if constexpr (n < half) {
+                exchange<half, width>(v[n], v[n + half], std::make_index_sequence<width>{});
+                v[n] += v[n + half];
+            }
+        });
+        if constexpr (half > 1) fold<half / 2>(v);
+    }
+};
+
 // The sums of <x,x> and of x with other vectors, for all points.
 template <class T, class... With>
 static inline void dots(const Points<T>& some, int64_t dim, Doubles* to, const With*... with) {
     constexpr int others = sizeof...(With);
-    DotSum<false> sums[1 + others][width];
+    LaneSums xx, xa, xb;
+    xx.clear();
+    if constexpr (others > 0) xa.clear();
+    if constexpr (others > 1) xb.clear();
     in_vectors(dim, [&](int64_t j, auto load) {
         [[maybe_unused]] const Doubles b[others + 1] = {load(with, j)..., Doubles{}};
         each_lane([&](auto n) {
             const Doubles v = load(some.p[n], j);
-            sums[0][n].add(v, v);
-            if constexpr (others > 0) sums[1][n].add(v, b[0]);
-            if constexpr (others > 1) sums[2][n].add(v, b[1]);
+            xx.of[n] = multiply_add(v, v, xx.of[n]);
+            if constexpr (others > 0) xa.of[n] = multiply_add(v, b[0], xa.of[n]);
+            if constexpr (others > 1) xb.of[n] = multiply_add(v, b[1], xb.of[n]);
         });
     });
-    for (int s = 0; s <= others; ++s) to[s] = totals<false>(sums[s]).hi;
+    to[0] = xx.totals();
+    if constexpr (others > 0) to[1] = xa.totals();
+    if constexpr (others > 1) to[2] = xb.totals();
 }
 
 // to += the sum of u x
@@ -183,17 +216,15 @@ class PlainSums {
     const double* sum(int64_t row) const { return s_ + row * padded; }
     double* sum(int64_t row) { return s_ + row * padded; }
 
-    Some points(int64_t row, int64_t i) const {
-        Some some;
+    void points(int64_t row, int64_t i, Some& some) const {
         some.row = row;
         some.i = i;
         some.count = smaller(width, end - i);
         const T* x =
             static_cast<const T*>(task.x) + (first + row) * task.x_row + Model::ambient + i * task.x_point;
-        for (int n = 0; n < width; ++n) some.p[n] = x + smaller(n, some.count - 1) * task.x_point;
+        each_lane([&](auto n) { some.p[n] = x + smaller(n, some.count - 1) * task.x_point; });
         some.weights = task.w ? load_at(static_cast<const T*>(task.w) + (first + row) * task.w_row, i, i + some.count)
                               : ones(some.count);
-        return some;
     }
     double* factors(int64_t row) const { return task.factors + (first + row) * task.factor_row; }
 
@@ -207,36 +238,37 @@ class PlainSums {
     // The sum of a set as another has it.
     void take(const PlainSums& from, int64_t row) {
         std::memcpy(sum(row), from.sum(row), static_cast<size_t>(padded) * sizeof(double));
-        times_[row] = from.times_[row];
-        leads_[row] = from.leads_[row];
-        reaches_[row] = from.reaches_[row];
+        times_.of[row] = from.times_.of[row];
+        leads_.of[row] = from.leads_.of[row];
+        reaches_.of[row] = from.reaches_.of[row];
     }
 
     void clear() {
         for (int64_t j = 0; j < rows * padded; j += width) store<double, width>(s_ + j, Doubles{});
-        for (int l = 0; l < width; ++l) times_[l] = leads_[l] = reaches_[l] = {};
+        times_.clear(), leads_.clear(), reaches_.clear();
     }
     void add(const Some& some, const SetShare<Doubles>& share, Doubles xx, Doubles factor) {
         const Doubles u = share.u.hi * factor, t = share.time.hi * factor;
         add_scaled(some, task.dim, u, sum(some.row));
-        times_[some.row].hi += t;
-        leads_[some.row].hi += larger(magnitude<Doubles>(u), magnitude<Doubles>(t));
-        reaches_[some.row].hi += u * u * xx;
+        times_.of[some.row] += t;
+        leads_.of[some.row] += larger(magnitude<Doubles>(u), magnitude<Doubles>(t));
+        reaches_.of[some.row] += u * u * xx;
     }
     void finish() {
-        DotSum<false> squares[width];
+        LaneSums squares;
+        squares.clear();
         for (int64_t r = 0; r < rows; ++r) {
-            DotSum<false> square;
+            Doubles square{};
             for (int64_t j = 0; j < padded; j += width) {
                 const Doubles v = load_doubles(sum(r) + j);
-                square.add(v, v);
+                square = multiply_add(v, v, square);
             }
-            squares[r] = square;
+            squares.of[r] = square;
         }
-        ss = totals<false>(squares).hi;
-        time = totals<false>(times_).hi;
-        lead = totals<false>(leads_).hi;
-        reach = totals<false>(reaches_).hi;
+        ss = squares.totals();
+        time = times_.totals();
+        lead = leads_.totals();
+        reach = reaches_.totals();
     }
 
     // The midpoints' sums.
@@ -247,25 +279,28 @@ class PlainSums {
             Doubles xx;
             SetShare<Doubles> share;
         };
-        over_points(
-            [&](int64_t row, int64_t i) {
-                Next next{points(row, i), {}, {}};
+        over_points<Next>(
+            [&](Next& next) {
                 dots(next.some, task.dim, &next.xx);
                 next.share = share(next.some, next.xx);
-                return next;
             },
             [&](const Next& now) { add(now.some, now.share, now.xx, Doubles{} + 1.0); });
         finish();
     }
 
-    // after(before(row, i)) for all points, each `before` ahead of the `after` of the points before it.
-    template <class Before, class After>
+    // before(next), then after(next) for all points `next.some`, each `before` ahead of the `after` of the points
+    // before it.
+    template <class Next, class Before, class After>
     void over_points(Before&& before, After&& after, const bool* skip = nullptr) const {
         int64_t row = 0, i = begin;
         const auto pass = [&] {
             for (; row < rows && skip && skip[row]; ++row) {}
         };
-        const auto step = [&] {
+        Next turns[2];
+        bool turn = false;
+        const auto start = [&] {
+            points(row, i, turns[turn].some);
+            before(turns[turn]);
             if ((i += width) < end) return;
             i = begin;
             ++row;
@@ -273,13 +308,11 @@ class PlainSums {
         };
         pass();
         if (row >= rows || begin >= end) return;
-        auto now = before(row, i);
-        for (step(); row < rows; step()) {
-            auto next = before(row, i);
-            after(now);
-            now = next;
+        for (start(); row < rows; after(turns[!turn])) {
+            turn = !turn;
+            start();
         }
-        after(now);
+        after(turns[turn]);
     }
 
     Means means() const { return Means(task.curvature, exactly(time), exactly(ss)); }
@@ -321,7 +354,7 @@ class PlainSums {
     static double allowed_for(double points, double dim) { return (points + dim / 8 + 16) * 0x1p-25; }
     const double allowed_ = allowed_for(static_cast<double>(task.k / task.parts()), static_cast<double>(task.dim));
     const double gap_bound_ = allowed_for(0, static_cast<double>(task.dim));
-    DotSum<false> times_[width], leads_[width], reaches_[width];
+    LaneSums times_, leads_, reaches_;
     alignas(64) double s_[slice];
 };
 
@@ -339,7 +372,6 @@ class PlainView {
     explicit PlainView(const Sums& s) : sums(s), task(s.task), means(s.means()) {}
 
     struct Seen {
-        Points<T> some;
         SetShare<Doubles> share;
         Doubles tau;
         SetDots<Doubles> dots;
@@ -349,7 +381,7 @@ class PlainView {
         const int64_t row = some.row;
         const Doubles tau = Means(means, row).plain_tau(share), ss = splat<double, width>(sums.ss[row]);
         const Doubles tx = tau * sx;
-        return {some, share, tau, {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx}};
+        return {share, tau, {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx}};
     }
     // The same of points as near the mean as need be.
     template <class G>
@@ -363,15 +395,14 @@ class PlainView {
         Seen seen = see(some, share, d[0], d[1], d[2], gs);
         const Doubles size = splat<double, width>(sums.ss[some.row]) + seen.tau * seen.tau * d[0];
         const auto near = !sums.keeps(seen.dots.ff, size, 4);
-        if (any(near)) look_closer(seen, near, size, g);
+        if (any(near)) look_closer(some, seen, near, size, g);
         return seen;
     }
     Means mean(int64_t row) const { return Means(means, row); }
 
     // The gradients of points: along_g g + along_x x + along_f f.
     template <class G>
-    void write(GradientRows<T>& to, const Seen& seen, const G* g, Doubles along_g, Doubles along_x, Doubles along_f) const {
-        const Points<T>& some = seen.some;
+    void write(GradientRows<T>& to, const Points<T>& some, Doubles points_tau, const G* g, Doubles along_g, Doubles along_x, Doubles along_f) const {
         const int64_t dim = task.dim, row = some.row;
         const double* s = sums.sum(row);
         T* const at = static_cast<T*>(task.g_x) + (sums.first + row) * task.g_x_row + some.i * task.g_x_point;
@@ -379,7 +410,7 @@ class PlainView {
         store<double, width>(on_g, along_g);
         store<double, width>(on_x, along_x);
         store<double, width>(on_f, along_f);
-        store<double, width>(tau, seen.tau);
+        store<double, width>(tau, points_tau);
         for (int64_t n = 0; n < some.count; ++n) {
             T* out = to.open(at + n * task.g_x_point, dim + Model::ambient);
             if constexpr (Model::ambient) *out++ = T{};
@@ -397,25 +428,26 @@ class PlainView {
 
   private:
     template <class G>
-    __attribute__((noinline)) void look_closer(Seen& seen, Lanes near, Doubles size, const G* g) {
-        const Points<T>& some = seen.some;
+    __attribute__((noinline)) void look_closer(const Points<T>& some, Seen& seen, Lanes near, Doubles size,
+                                               const G* g) {
         const double* s = sums.sum(some.row);
-        DotSum<false> gf[width], ff[width], xf[width];
+        LaneSums gf, ff, xf;
+        gf.clear(), ff.clear(), xf.clear();
         for (int n = 0; n < width; ++n) {
             const Doubles tau = splat<double, width>(seen.tau[n]);
             in_vectors(task.dim, [&](int64_t j, auto load) {
                 const Doubles v = load(some.p[n], j), f = load_doubles(s + j) - tau * v;
-                if (g) gf[n].add(load(g, j), f);
-                ff[n].add(f, f);
-                xf[n].add(v, f);
+                if (g) gf.of[n] = multiply_add(load(g, j), f, gf.of[n]);
+                ff.of[n] = multiply_add(f, f, ff.of[n]);
+                xf.of[n] = multiply_add(v, f, xf.of[n]);
             });
         }
-        const Doubles square = totals<false>(ff).hi;
+        const Doubles square = ff.totals();
         const auto gone = near & !(square >= 2.0 * sums.allowed() * sums.allowed() * size);
         lost[some.row] = lost[some.row] || any(gone);
-        seen.dots.gf = choose<Doubles>(near, totals<false>(gf).hi, seen.dots.gf);
+        seen.dots.gf = choose<Doubles>(near, gf.totals(), seen.dots.gf);
         seen.dots.ff = choose<Doubles>(near, square, seen.dots.ff);
-        seen.dots.xf = choose<Doubles>(near, totals<false>(xf).hi, seen.dots.xf);
+        seen.dots.xf = choose<Doubles>(near, xf.totals(), seen.dots.xf);
     }
 };
 
@@ -441,7 +473,8 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
     PlainView<Model, T> view(sums);
     const T* g[width];
     double g0[width], gs[width];
-    DotSum<false> curvatures[width];
+    LaneSums curvatures;
+    curvatures.clear();
     for (int64_t r = 0; r < sums.rows; ++r) {
         g[r] = static_cast<const T*>(task.g) + (sums.first + r) * task.g_row + Model::ambient;
         g0[r] = Model::ambient ? static_cast<double>(g[r][-1]) : 0.0;
@@ -449,27 +482,29 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
     }
     GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
     struct Next {
-        typename PlainView<Model, T>::Seen seen;
+        Points<T> some;
+        Doubles tau;
         SetSlopes<Doubles> slope;
     };
-    sums.over_points(
-        [&](int64_t r, int64_t i) {
-            Next next{view.look(sums.points(r, i), g[r], gs[r]), {}};
+    sums.template over_points<Next>(
+        [&](Next& next) {
+            const int64_t r = next.some.row;
+            const auto seen = view.look(next.some, g[r], gs[r]);
+            next.tau = seen.tau;
             next.slope = view.mean(r).slopes(splat<double, width>(g0[r]), splat<double, width>(gs[r]),
-                                             next.seen.some.weights, next.seen.share, next.seen.dots);
-            return next;
+                                             next.some.weights, seen.share, seen.dots);
         },
         [&](const Next& now) {
-            const Points<T>& some = now.seen.some;
+            const Points<T>& some = now.some;
             const SetSlopes<Doubles>& slope = now.slope;
-            curvatures[some.row].hi += choose<Doubles>(ones(some.count) > 0.0, slope.curvature, Doubles{});
+            curvatures.of[some.row] += choose<Doubles>(ones(some.count) > 0.0, slope.curvature, Doubles{});
             if (task.g_w)
                 store_at(static_cast<T*>(task.g_w) + (sums.first + some.row) * task.g_w_row, some.i, some.i + some.count,
                          slope.weight);
-            if (task.g_x) view.write(to, now.seen, g[some.row], slope.along_g, slope.along_x, slope.along_f);
+            if (task.g_x) view.write(to, some, now.tau, g[some.row], slope.along_g, slope.along_x, slope.along_f);
         },
         skip);
-    const Doubles all = totals<false>(curvatures).hi;
+    const Doubles all = curvatures.totals();
     for (int64_t r = 0; r < sums.rows; ++r) {
         skip[r] = skip[r] || view.lost[r];
         curvature[r] = lane(all, r);
@@ -551,11 +586,11 @@ class PlainFrechet {
         now_->sum_up();
         bool settled[width] = {};
         for (int64_t left = rows, n = 1; left > 0; ++n) {
-            DotSum<false> moved[width], held[width];
+            LaneSums moved, held;
             step(settled, moved, held);
             std::swap(now_, next_);
             const auto certain = now_->certain(now_->means(), true);
-            const Doubles move = totals<false>(moved).hi, hold = totals<false>(held).hi;
+            const Doubles move = moved.totals(), hold = held.totals();
             for (int64_t r = 0; r < rows; ++r) {
                 if (settled[r]) continue;
                 lost[r] = !certain[r];
@@ -570,20 +605,19 @@ class PlainFrechet {
     // Of sets that are not lost, the sums of w d^2 and of w; a set may be lost by them.
     void squares(double* of_points, double* of_weights) {
         View view(*now_);
-        DotSum<false> points[width], weights[width];
-        now_->over_points(
-            [&](int64_t r, int64_t i) {
-                const Points<T> some = now_->points(r, i);
-                const SetDistance<Doubles> d = distance(view, view.look(some, no_cotangent, 0));
-                points[r].hi += some.weights * d.square;
-                weights[r].hi += some.weights;
-                return 0;
+        LaneSums points, weights;
+        points.clear(), weights.clear();
+        now_->template over_points<Alone>(
+            [&](Alone& next) {
+                const Points<T>& some = next.some;
+                const SetDistance<Doubles> d = distance(view, some, view.look(some, no_cotangent, 0));
+                points.of[some.row] += some.weights * d.square;
+                weights.of[some.row] += some.weights;
             },
-            [](int) {}, lost);
+            [](const Alone&) {}, lost);
         keep(view);
-        const Doubles p = totals<false>(points).hi, w = totals<false>(weights).hi;
-        store<double, width>(of_points, p);
-        store<double, width>(of_weights, w);
+        store<double, width>(of_points, points.totals());
+        store<double, width>(of_weights, weights.totals());
     }
     Doubles unit() const { return now_->means().unit(); }
 
@@ -601,9 +635,9 @@ class PlainFrechet {
         }
         while (left > 0) {
             View view(*now_);
-            DotSum<false> on_sum[width];
+            LaneSums on_sum;
             addends(view, settled, on_sum);
-            const Doubles along = totals<false>(on_sum).hi;
+            const Doubles along = on_sum.totals();
             keep(view);
             for (int64_t r = 0; r < rows; ++r) {
                 if (settled[r]) continue;
@@ -623,41 +657,44 @@ class PlainFrechet {
     void gradients(const double* of_variance, const double* variance, double* curvature) {
         View view(*now_);
         GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
-        DotSum<false> curvatures[width];
+        LaneSums curvatures;
+        curvatures.clear();
         double us[width];
         for (int64_t r = 0; r < rows; ++r) us[r] = along_sum(*now_, r, cotangent(r));
         struct Next {
-            typename View::Seen seen;
-            Doubles along_g, along_x, along_f;
+            Points<T> some;
+            Doubles tau, along_g, along_x, along_f;
         };
-        now_->over_points(
-            [&](int64_t r, int64_t i) {
-                const Points<T> given_some = now_->points(r, i), some = factored(given_some);
-                Next next{view.look(some, cotangent(r), us[r]), {}, {}, {}};
-                const SetSlopes<Doubles> slope = slopes(view, next.seen, us[r]);
-                const SetDistance<Doubles> d = distance(view, next.seen);
-                const Doubles w = given_some.weights, unit = view.mean(r).unit(),
-                              spread = splat<double, width>(of_variance[r]),
+        now_->template over_points<Next>(
+            [&](Next& next) {
+                const int64_t r = next.some.row, i = next.some.i, end = i + next.some.count;
+                const Doubles w = next.some.weights, factor = load_at(now_->factors(r), i, end);
+                next.some.weights = w * factor;
+                const auto seen = view.look(next.some, cotangent(r), us[r]);
+                const SetSlopes<Doubles> slope = slopes(view, next.some, seen, us[r]);
+                const SetDistance<Doubles> d = distance(view, next.some, seen);
+                const Doubles unit = view.mean(r).unit(), spread = splat<double, width>(of_variance[r]),
                               by_weight = slope.weight * w * d.slope,
                               h = by_weight + spread * w * unit * d.steep,
-                              by_curvature = slope.curvature + by_weight * d.by_curvature + spread * w * d.dist_by_curvature;
-                curvatures[r].hi += choose<Doubles>(ones(some.count) > 0.0, by_curvature, Doubles{});
+                              by_curvature =
+                                  slope.curvature + by_weight * d.by_curvature + spread * w * d.dist_by_curvature;
+                curvatures.of[r] += choose<Doubles>(ones(next.some.count) > 0.0, by_curvature, Doubles{});
                 if (task.g_w)
-                    store_at(static_cast<T*>(task.g_w) + (first + r) * task.g_w_row, i, i + some.count,
-                             slope.weight * load_at(now_->factors(r), i, i + some.count) +
+                    store_at(static_cast<T*>(task.g_w) + (first + r) * task.g_w_row, i, end,
+                             slope.weight * factor +
                                  spread * (unit * d.square - splat<double, width>(variance[r])));
+                next.tau = seen.tau;
                 next.along_g = slope.along_g;
                 next.along_x = slope.along_x + h * d.by_x;
                 next.along_f = slope.along_f + h * d.by_f;
-                return next;
             },
-            [&](const Next& next) {
+            [&](const Next& now) {
                 if (task.g_x)
-                    view.write(to, next.seen, cotangent(next.seen.some.row), next.along_g, next.along_x, next.along_f);
+                    view.write(to, now.some, now.tau, cotangent(now.some.row), now.along_g, now.along_x, now.along_f);
             },
             lost);
         keep(view);
-        store<double, width>(curvature, totals<false>(curvatures).hi);
+        store<double, width>(curvature, curvatures.totals());
     }
 
   private:
@@ -673,69 +710,73 @@ class PlainFrechet {
     void keep(const View& view) {
         for (int64_t r = 0; r < rows; ++r) lost[r] = lost[r] || view.lost[r];
     }
-    Points<T> factored(Points<T> some) const {
-        some.weights *= load_at(now_->factors(some.row), some.i, some.i + some.count);
-        return some;
+    struct Alone {
+        Points<T> some;
+    };
+    SetDistance<Doubles> distance(const View& view, const Points<T>& some, const typename View::Seen& seen) const {
+        return view.mean(some.row).distance(splat<double, width>(now_->ss[some.row]), seen.share, seen.dots);
     }
-    SetDistance<Doubles> distance(const View& view, const typename View::Seen& seen) const {
-        const int64_t r = seen.some.row;
-        return view.mean(r).distance(splat<double, width>(now_->ss[r]), seen.share, seen.dots);
-    }
-    SetSlopes<Doubles> slopes(const View& view, const typename View::Seen& seen, double us) const {
-        const int64_t r = seen.some.row;
-        return view.mean(r).slopes(splat<double, width>(given_time(r)), splat<double, width>(us), seen.some.weights,
-                                   seen.share, seen.dots);
+    SetSlopes<Doubles> slopes(const View& view, const Points<T>& some, const typename View::Seen& seen, double us) const {
+        return view.mean(some.row).slopes(splat<double, width>(given_time(some.row)), splat<double, width>(us),
+                                          some.weights, seen.share, seen.dots);
     }
 
     // New factors and their sums; how far the midpoint may move by them, and the measure of that.
-    void step(const bool* settled, DotSum<false>* moved, DotSum<false>* held) {
+    void step(const bool* settled, LaneSums& moved, LaneSums& held) {
         const View view(*now_);
-        next_->clear();
+        moved.clear(), held.clear(), next_->clear();
         for (int64_t r = 0; r < rows; ++r)
             if (settled[r]) next_->take(*now_, r);
         struct Next {
-            typename View::Seen seen;
-            Doubles factor;
+            Points<T> some;
+            SetShare<Doubles> share;
+            Doubles xx, factor;
         };
-        now_->over_points(
-            [&](int64_t r, int64_t i) {
-                const Points<T> some = now_->points(r, i);
+        now_->template over_points<Next>(
+            [&](Next& next) {
+                const Points<T>& some = next.some;
+                const int64_t r = some.row, end = some.i + some.count;
                 Doubles d[2];
                 dots(some, task.dim, d, now_->sum(r));
-                Next next{view.see(some, now_->share(some, d[0]), d[0], d[1], Doubles{}, 0), {}};
-                next.seen.dots.ff = at_least(next.seen.dots.ff, 0);
-                const SetDistance<Doubles> away = distance(view, next.seen);
+                auto seen = view.see(some, now_->share(some, d[0]), d[0], d[1], Doubles{}, 0);
+                seen.dots.ff = at_least(seen.dots.ff, 0);
+                const SetDistance<Doubles> away = distance(view, some, seen);
                 double* const factors = now_->factors(r);
+                const Doubles change = magnitude<Doubles>(away.factor - load_at(factors, some.i, end));
+                moved.of[r] += some.weights * change * away.sinh;
+                held.of[r] += some.weights * away.factor * away.cosh;
+                store_at(factors, some.i, end, away.factor);
+                next.share = seen.share;
+                next.xx = d[0];
                 next.factor = away.factor;
-                moved[r].hi += some.weights * magnitude<Doubles>(away.factor - load_at(factors, i, i + some.count)) * away.sinh;
-                held[r].hi += some.weights * away.factor * away.cosh;
-                store_at(factors, i, i + some.count, away.factor);
-                return next;
             },
-            [&](const Next& next) { next_->add(next.seen.some, next.seen.share, next.seen.dots.xx, next.factor); }, settled);
+            [&](const Next& now) { next_->add(now.some, now.share, now.xx, now.factor); }, settled);
         next_->finish();
     }
 
     // What the cotangents give to the means through the points' factors: what next_ has then, and on_sum times
     // the sum.
-    void addends(View& view, const bool* settled, DotSum<false>* on_sum) {
+    void addends(View& view, const bool* settled, LaneSums& on_sum) {
         double us[width];
         for (int64_t r = 0; r < rows; ++r) us[r] = along_sum(*now_, r, cotangent(r));
-        next_->clear();
+        on_sum.clear(), next_->clear();
         struct Next {
             Points<T> some;
             Doubles on_x;
         };
-        now_->over_points(
-            [&](int64_t r, int64_t i) {
-                const Points<T> some = now_->points(r, i);
-                const typename View::Seen seen = view.look(factored(some), cotangent(r), us[r]);
-                const SetDistance<Doubles> d = distance(view, seen);
-                const Doubles h = slopes(view, seen, us[r]).weight * some.weights * d.slope;
-                on_sum[r].hi += h * (d.along_f + d.along_s);
-                return Next{some, -(h * d.along_f * seen.tau)};
+        now_->template over_points<Next>(
+            [&](Next& next) {
+                Points<T>& some = next.some;
+                const int64_t r = some.row;
+                const Doubles w = some.weights;
+                some.weights *= load_at(now_->factors(r), some.i, some.i + some.count);
+                const auto seen = view.look(some, cotangent(r), us[r]);
+                const SetDistance<Doubles> d = distance(view, some, seen);
+                const Doubles h = slopes(view, some, seen, us[r]).weight * w * d.slope;
+                on_sum.of[r] += h * (d.along_f + d.along_s);
+                next.on_x = -(h * d.along_f * seen.tau);
             },
-            [&](const Next& next) { add_scaled(next.some, task.dim, next.on_x, next_->sum(next.some.row)); }, settled);
+            [&](const Next& now) { add_scaled(now.some, task.dim, now.on_x, next_->sum(now.some.row)); }, settled);
     }
     // 0 where the cotangent has settled, -1 where it cannot
     int next_cotangent(int64_t r, double on_sum, double tolerance) {
