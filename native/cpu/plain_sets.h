@@ -26,11 +26,11 @@ constexpr bool plain_sums = sizeof(T) < 8;
 
 // f(0) .. f(width - 1) with constants, so that what is indexed by them stays in registers
 template <int... n, class F>
-static inline void each_lane(std::integer_sequence<int, n...>, F&& f) {
+HORO_HD void each_lane(std::integer_sequence<int, n...>, F&& f) {
     (f(std::integral_constant<int, n>{}), ...);
 }
 template <class F>
-static inline void each_lane(F&& f) {
+HORO_HD void each_lane(F&& f) {
     each_lane(std::make_integer_sequence<int, width>{}, f);
 }
 
@@ -77,7 +77,7 @@ struct LaneSums {
 
   private:
     template <int half>
-    static inline void fold(Doubles* v) {
+    HORO_HD static void fold(Doubles* v) {
         each_lane([&](auto n) {
             if constexpr (n < half) {
                 exchange<half, width>(v[n], v[n + half], std::make_index_sequence<width>{});
@@ -88,9 +88,10 @@ struct LaneSums {
     }
 };
 
-// The sums of <x,x> and of x with other vectors, for all points.
+// The sums of <x,x> and of x with other vectors, for all points. What is `ahead` of them is asked for: of eight short
+// rows at a time the processor does not foresee the next.
 template <class T, class... With>
-static inline void dots(const Points<T>& some, int64_t dim, Doubles* to, const With*... with) {
+static inline void dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles* to, const With*... with) {
     constexpr int others = sizeof...(With);
     LaneSums xx, xa, xb;
     xx.clear();
@@ -98,6 +99,8 @@ static inline void dots(const Points<T>& some, int64_t dim, Doubles* to, const W
     if constexpr (others > 1) xb.clear();
     in_vectors(dim, [&](int64_t j, auto load) {
         [[maybe_unused]] const Doubles b[others + 1] = {load(with, j)..., Doubles{}};
+        if (ahead && j * int64_t{sizeof(T)} % 64 == 0)
+            each_lane([&](auto n) { __builtin_prefetch(some.p[n] + j + ahead); });
         each_lane([&](auto n) {
             const Doubles v = load(some.p[n], j);
             xx.of[n] = multiply_add(v, v, xx.of[n]);
@@ -244,7 +247,8 @@ class PlainSums {
     }
 
     void clear() {
-        for (int64_t j = 0; j < rows * padded; j += width) store<double, width>(s_ + j, Doubles{});
+        const int64_t all = rows * padded;
+        for (int64_t j = 0; j < all; j += width) store<double, width>(s_ + j, Doubles{});
         times_.clear(), leads_.clear(), reaches_.clear();
     }
     void add(const Some& some, const SetShare<Doubles>& share, Doubles xx, Doubles factor) {
@@ -281,7 +285,7 @@ class PlainSums {
         };
         over_points<Next>(
             [&](Next& next) {
-                dots(next.some, task.dim, &next.xx);
+                dots(next.some, task.dim, 2 * width * task.x_point, &next.xx);
                 next.share = share(next.some, next.xx);
             },
             [&](const Next& now) { add(now.some, now.share, now.xx, Doubles{} + 1.0); });
@@ -388,9 +392,9 @@ class PlainView {
     Seen look(const Points<T>& some, const G* g, double gs) {
         Doubles d[3] = {};
         if (g)
-            dots(some, task.dim, d, sums.sum(some.row), g);
+            dots(some, task.dim, 0, d, sums.sum(some.row), g);
         else
-            dots(some, task.dim, d, sums.sum(some.row));
+            dots(some, task.dim, 0, d, sums.sum(some.row));
         const SetShare<Doubles> share = sums.share(some, d[0]);
         Seen seen = see(some, share, d[0], d[1], d[2], gs);
         const Doubles size = splat<double, width>(sums.ss[some.row]) + seen.tau * seen.tau * d[0];
@@ -737,7 +741,7 @@ class PlainFrechet {
                 const Points<T>& some = next.some;
                 const int64_t r = some.row, end = some.i + some.count;
                 Doubles d[2];
-                dots(some, task.dim, d, now_->sum(r));
+                dots(some, task.dim, 0, d, now_->sum(r));
                 auto seen = view.see(some, now_->share(some, d[0]), d[0], d[1], Doubles{}, 0);
                 seen.dots.ff = at_least(seen.dots.ff, 0);
                 const SetDistance<Doubles> away = distance(view, some, seen);
