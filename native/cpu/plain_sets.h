@@ -19,7 +19,7 @@ namespace horo {
 namespace HORO_ISA_NAMESPACE {
 namespace {
 
-constexpr int64_t slice = 4096;  // coordinates of the sum that are held at once
+constexpr int64_t slice = plain_most;  // coordinates of the sum that are held at once
 
 template <class T>
 constexpr bool plain_sums = sizeof(T) < 8;
@@ -283,9 +283,10 @@ class PlainSums {
             Doubles xx;
             SetShare<Doubles> share;
         };
+        const int64_t ahead = (1 + 2048 / (width * task.dim)) * width * task.x_point;
         over_points<Next>(
             [&](Next& next) {
-                dots(next.some, task.dim, 2 * width * task.x_point, &next.xx);
+                dots(next.some, task.dim, ahead, &next.xx);
                 next.share = share(next.some, next.xx);
             },
             [&](const Next& now) { add(now.some, now.share, now.xx, Doubles{} + 1.0); });
@@ -317,6 +318,34 @@ class PlainSums {
             start();
         }
         after(turns[turn]);
+    }
+
+    // What a part is to leave in its slot, and the sum of the whole set from there.
+    void leave(int64_t part) const {
+        double* const to = task.slot(first, part);
+        double* const numbers = task.numbers(first, part);
+        for (int64_t j = 0; j < task.dim; j += width) {
+            store_at(to, j, task.dim, load_doubles(sum(0) + j));
+            store_at(to + slot_padded(task.dim), j, task.dim, Doubles{});
+        }
+        numbers[slot_time] = time[0];
+        numbers[slot_time_low] = 0;
+        numbers[slot_lead] = lead[0];
+        numbers[slot_reach] = reach[0];
+    }
+    void know_total() {
+        const double* const from = task.slot(first, -1);
+        const double* const numbers = task.numbers(first, -1);
+        DotSum<false> square;
+        for (int64_t j = 0; j < task.dim; j += width) {
+            const Doubles v = load_at(from, j, task.dim);
+            store<double, width>(s_ + j, v);
+            square.add(v, v);
+        }
+        ss = splat<double, width>(square.total().hi);
+        time = splat<double, width>(numbers[slot_time]);
+        lead = splat<double, width>(numbers[slot_lead]);
+        reach = splat<double, width>(numbers[slot_reach]);
     }
 
     Means means() const { return Means(task.curvature, exactly(time), exactly(ss)); }
@@ -563,10 +592,26 @@ void plain_midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end, Ex
     }
 }
 
-// ---- Frechet means of a group
+// The gradients of a part's points; whether they are lost.
+template <class Model, class T>
+void plain_gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainSums<Model, T> sums(task.set, row, 1, task.set.first_point(part), task.set.first_point(part + 1));
+    sums.know_total();
+    bool skip[width] = {};
+    double curvature[width];
+    plain_gradients(sums, skip, curvature);
+    task.set.numbers(row, part)[slot_lost] = skip[0];
+    task.set.numbers(row, part)[slot_curvature] = curvature[0];
+}
 
-// Below this step rounding is in the way: pairs of doubles go on from there.
-constexpr double plain_step = 0x1p-36;
+template <class Model, class T>
+void plain_sum_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainSums<Model, T> sums(task.set, row, 1, task.set.first_point(part), task.set.first_point(part + 1));
+    sums.sum_up();
+    sums.leave(part);
+}
+
+// ---- Frechet means of a group
 
 template <class Model, class T>
 class PlainFrechet {
@@ -581,13 +626,41 @@ class PlainFrechet {
 
     PlainFrechet(const FrechetTask& t, int64_t row, int64_t count)
         : whole(t), task(t.set), first(row), rows(count), a_(t.set, row, count, 0, t.set.k), b_(t.set, row, count, 0, t.set.k) {}
+    // A part of a set whose total is known, unless this is to start.
+    PlainFrechet(const FrechetTask& t, int64_t row, int64_t part, bool known)
+        : whole(t),
+          task(t.set),
+          first(row),
+          rows(1),
+          a_(t.set, row, 1, t.set.first_point(part), t.set.first_point(part + 1)),
+          b_(t.set, row, 1, a_.begin, a_.end) {
+        if (known) a_.know_total();
+    }
+
+    static FrechetTask loose(FrechetTask task) {
+        if (task.tolerance < plain_step) task.tolerance = plain_step;
+        return task;
+    }
+    void start() {
+        for (int64_t r = 0; r < rows; ++r)
+            for (int64_t i = a_.begin; i < a_.end; ++i) a_.factors(r)[i] = 1;
+        a_.sum_up();
+    }
+    void leave_start(int64_t part) { a_.leave(part); }
+    // One step of a part.
+    void step_part(int64_t part) {
+        LaneSums moved, held;
+        const bool settled[width] = {};
+        step(settled, moved, held);
+        next_->leave(part);
+        double* const numbers = task.numbers(first, part);
+        numbers[slot_moved] = moved.totals()[0];
+        numbers[slot_held] = held.totals()[0];
+    }
 
     void solve() {
-        FrechetTask loose = whole;
-        if (loose.tolerance < plain_step) loose.tolerance = plain_step;
-        for (int64_t r = 0; r < rows; ++r)
-            for (int64_t i = 0; i < task.k; ++i) now_->factors(r)[i] = 1;
-        now_->sum_up();
+        const FrechetTask judge = loose(whole);
+        start();
         bool settled[width] = {};
         for (int64_t left = rows, n = 1; left > 0; ++n) {
             LaneSums moved, held;
@@ -598,7 +671,7 @@ class PlainFrechet {
             for (int64_t r = 0; r < rows; ++r) {
                 if (settled[r]) continue;
                 lost[r] = !certain[r];
-                state[r] = loose.judged(move[r], hold[r], static_cast<int32_t>(n));
+                state[r] = judge.judged(move[r], hold[r], static_cast<int32_t>(n));
                 settled[r] = lost[r] || state[r] != 0;
                 left -= settled[r];
             }
@@ -800,6 +873,17 @@ class PlainFrechet {
         return moved <= tolerance * tolerance * size.total().hi ? 0 : moved != moved ? -1 : 1;
     }
 };
+
+template <class Model, class T>
+void plain_start_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainFrechet<Model, T> search(task, row, part, false);
+    search.start();
+    search.leave_start(part);
+}
+template <class Model, class T>
+void plain_step_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainFrechet<Model, T>(task, row, part, true).step_part(part);
+}
 
 // Rows of whole sets; exact(row, n, settled) for those that want pairs of doubles, with n midpoints made.
 template <class Model, class T, class Exact>
