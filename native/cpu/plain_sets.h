@@ -202,6 +202,9 @@ class PlainSums {
     const MidpointTask& task;
     const int64_t first, rows, begin, end;  // sets, and their points
     const int64_t padded = round_up(task.dim, width);
+    // what to ask for, and where points are read again
+    const int64_t ahead = (1 + 2048 / (width * task.dim)) * width * task.x_point,
+                  again = task.k * task.dim > 131072 ? ahead : 0;
     // of each set, in lanes
     Doubles time, lead, reach, ss;
 
@@ -283,7 +286,6 @@ class PlainSums {
             Doubles xx;
             SetShare<Doubles> share;
         };
-        const int64_t ahead = (1 + 2048 / (width * task.dim)) * width * task.x_point;
         over_points<Next>(
             [&](Next& next) {
                 dots(next.some, task.dim, ahead, &next.xx);
@@ -421,9 +423,9 @@ class PlainView {
     Seen look(const Points<T>& some, const G* g, double gs) {
         Doubles d[3] = {};
         if (g)
-            dots(some, task.dim, 0, d, sums.sum(some.row), g);
+            dots(some, task.dim, sums.again, d, sums.sum(some.row), g);
         else
-            dots(some, task.dim, 0, d, sums.sum(some.row));
+            dots(some, task.dim, sums.again, d, sums.sum(some.row));
         const SetShare<Doubles> share = sums.share(some, d[0]);
         Seen seen = see(some, share, d[0], d[1], d[2], gs);
         const Doubles size = splat<double, width>(sums.ss[some.row]) + seen.tau * seen.tau * d[0];
@@ -814,7 +816,7 @@ class PlainFrechet {
                 const Points<T>& some = next.some;
                 const int64_t r = some.row, end = some.i + some.count;
                 Doubles d[2];
-                dots(some, task.dim, 0, d, now_->sum(r));
+                dots(some, task.dim, now_->again, d, now_->sum(r));
                 auto seen = view.see(some, now_->share(some, d[0]), d[0], d[1], Doubles{}, 0);
                 seen.dots.ff = at_least(seen.dots.ff, 0);
                 const SetDistance<Doubles> away = distance(view, some, seen);
