@@ -34,6 +34,15 @@ HORO_HD void each_lane(F&& f) {
     each_lane(std::make_integer_sequence<int, width>{}, f);
 }
 
+// Transposes in registers.
+template <int step = width / 2>
+HORO_HD void turn(Doubles* v) {
+    each_lane([&](auto n) {
+        if constexpr (!(n & step)) exchange<step, width>(v[n], v[n + step], std::make_index_sequence<width>{});
+    });
+    if constexpr (step > 1) turn<step / 2>(v);
+}
+
 using Lanes = Mask<Doubles>::type;
 static inline bool any(Lanes mask) {
 #if defined(__AVX512F__)
@@ -52,13 +61,51 @@ static inline Doubles ones(int64_t count) {
     return load_doubles(steps + 8 - count);
 }
 
-// Points of a set.
+// Of so few coordinates, points are kept as columns.
+constexpr int64_t narrow = 4;
+
+// Points of a set. Beyond `count` the last one with weight 0, or zeros.
 template <class T>
 struct Points {
     int64_t row, i, count;  // the set within its group, the first point
-    const T* p[width];      // beyond `count` the last one, with weight 0
     Doubles weights;
+    const T* p[width];       // of wide points
+    Doubles column[narrow];  // of narrow ones
 };
+
+#if defined(__AVX512F__)
+static inline __m256 first_half(__m512 v) {
+    return (__m256)__builtin_shufflevector((Vec<float, 16>)v, (Vec<float, 16>)v, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#endif
+
+// Narrow points as columns, from the first of them and the way from one to the next.
+template <class T>
+HORO_HD void load_columns(const T* x, int64_t step, int64_t dim, int64_t count, Doubles* column) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+        if (step <= 4) {
+            const uint64_t there = (uint64_t{1} << ((count - 1) * step + dim)) - 1;
+            const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(there), x),
+                         high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(there >> 16), x + 16);
+            const __m512i lanes = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 7, 6, 5, 4, 3, 2, 1, 0);
+            __m512i from = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(step)));
+            for (int64_t d = 0; d < dim; ++d, from = _mm512_add_epi32(from, _mm512_set1_epi32(1)))
+                column[d] = (Doubles)_mm512_maskz_cvtps_pd(0xff, first_half(_mm512_permutex2var_ps(low, from, high)));
+            return;
+        }
+    }
+    Doubles v[width];
+    each_lane([&](auto n) { v[n] = load_at(x + smaller(n, count - 1) * step, 0, dim); });
+    turn(v);
+    for (int64_t d = 0; d < narrow; ++d) column[d] = v[d];
+#else
+    for (int64_t d = 0; d < dim; ++d) {
+        column[d] = Doubles{};
+        for (int64_t n = 0; n < count; ++n) column[d][n] = static_cast<double>(x[n * step + d]);
+    }
+#endif
+}
 
 // Sums in lanes of several points or sets.
 struct LaneSums {
@@ -91,7 +138,25 @@ struct LaneSums {
 // The sums of <x,x> and of x with other vectors, for all points. What is `ahead` of them is asked for: of eight short
 // rows at a time the processor does not foresee the next.
 template <class T, class... With>
-static inline void dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles* to, const With*... with) {
+static void wide_dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles* to, const With*... with);
+template <class T, class... With>
+HORO_HD void dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles* to, const With*... with) {
+    constexpr int others = sizeof...(With);
+    if (dim > narrow) return wide_dots(some, dim, ahead, to, with...);
+    Doubles xx{}, xa{}, xb{};
+    for (int64_t d = 0; d < dim; ++d) {
+        const Doubles v = some.column[d];
+        [[maybe_unused]] const double b[others + 1] = {static_cast<double>(with[d])..., 0};
+        xx = multiply_add(v, v, xx);
+        if constexpr (others > 0) xa = multiply_add(v, splat<double, width>(b[0]), xa);
+        if constexpr (others > 1) xb = multiply_add(v, splat<double, width>(b[1]), xb);
+    }
+    to[0] = xx;
+    if constexpr (others > 0) to[1] = xa;
+    if constexpr (others > 1) to[2] = xb;
+}
+template <class T, class... With>
+static void wide_dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles* to, const With*... with) {
     constexpr int others = sizeof...(With);
     LaneSums xx, xa, xb;
     xx.clear();
@@ -222,19 +287,24 @@ class PlainSums {
     const double* sum(int64_t row) const { return s_ + row * padded; }
     double* sum(int64_t row) { return s_ + row * padded; }
 
-    void points(int64_t row, int64_t i, Some& some) const {
+    HORO_HD void points(int64_t row, int64_t i, Some& some) const {
         some.row = row;
         some.i = i;
         some.count = smaller(width, end - i);
         const T* x =
             static_cast<const T*>(task.x) + (first + row) * task.x_row + Model::ambient + i * task.x_point;
-        each_lane([&](auto n) { some.p[n] = x + smaller(n, some.count - 1) * task.x_point; });
+        if (task.dim <= narrow) {
+            for (int64_t at = 0; at < width * task.x_point; at += 64 / int64_t{sizeof(T)})
+                __builtin_prefetch(x + ahead + at);
+            load_columns(x, task.x_point, task.dim, some.count, some.column);
+        } else
+            each_lane([&](auto n) { some.p[n] = x + smaller(n, some.count - 1) * task.x_point; });
         some.weights = task.w ? load_at(static_cast<const T*>(task.w) + (first + row) * task.w_row, i, i + some.count)
                               : ones(some.count);
     }
     double* factors(int64_t row) const { return task.factors + (first + row) * task.factor_row; }
 
-    SetShare<Doubles> share(const Some& some, Doubles xx) const {
+    HORO_HD SetShare<Doubles> share(const Some& some, Doubles xx) const {
         const Doubles gap = Model::template gap<Doubles>(task.curvature, xx);
         const SetShare<Doubles> plain = Model::template plain_share<Doubles>(gap, xx, some.weights);
         const auto lost = !(gap >= gap_bound_);  // also NaN
@@ -244,6 +314,8 @@ class PlainSums {
     // The sum of a set as another has it.
     void take(const PlainSums& from, int64_t row) {
         std::memcpy(sum(row), from.sum(row), static_cast<size_t>(padded) * sizeof(double));
+        for (int64_t d = 0; task.dim <= narrow && d < task.dim; ++d)
+            columns_[d].of[row] = from.columns_[d].of[row];
         times_.of[row] = from.times_.of[row];
         leads_.of[row] = from.leads_.of[row];
         reaches_.of[row] = from.reaches_.of[row];
@@ -253,26 +325,42 @@ class PlainSums {
         const int64_t all = rows * padded;
         for (int64_t j = 0; j < all; j += width) store<double, width>(s_ + j, Doubles{});
         times_.clear(), leads_.clear(), reaches_.clear();
+        for (int64_t d = 0; task.dim <= narrow && d < task.dim; ++d) columns_[d].clear();
     }
-    void add(const Some& some, const SetShare<Doubles>& share, Doubles xx, Doubles factor) {
-        const Doubles u = share.u.hi * factor, t = share.time.hi * factor;
-        add_scaled(some, task.dim, u, sum(some.row));
+    // The sum of u x, to a set's sum.
+    void add_scaled(const Some& some, Doubles u) {
+        if (task.dim > narrow) return horo::HORO_ISA_NAMESPACE::add_scaled(some, task.dim, u, sum(some.row));
+        for (int64_t d = 0; d < task.dim; ++d)
+            columns_[d].of[some.row] = multiply_add(some.column[d], u, columns_[d].of[some.row]);
+    }
+    // Points' shares u x and t, with |x|^2.
+    void add(const Some& some, Doubles u, Doubles t, Doubles xx) {
+        add_scaled(some, u);
         times_.of[some.row] += t;
         leads_.of[some.row] += larger(magnitude<Doubles>(u), magnitude<Doubles>(t));
         reaches_.of[some.row] += u * u * xx;
     }
     void finish() {
-        LaneSums squares;
-        squares.clear();
-        for (int64_t r = 0; r < rows; ++r) {
-            Doubles square{};
-            for (int64_t j = 0; j < padded; j += width) {
-                const Doubles v = load_doubles(sum(r) + j);
-                square = multiply_add(v, v, square);
+        if (task.dim <= narrow) {
+            ss = Doubles{};
+            for (int64_t d = 0; d < task.dim; ++d) {
+                const Doubles v = columns_[d].totals();
+                ss = multiply_add(v, v, ss);
+                for (int64_t r = 0; r < rows; ++r) s_[r * padded + d] = v[r];
             }
-            squares.of[r] = square;
+        } else {
+            LaneSums squares;
+            squares.clear();
+            for (int64_t r = 0; r < rows; ++r) {
+                Doubles square{};
+                for (int64_t j = 0; j < padded; j += width) {
+                    const Doubles v = load_doubles(sum(r) + j);
+                    square = multiply_add(v, v, square);
+                }
+                squares.of[r] = square;
+            }
+            ss = squares.totals();
         }
-        ss = squares.totals();
         time = times_.totals();
         lead = leads_.totals();
         reach = reaches_.totals();
@@ -283,15 +371,16 @@ class PlainSums {
         clear();
         struct Next {
             Some some;
-            Doubles xx;
-            SetShare<Doubles> share;
+            Doubles u, time, xx;
         };
         over_points<Next>(
             [&](Next& next) {
                 dots(next.some, task.dim, ahead, &next.xx);
-                next.share = share(next.some, next.xx);
+                const SetShare<Doubles> its = share(next.some, next.xx);
+                next.u = its.u.hi;
+                next.time = its.time.hi;
             },
-            [&](const Next& now) { add(now.some, now.share, now.xx, Doubles{} + 1.0); });
+            [&](const Next& now) { add(now.some, now.u, now.time, now.xx); });
         finish();
     }
 
@@ -370,15 +459,22 @@ class PlainSums {
   private:
     __attribute__((noinline)) SetShare<Doubles> exact_share(const Some& some, Lanes lost,
                                                             SetShare<Doubles> plain) const {
-        DotSum<true> squares[width];
-        in_vectors(task.dim, [&](int64_t j, auto load) {
-            for (int n = 0; n < width; ++n) {
-                const Doubles v = load(some.p[n], j);
-                squares[n].add(v, v);
-            }
-        });
-        const SetShare<Doubles> exact =
-            Model::template share<Doubles>(task.curvature, totals<true>(squares), some.weights);
+        horo::Sum<Doubles> xx;
+        if (task.dim <= narrow) {
+            DotSum<true> square;
+            for (int64_t d = 0; d < task.dim; ++d) square.add(some.column[d], some.column[d]);
+            xx = normalized<Doubles>(square.hi, square.lo);
+        } else {
+            DotSum<true> squares[width];
+            in_vectors(task.dim, [&](int64_t j, auto load) {
+                for (int n = 0; n < width; ++n) {
+                    const Doubles v = load(some.p[n], j);
+                    squares[n].add(v, v);
+                }
+            });
+            xx = totals<true>(squares);
+        }
+        const SetShare<Doubles> exact = Model::template share<Doubles>(task.curvature, xx, some.weights);
         const auto pick = [&](horo::Sum<Doubles> a, horo::Sum<Doubles> b) {
             return exactly(choose<Doubles>(lost, a.hi, b.hi));
         };
@@ -389,7 +485,7 @@ class PlainSums {
     static double allowed_for(double points, double dim) { return (points + dim / 8 + 16) * 0x1p-25; }
     const double allowed_ = allowed_for(static_cast<double>(task.k / task.parts()), static_cast<double>(task.dim));
     const double gap_bound_ = allowed_for(0, static_cast<double>(task.dim));
-    LaneSums times_, leads_, reaches_;
+    LaneSums times_, leads_, reaches_, columns_[narrow];
     alignas(64) double s_[slice];
 };
 
@@ -441,6 +537,22 @@ class PlainView {
         const int64_t dim = task.dim, row = some.row;
         const double* s = sums.sum(row);
         T* const at = static_cast<T*>(task.g_x) + (sums.first + row) * task.g_x_row + some.i * task.g_x_point;
+        if (dim <= narrow) {
+            double out[narrow][width];
+            for (int64_t d = 0; d < dim; ++d) {
+                const Doubles v = some.column[d],
+                              f = multiply_add(-points_tau, v, splat<double, width>(s[d]));
+                Doubles sum = multiply_add(along_x, v, along_f * f);
+                if (g) sum = multiply_add(along_g, splat<double, width>(static_cast<double>(g[d])), sum);
+                store<double, width>(out[d], sum);
+            }
+            for (int64_t n = 0; n < some.count; ++n) {
+                T* to_point = to.open(at + n * task.g_x_point, dim + Model::ambient);
+                if constexpr (Model::ambient) *to_point++ = T{};
+                for (int64_t d = 0; d < dim; ++d) to_point[d] = static_cast<T>(out[d][n]);
+            }
+            return;
+        }
         double on_g[width], on_x[width], on_f[width], tau[width];
         store<double, width>(on_g, along_g);
         store<double, width>(on_x, along_x);
@@ -466,6 +578,16 @@ class PlainView {
     __attribute__((noinline)) void look_closer(const Points<T>& some, Seen& seen, Lanes near, Doubles size,
                                                const G* g) {
         const double* s = sums.sum(some.row);
+        if (task.dim <= narrow) {
+            Doubles g_f{}, f_f{}, x_f{};
+            for (int64_t d = 0; d < task.dim; ++d) {
+                const Doubles v = some.column[d], f = splat<double, width>(s[d]) - seen.tau * v;
+                if (g) g_f = multiply_add(splat<double, width>(static_cast<double>(g[d])), f, g_f);
+                f_f = multiply_add(f, f, f_f);
+                x_f = multiply_add(v, f, x_f);
+            }
+            return replace(some, seen, near, size, g_f, f_f, x_f);
+        }
         LaneSums gf, ff, xf;
         gf.clear(), ff.clear(), xf.clear();
         for (int n = 0; n < width; ++n) {
@@ -477,12 +599,14 @@ class PlainView {
                 xf.of[n] = multiply_add(v, f, xf.of[n]);
             });
         }
-        const Doubles square = ff.totals();
-        const auto gone = near & !(square >= 2.0 * sums.allowed() * sums.allowed() * size);
+        replace(some, seen, near, size, gf.totals(), ff.totals(), xf.totals());
+    }
+    void replace(const Points<T>& some, Seen& seen, Lanes near, Doubles size, Doubles gf, Doubles ff, Doubles xf) {
+        const auto gone = near & !(ff >= 2.0 * sums.allowed() * sums.allowed() * size);
         lost[some.row] = lost[some.row] || any(gone);
-        seen.dots.gf = choose<Doubles>(near, gf.totals(), seen.dots.gf);
-        seen.dots.ff = choose<Doubles>(near, square, seen.dots.ff);
-        seen.dots.xf = choose<Doubles>(near, xf.totals(), seen.dots.xf);
+        seen.dots.gf = choose<Doubles>(near, gf, seen.dots.gf);
+        seen.dots.ff = choose<Doubles>(near, ff, seen.dots.ff);
+        seen.dots.xf = choose<Doubles>(near, xf, seen.dots.xf);
     }
 };
 
@@ -808,8 +932,7 @@ class PlainFrechet {
             if (settled[r]) next_->take(*now_, r);
         struct Next {
             Points<T> some;
-            SetShare<Doubles> share;
-            Doubles xx, factor;
+            Doubles u, time, xx;
         };
         now_->template over_points<Next>(
             [&](Next& next) {
@@ -825,11 +948,11 @@ class PlainFrechet {
                 moved.of[r] += some.weights * change * away.sinh;
                 held.of[r] += some.weights * away.factor * away.cosh;
                 store_at(factors, some.i, end, away.factor);
-                next.share = seen.share;
+                next.u = seen.share.u.hi * away.factor;
+                next.time = seen.share.time.hi * away.factor;
                 next.xx = d[0];
-                next.factor = away.factor;
             },
-            [&](const Next& now) { next_->add(now.some, now.share, now.xx, now.factor); }, settled);
+            [&](const Next& now) { next_->add(now.some, now.u, now.time, now.xx); }, settled);
         next_->finish();
     }
 
@@ -855,7 +978,8 @@ class PlainFrechet {
                 on_sum.of[r] += h * (d.along_f + d.along_s);
                 next.on_x = -(h * d.along_f * seen.tau);
             },
-            [&](const Next& now) { add_scaled(now.some, task.dim, now.on_x, next_->sum(now.some.row)); }, settled);
+            [&](const Next& now) { next_->add_scaled(now.some, now.on_x); }, settled);
+        next_->finish();
     }
     // 0 where the cotangent has settled, -1 where it cannot
     int next_cotangent(int64_t r, double on_sum, double tolerance) {

@@ -648,6 +648,129 @@ void set_batches() {
     horo_exec_destroy(one_thread);
 }
 
+// ---- Where float32 sets are summed in plain doubles
+
+// Points whose gap 1 - c|x|^2 is some 1e-12: the best of many.
+std::vector<float> rim_point(int64_t dim, double c) {
+    std::vector<float> best;
+    Quad least = 1;
+    for (int n = 0; n < 20000; ++n) {
+        std::vector<float> x = random_point<float>(klein, dim, 20, c);
+        Quad gap = 1;
+        for (float e : x) gap -= Quad(c) * e * e;
+        if (gap > 0 && gap < least) {
+            least = gap;
+            best = x;
+        }
+    }
+    CHECK(least < 1e-10, "%g", double(least));
+    return best;
+}
+
+// Two sets of results, of numbers that float32 holds; `unit` is what is lost to rounding and a little more.
+void like_doubles(const char* what, const std::vector<float>& got, const std::vector<double>& want, int64_t width,
+                  double doubt = 0) {
+    for (size_t i = 0; i < want.size(); i += width) {
+        double size = 0, apart = 0;
+        for (int64_t j = 0; j < width; ++j) {
+            size = std::hypot(size, want[i + j]);
+            apart = std::hypot(apart, double(got[i + j]) - want[i + j]);
+        }
+        if (size > 1e37) continue;
+        CHECK(apart <= 0x1.2p-24 * size + doubt + 1e-38 * width, "%s, number %zu: %.3g of %.3g apart", what, i, apart, size);
+    }
+}
+
+void compare_with_doubles(const char* what, bool frechet, int model, int64_t k, int64_t dim, double c,
+                          const std::vector<float>& x, const std::vector<float>& w) {
+    const int64_t width = x.size() / k, space = model == lorentz;
+    const std::vector<float> g = random_numbers<float>(width);
+    const auto wide = [](const std::vector<float>& v) { return std::vector<double>(v.begin(), v.end()); };
+    const auto run = [&](auto type, const auto& px, const auto& pw, const auto& pg) {
+        using T = decltype(type);
+        SetResult<T> r{std::vector<T>(width), std::vector<T>(k * width), std::vector<T>(k), std::vector<T>(1),
+                       std::vector<T>(1),     std::vector<int32_t>(1)};
+        if (!frechet) {
+            CHECK(horo_midpoint(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, r.out.data(), 0,
+                                nullptr, 0, nullptr) == HORO_OK);
+            CHECK(horo_midpoint_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, pg.data(), 0,
+                                    r.g_x.data(), 0, width, r.g_w.data(), 0, r.g_c.data(), nullptr, 0,
+                                    nullptr) == HORO_OK);
+            return r;
+        }
+        const double tolerance = sizeof(T) == 4 ? 0x1p-35 : 1e-15;
+        const T g_variance = T(1);
+        int64_t bytes = 0;
+        CHECK(horo_frechet_workspace(1, k, dim, 1, &bytes) == HORO_OK);
+        std::vector<double> workspace(bytes / 8, NAN);
+        CHECK(horo_frechet_mean(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance, 3000,
+                                r.out.data(), 0, r.variance.data(), r.iterations.data(), workspace.data(), bytes,
+                                nullptr) == HORO_OK);
+        CHECK(r.iterations[0] > 0, "%s: not converged", what);
+        CHECK(horo_frechet_mean_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance, 3000,
+                                    pg.data(), 0, &g_variance, r.g_x.data(), 0, width, r.g_w.data(), 0, r.g_c.data(),
+                                    r.iterations.data(), workspace.data(), bytes, nullptr) == HORO_OK);
+        CHECK(r.iterations[0] > 0, "%s: not converged", what);
+        return r;
+    };
+    const auto got = run(float{}, x, w, g);
+    const auto want = run(double{}, wide(x), wide(w), wide(g));
+    const std::string name = std::string(model_names[model]) + (frechet ? " frechet_mean " : " midpoint ") + what +
+                             " k=" + std::to_string(k) + " dim=" + std::to_string(dim);
+    const double doubt = frechet ? 1e-9 : 0;  // of a step of 2^-35 radii
+    const double lengths = length(quads(want.g_x));
+    like_doubles((name + " out").c_str(), got.out, want.out, width, doubt * (1 + length(quads(want.out))));
+    like_doubles((name + " g_x").c_str(), got.g_x, want.g_x, frechet ? k * width : width, doubt * lengths);
+    like_doubles((name + " g_w").c_str(), got.g_w, want.g_w, frechet ? k : 1, doubt * length(quads(want.g_w)));
+    like_doubles((name + " g_c").c_str(), got.g_c, want.g_c, 1, doubt * lengths + doubt * std::abs(want.g_c[0]));
+    if (frechet) like_doubles((name + " variance").c_str(), got.variance, want.variance, 1);
+    (void)space;
+}
+
+// Near, far, close together, at the rim, with weights that cancel: what plain sums do not hold is to be done in
+// pairs, so results are those of the same numbers in float64.
+void plain_and_pairs() {
+    for (int model : {poincare, lorentz, klein}) {
+        const double c = model == lorentz ? 1.75 : 0.5;
+        for (double radius : {0.01, 0.5, 2.0, 4.0, 6.5, 9.0, 12.0})
+            for (double spread : {1.0, 0x1p-6, 0x1p-12, 0x1p-17, 0x1p-22})
+                for (int64_t dim : {1, 2, 4, 5, 8, 33}) {
+                    const int64_t k = dim % 2 ? 9 : 16;
+                    const std::vector<float> base = random_point<float>(model, dim, model == klein ? radius / 2 : radius, c);
+                    std::vector<float> x, w;
+                    for (int64_t i = 0; i < k; ++i) {
+                        if (spread == 1)
+                            append(x, random_point<float>(model, dim, (model == klein ? radius / 2 : radius) * (i + 1) / k, c));
+                        else
+                            for (float e : base) x.push_back(e * float(1 + spread * (gaussian() - 3)));
+                        w.push_back(float(0.5 + i % 3));
+                    }
+                    char what[80];
+                    std::snprintf(what, sizeof what, "radius %g spread %g", radius, spread);
+                    compare_with_doubles(what, false, model, k, dim, c, x, w);
+                    if (radius < 8) compare_with_doubles(what, true, model, k, dim, c, x, w);
+                    for (int64_t i = 0; i < k; i += 3) w[i] = -0.25f * w[i];
+                    if (spread == 1 && radius < 4) compare_with_doubles("both signs", false, model, k, dim, c, x, w);
+                }
+        if (model != lorentz)
+            for (int64_t dim : {2, 9, 64}) {
+                std::vector<float> x = rim_point(dim, c);
+                append(x, rim_point(dim, c));
+                compare_with_doubles("at the rim", false, model, 2, dim, c, x, {1, 1});
+            }
+    }
+    // second differences: times and sums cancel
+    const float d = 0x1p-20f, e = 0x1p-43f;
+    compare_with_doubles("cancelling", false, lorentz, 3, 2, 1, {0, 0.5f - d, 0, 0, 0.5f, e, 0, 0.5f + d, 0}, {1, -2, 1});
+    compare_with_doubles("cancelling", false, klein, 3, 2, 1, {0.5f - d, 0, 0.5f, e, 0.5f + d, 0}, {1, -2, 1});
+    // apart in a coordinate that does not show in the norm
+    for (int model : {poincare, klein})
+        for (bool frechet : {false, true})
+            compare_with_doubles("a little apart", frechet, model, 2, 2, 1, {0.5f, 0x1p-40f, 0.5f, 0x1p-41f}, {1, 1});
+    for (bool frechet : {false, true})
+        compare_with_doubles("a little apart", frechet, lorentz, 2, 2, 1, {0, 0.5f, 0x1p-40f, 0, 0.5f, 0x1p-41f}, {1, 1});
+}
+
 // ---- Distances
 
 template <class T>
@@ -1473,6 +1596,7 @@ int main() {
     large_sets<double>();
     set_batches<float>();
     set_batches<double>();
+    plain_and_pairs();
     pairs<float>();
     pairs<double>();
     pair_batches<float>();
