@@ -440,14 +440,18 @@ class PlainSums {
     }
 
     Means means() const { return Means(task.curvature, exactly(time), exactly(ss)); }
+    // The square of cosh of its distance from the origin, by which parts along it cancel; at least 1.
+    Doubles depth(const Means& m) const {
+        return at_least(magnitude<Doubles>(time) * lead / (m.n * m.n), 1);
+    }
     // Whether the midpoint keeps 2^-28; deep: also the square of its distance, and with it gradients.
     Lanes certain(const Means& m, bool deep) const {
         const Doubles allowed = splat<double, width>(allowed_);
         const auto sum_holds =
             ss >= allowed_ * allowed_ * static_cast<double>(task.k) * reach;
-        const Doubles depth = magnitude<Doubles>(time) * lead / (m.n * m.n);
+        const Doubles far = depth(m);
         const auto holds = sum_holds & (allowed * m.doubt(time, lead) <= 1.0);
-        return deep ? holds & (allowed * depth * depth <= 1.0) : holds;
+        return deep ? holds & (allowed * far * far <= 1.0) : holds;
     }
 
     // What cancels between vectors as large as `size` (a square) leaves an error of 2^-28 at `square`.
@@ -498,21 +502,24 @@ class PlainView {
     const Sums& sums;
     const MidpointTask& task;
     const Means means;
+    const Doubles allowed;   // with depth
     bool lost[width] = {};  // a point is too near the mean: the set is one for pairs of doubles
 
-    explicit PlainView(const Sums& s) : sums(s), task(s.task), means(s.means()) {}
+    explicit PlainView(const Sums& s)
+        : sums(s), task(s.task), means(s.means()), allowed(s.allowed() * s.depth(means)) {}
 
     struct Seen {
         SetShare<Doubles> share;
         Doubles tau;
         SetDots<Doubles> dots;
+        Doubles blur;  // what errors of sums grow by in the offset from the mean
     };
     // What points are made of, from their dot products xx, sx and gx; gs: that of g with the sum.
     Seen see(const Points<T>& some, const SetShare<Doubles>& share, Doubles xx, Doubles sx, Doubles gx, double gs) const {
         const int64_t row = some.row;
         const Doubles tau = Means(means, row).plain_tau(share), ss = splat<double, width>(sums.ss[row]);
         const Doubles tx = tau * sx;
-        return {share, tau, {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx}};
+        return {share, tau, {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx}, Doubles{}};
     }
     // The same of points as near the mean as need be.
     template <class G>
@@ -527,6 +534,7 @@ class PlainView {
         const Doubles size = splat<double, width>(sums.ss[some.row]) + seen.tau * seen.tau * d[0];
         const auto near = !sums.keeps(seen.dots.ff, size, 4);
         if (any(near)) look_closer(some, seen, near, size, g);
+        if (task.g_curvature) seen.blur = square_root<Doubles>(size / seen.dots.ff);
         return seen;
     }
     Means mean(int64_t row) const { return Means(means, row); }
@@ -573,6 +581,12 @@ class PlainView {
         }
     }
 
+    // Gradients of the curvature, which sum to nearly nothing where points are close together: `size` is the sum of
+    // their sizes times blur.
+    void check_curvature(int64_t row, double sum, double size) {
+        if (task.g_curvature && !((sum < 0 ? -sum : sum) >= allowed[row] * size)) lost[row] = true;
+    }
+
   private:
     template <class G>
     __attribute__((noinline)) void look_closer(const Points<T>& some, Seen& seen, Lanes near, Doubles size,
@@ -602,7 +616,8 @@ class PlainView {
         replace(some, seen, near, size, gf.totals(), ff.totals(), xf.totals());
     }
     void replace(const Points<T>& some, Seen& seen, Lanes near, Doubles size, Doubles gf, Doubles ff, Doubles xf) {
-        const auto gone = near & !(ff >= 2.0 * sums.allowed() * sums.allowed() * size);
+        const double least = allowed[some.row];
+        const auto gone = near & !(ff >= 2.0 * least * least * size);
         lost[some.row] = lost[some.row] || any(gone);
         seen.dots.gf = choose<Doubles>(near, gf, seen.dots.gf);
         seen.dots.ff = choose<Doubles>(near, ff, seen.dots.ff);
@@ -632,8 +647,8 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
     PlainView<Model, T> view(sums);
     const T* g[width];
     double g0[width], gs[width];
-    LaneSums curvatures;
-    curvatures.clear();
+    LaneSums curvatures, sizes;
+    curvatures.clear(), sizes.clear();
     for (int64_t r = 0; r < sums.rows; ++r) {
         g[r] = static_cast<const T*>(task.g) + (sums.first + r) * task.g_row + Model::ambient;
         g0[r] = Model::ambient ? static_cast<double>(g[r][-1]) : 0.0;
@@ -642,7 +657,7 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
     GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
     struct Next {
         Points<T> some;
-        Doubles tau;
+        Doubles tau, blur;
         SetSlopes<Doubles> slope;
     };
     sums.template over_points<Next>(
@@ -650,21 +665,27 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
             const int64_t r = next.some.row;
             const auto seen = view.look(next.some, g[r], gs[r]);
             next.tau = seen.tau;
+            next.blur = seen.blur;
             next.slope = view.mean(r).slopes(splat<double, width>(g0[r]), splat<double, width>(gs[r]),
                                              next.some.weights, seen.share, seen.dots);
         },
         [&](const Next& now) {
             const Points<T>& some = now.some;
             const SetSlopes<Doubles>& slope = now.slope;
-            curvatures.of[some.row] += choose<Doubles>(ones(some.count) > 0.0, slope.curvature, Doubles{});
+            if (task.g_curvature) {
+                const Doubles own = choose<Doubles>(ones(some.count) > 0.0, slope.curvature, Doubles{});
+                curvatures.of[some.row] += own;
+                sizes.of[some.row] += magnitude<Doubles>(own) * now.blur;
+            }
             if (task.g_w)
                 store_at(static_cast<T*>(task.g_w) + (sums.first + some.row) * task.g_w_row, some.i, some.i + some.count,
                          slope.weight);
             if (task.g_x) view.write(to, some, now.tau, g[some.row], slope.along_g, slope.along_x, slope.along_f);
         },
         skip);
-    const Doubles all = curvatures.totals();
+    const Doubles all = curvatures.totals(), size = sizes.totals();
     for (int64_t r = 0; r < sums.rows; ++r) {
+        view.check_curvature(r, all[r], size[r]);
         skip[r] = skip[r] || view.lost[r];
         curvature[r] = lane(all, r);
     }
@@ -860,8 +881,8 @@ class PlainFrechet {
     void gradients(const double* of_variance, const double* variance, double* curvature) {
         View view(*now_);
         GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
-        LaneSums curvatures;
-        curvatures.clear();
+        LaneSums curvatures, sizes;
+        curvatures.clear(), sizes.clear();
         double us[width];
         for (int64_t r = 0; r < rows; ++r) us[r] = along_sum(*now_, r, cotangent(r));
         struct Next {
@@ -881,7 +902,9 @@ class PlainFrechet {
                               h = by_weight + spread * w * unit * d.steep,
                               by_curvature =
                                   slope.curvature + by_weight * d.by_curvature + spread * w * d.dist_by_curvature;
-                curvatures.of[r] += choose<Doubles>(ones(next.some.count) > 0.0, by_curvature, Doubles{});
+                const Doubles own = choose<Doubles>(ones(next.some.count) > 0.0, by_curvature, Doubles{});
+                curvatures.of[r] += own;
+                sizes.of[r] += magnitude<Doubles>(own) * seen.blur;
                 if (task.g_w)
                     store_at(static_cast<T*>(task.g_w) + (first + r) * task.g_w_row, i, end,
                              slope.weight * factor +
@@ -896,8 +919,10 @@ class PlainFrechet {
                     view.write(to, now.some, now.tau, cotangent(now.some.row), now.along_g, now.along_x, now.along_f);
             },
             lost);
+        const Doubles all = curvatures.totals(), size = sizes.totals();
+        for (int64_t r = 0; r < rows; ++r) view.check_curvature(r, all[r], size[r]);
         keep(view);
-        store<double, width>(curvature, curvatures.totals());
+        store<double, width>(curvature, all);
     }
 
   private:
