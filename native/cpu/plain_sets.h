@@ -242,10 +242,16 @@ class GradientRows {
 #if defined(__SSE2__)
         if (stream_) {
             if (own_ > 0) put(own_, line), from = line;
-            for (; from < end; from += line)
-                for (int64_t i = 0; i < line; i += 16 / int64_t{sizeof(T)})
-                    _mm_stream_si128(reinterpret_cast<__m128i*>(to_ + from + i),
-                                     _mm_load_si128(reinterpret_cast<const __m128i*>(buffer_ + from + i)));
+            T* const to = to_;
+            for (; from < end; from += line) {
+#if defined(__AVX512F__)
+                _mm512_stream_si512(reinterpret_cast<__m512i*>(to + from), _mm512_load_si512(buffer_ + from));
+#else
+                for (int64_t i = from; i < from + line; i += 16 / int64_t{sizeof(T)})
+                    _mm_stream_si128(reinterpret_cast<__m128i*>(to + i),
+                                     _mm_load_si128(reinterpret_cast<const __m128i*>(buffer_ + i)));
+#endif
+            }
         }
 #endif
         if (from < end) put(larger_of_both(from, own_), end);
@@ -444,20 +450,12 @@ class PlainSums {
     Doubles depth(const Means& m) const {
         return at_least(magnitude<Doubles>(time) * lead / (m.n * m.n), 1);
     }
-    // Whether the midpoint keeps 2^-28; deep: also the square of its distance, and with it gradients.
-    Lanes certain(const Means& m, bool deep) const {
-        const Doubles allowed = splat<double, width>(allowed_);
-        const auto sum_holds =
-            ss >= allowed_ * allowed_ * static_cast<double>(task.k) * reach;
-        const Doubles far = depth(m);
-        const auto holds = sum_holds & (allowed * m.doubt(time, lead) <= 1.0);
-        return deep ? holds & (allowed * far * far <= 1.0) : holds;
+    // Whether the midpoint keeps 2^-28.
+    Lanes certain(const Means& m) const {
+        const auto sum_holds = ss >= allowed_ * allowed_ * static_cast<double>(task.k) * reach;
+        return sum_holds & (allowed_ * m.doubt(time, lead) <= 1.0);
     }
 
-    // What cancels between vectors as large as `size` (a square) leaves an error of 2^-28 at `square`.
-    Lanes keeps(Doubles square, Doubles size, double grown) const {
-        return square >= grown * allowed_ * size;
-    }
     double allowed() const { return allowed_; }
 
   private:
@@ -532,7 +530,8 @@ class PlainView {
         const SetShare<Doubles> share = sums.share(some, d[0]);
         Seen seen = see(some, share, d[0], d[1], d[2], gs);
         const Doubles size = splat<double, width>(sums.ss[some.row]) + seen.tau * seen.tau * d[0];
-        const auto near = !sums.keeps(seen.dots.ff, size, 4);
+        const double least = closest(some.row), by_products = 4 * sums.allowed();
+        const auto near = !(seen.dots.ff >= (least > by_products ? least : by_products) * size);
         if (any(near)) look_closer(some, seen, near, size, g);
         if (task.g_curvature) seen.blur = square_root<Doubles>(size / seen.dots.ff);
         return seen;
@@ -588,6 +587,8 @@ class PlainView {
     }
 
   private:
+    // The square of an offset that keeps 2^-28, to those of what it is the difference of.
+    double closest(int64_t row) const { return 2 * allowed[row] * allowed[row]; }
     template <class G>
     __attribute__((noinline)) void look_closer(const Points<T>& some, Seen& seen, Lanes near, Doubles size,
                                                const G* g) {
@@ -616,8 +617,7 @@ class PlainView {
         replace(some, seen, near, size, gf.totals(), ff.totals(), xf.totals());
     }
     void replace(const Points<T>& some, Seen& seen, Lanes near, Doubles size, Doubles gf, Doubles ff, Doubles xf) {
-        const double least = allowed[some.row];
-        const auto gone = near & !(ff >= 2.0 * least * least * size);
+        const auto gone = near & !(ff >= closest(some.row) * size);
         lost[some.row] = lost[some.row] || any(gone);
         seen.dots.gf = choose<Doubles>(near, gf, seen.dots.gf);
         seen.dots.ff = choose<Doubles>(near, ff, seen.dots.ff);
@@ -711,7 +711,7 @@ void plain_midpoint(const MidpointTask& task, int64_t begin, int64_t end, Exact&
         PlainSums<Model, T> sums(task, row, smaller(group, end - row), 0, task.k);
         sums.sum_up();
         const auto means = sums.means();
-        const auto certain = sums.certain(means, false);
+        const auto certain = sums.certain(means);
         for (int64_t r = 0; r < sums.rows; ++r)
             if (certain[r])
                 put_mean(sums, means, r);
@@ -726,7 +726,7 @@ void plain_midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end, Ex
     for (int64_t row = begin; row < end; row += group) {
         PlainSums<Model, T> sums(task, row, smaller(group, end - row), 0, task.k);
         sums.sum_up();
-        const auto certain = sums.certain(sums.means(), true);
+        const auto certain = sums.certain(sums.means());
         bool skip[width];
         double curvature[width];
         for (int64_t r = 0; r < sums.rows; ++r) skip[r] = !certain[r];
@@ -813,7 +813,7 @@ class PlainFrechet {
             LaneSums moved, held;
             step(settled, moved, held);
             std::swap(now_, next_);
-            const auto certain = now_->certain(now_->means(), true);
+            const auto certain = now_->certain(now_->means());
             const Doubles move = moved.totals(), hold = held.totals();
             for (int64_t r = 0; r < rows; ++r) {
                 if (settled[r]) continue;

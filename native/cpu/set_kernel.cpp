@@ -794,26 +794,26 @@ void frechet_gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
 }
 
 // What plain sums made of a set: its total, and whether that is certain.
-template <class Model, class T, bool deep>
+template <class Model, class T>
 bool plain_total_holds(const FrechetTask& task, int64_t row) {
     total(task, row);
     for (int number : {slot_lead, slot_reach})
         task.set.numbers(row, -1)[number] = sum_of_parts(task.set, row, number);
     PlainSums<Model, T> sums(task.set, row, 1, 0, 0);
     sums.know_total();
-    return sums.certain(sums.means(), deep)[0];
+    return sums.certain(sums.means())[0];
 }
-template <class Model, class T, bool deep>
+template <class Model, class T>
 void plain_total(const FrechetTask& task, int64_t row) {
-    task.set.numbers(row, -1)[slot_state] = plain_total_holds<Model, T, deep>(task, row);
+    task.set.numbers(row, -1)[slot_state] = plain_total_holds<Model, T>(task, row);
 }
 template <class Model, class T>
 void plain_start_total(const FrechetTask& task, int64_t row) {
-    plain_total_holds<Model, T, true>(task, row);  // the first mean need not be certain
+    plain_total_holds<Model, T>(task, row);  // the first mean need not be certain
 }
 template <class Model, class T>
 void plain_judge(const FrechetTask& task, int64_t row) {
-    const bool holds = plain_total_holds<Model, T, true>(task, row);
+    const bool holds = plain_total_holds<Model, T>(task, row);
     judge(PlainFrechet<Model, T>::loose(task), row);
     if (!holds) task.set.numbers(row, -1)[slot_state] = -2;
 }
@@ -832,8 +832,7 @@ constexpr SetParts with_plain(SetParts parts) {
         parts.plain_gradient = plain_gradient_part<Model, T>;
         parts.plain_start = plain_start_part<Model, T>;
         parts.plain_step = plain_step_part<Model, T>;
-        parts.plain_total = plain_total<Model, T, false>;
-        parts.plain_deep_total = plain_total<Model, T, true>;
+        parts.plain_total = plain_total<Model, T>;
         parts.plain_curvature = plain_curvature<Model, T>;
         parts.plain_start_total = plain_start_total<Model, T>;
         parts.plain_judge = plain_judge<Model, T>;
@@ -859,7 +858,7 @@ constexpr SetParts parts_of = with_plain<Model, T>({sum_part<Model, T, needs_pai
                                variance_of<Model, T>,
                                cotangent_of<Model, T>,
                                next_cotangent_of<Model, T>,
-                               {}, {}, {}, {}, {}, {}, {}, {}, {}});
+                               {}, {}, {}, {}, {}, {}, {}, {}});
 
 }  // namespace
 

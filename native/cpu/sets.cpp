@@ -107,7 +107,7 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
         sets.clear(slot_state);
         if (sets.plain()) {
             sets.each(phases.plain_sum, slot_state);
-            sets.rows(vjp ? phases.plain_deep_total : phases.plain_total, slot_state);
+            sets.rows(phases.plain_total, slot_state);
             if (vjp) {
                 sets.each(phases.plain_gradient, slot_state, 1);
                 sets.rows(phases.plain_curvature, slot_state, 1);

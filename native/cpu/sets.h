@@ -195,7 +195,7 @@ struct SetParts {
     // In plain doubles, of sets up to plain_most wide; null where numbers are too long for that. What they cannot
     // do they leave: states that are 0, of the mean -2.
     Part plain_sum, plain_gradient, plain_start, plain_step;
-    Row plain_total, plain_deep_total, plain_curvature, plain_start_total, plain_judge;
+    Row plain_total, plain_curvature, plain_start_total, plain_judge;
 };
 constexpr int64_t plain_most = 4096;
 // Below this step of a Frechet mean rounding is in the way: pairs of doubles go on from there.
