@@ -1,11 +1,12 @@
-// Sets of float32 and shorter numbers, summed in plain doubles. Products of such numbers are exact in double, so a
-// sum loses what its additions lose, some (points + dim / 8 + 16) 2^-53 of the sizes of its terms. Each set decides
-// by its own sums whether its results keep 2^-28 through that (`PlainSums::certain`), each point whether its gap and
-// its offset from the mean do; otherwise the set is done in pairs of doubles (set_kernel.cpp). Included by that file
-// only.
+// Sets of float32 and shorter numbers, summed in plain doubles. Products of such numbers are exact in double,
+// so a sum loses what its additions lose, some (points + dim / 8 + 16) 2^-53 of the sizes of its terms. Each
+// set decides by its own sums whether its results keep 2^-28 through that (`PlainSums::certain`), each point
+// whether its gap and its offset from the mean do; otherwise the set is done in pairs of doubles
+// (set_kernel.cpp). Included by that file only.
 //
-// Points are worked on `width` at a time, their scalar mathematics side by side, and sets in groups, whose means are
-// made side by side; the sums of the next points are begun before the present ones are added, so that neither waits.
+// Points are worked on `width` at a time, their scalar mathematics side by side, and sets in groups, whose
+// means are made side by side; the sums of the next points are begun before the present ones are added, so
+// that neither waits.
 #pragma once
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -38,7 +39,8 @@ HORO_HD void each_lane(F&& f) {
 template <int step = width / 2>
 HORO_HD void turn(Doubles* v) {
     each_lane([&](auto n) {
-        if constexpr (!(n & step)) exchange<step, width>(v[n], v[n + step], std::make_index_sequence<width>{});
+        if constexpr (!(n & step))
+            exchange<step, width>(v[n], v[n + step], std::make_index_sequence<width>{});
     });
     if constexpr (step > 1) turn<step / 2>(v);
 }
@@ -91,7 +93,8 @@ HORO_HD void load_columns(const T* x, int64_t step, int64_t dim, int64_t count, 
             const __m512i lanes = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 7, 6, 5, 4, 3, 2, 1, 0);
             __m512i from = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(step)));
             for (int64_t d = 0; d < dim; ++d, from = _mm512_add_epi32(from, _mm512_set1_epi32(1)))
-                column[d] = (Doubles)_mm512_maskz_cvtps_pd(0xff, first_half(_mm512_permutex2var_ps(low, from, high)));
+                column[d] =
+                    (Doubles)_mm512_maskz_cvtps_pd(0xff, first_half(_mm512_permutex2var_ps(low, from, high)));
             return;
         }
     }
@@ -135,8 +138,8 @@ struct LaneSums {
     }
 };
 
-// The sums of <x,x> and of x with other vectors, for all points. What is `ahead` of them is asked for: of eight short
-// rows at a time the processor does not foresee the next.
+// The sums of <x,x> and of x with other vectors, for all points. What is `ahead` of them is asked for: of
+// eight short rows at a time the processor does not foresee the next.
 template <class T, class... With>
 static void wide_dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles* to, const With*... with);
 template <class T, class... With>
@@ -193,11 +196,12 @@ static inline void add_scaled(const Points<T>& some, int64_t dim, Doubles u, dou
     });
 }
 
-// The storage of gradients, in the order of their points; past the cache by whole lines if they come in a row.
+// The storage of gradients, in the order of their points; past the cache by whole lines if they come in a
+// row.
 template <class T>
 class GradientRows {
     static constexpr int64_t line = 64 / sizeof(T), some = 1024;
-    T* to_ = nullptr;  // what buffer_[0] is
+    T* to_ = nullptr;               // what buffer_[0] is
     int64_t own_ = 0, filled_ = 0;  // the first number that is ours, and the end
     bool stream_, in_a_row_;
     alignas(64) T buffer_[slice + some + 4 * line];
@@ -217,7 +221,8 @@ class GradientRows {
     T* open(T* at, int64_t count) {
         if (!in_a_row_ || to_ + filled_ != at) {
             leave();
-            own_ = filled_ = stream_ ? static_cast<int64_t>(reinterpret_cast<uintptr_t>(at) % 64 / sizeof(T)) : 0;
+            own_ = filled_ =
+                stream_ ? static_cast<int64_t>(reinterpret_cast<uintptr_t>(at) % 64 / sizeof(T)) : 0;
             to_ = at - filled_;
         } else if (filled_ > some) {
             pass_on();
@@ -305,8 +310,9 @@ class PlainSums {
             load_columns(x, task.x_point, task.dim, some.count, some.column);
         } else
             each_lane([&](auto n) { some.p[n] = x + smaller(n, some.count - 1) * task.x_point; });
-        some.weights = task.w ? load_at(static_cast<const T*>(task.w) + (first + row) * task.w_row, i, i + some.count)
-                              : ones(some.count);
+        some.weights =
+            task.w ? load_at(static_cast<const T*>(task.w) + (first + row) * task.w_row, i, i + some.count)
+                   : ones(some.count);
     }
     double* factors(int64_t row) const { return task.factors + (first + row) * task.factor_row; }
 
@@ -390,13 +396,14 @@ class PlainSums {
         finish();
     }
 
-    // before(next), then after(next) for all points `next.some`, each `before` ahead of the `after` of the points
-    // before it.
+    // before(next), then after(next) for all points `next.some`, each `before` ahead of the `after` of the
+    // points before it.
     template <class Next, class Before, class After>
     void over_points(Before&& before, After&& after, const bool* skip = nullptr) const {
         int64_t row = 0, i = begin;
         const auto pass = [&] {
-            for (; row < rows && skip && skip[row]; ++row) {}
+            for (; row < rows && skip && skip[row]; ++row) {
+            }
         };
         Next turns[2];
         bool turn = false;
@@ -447,9 +454,7 @@ class PlainSums {
 
     Means means() const { return Means(task.curvature, exactly(time), exactly(ss)); }
     // The square of cosh of its distance from the origin, by which parts along it cancel; at least 1.
-    Doubles depth(const Means& m) const {
-        return at_least(magnitude<Doubles>(time) * lead / (m.n * m.n), 1);
-    }
+    Doubles depth(const Means& m) const { return at_least(magnitude<Doubles>(time) * lead / (m.n * m.n), 1); }
     // Whether the midpoint keeps 2^-28.
     Lanes certain(const Means& m) const {
         const auto sum_holds = ss >= allowed_ * allowed_ * static_cast<double>(task.k) * reach;
@@ -485,7 +490,8 @@ class PlainSums {
 
     // 2^-53 (points + dim / 8 + 16) / 2^-28
     static double allowed_for(double points, double dim) { return (points + dim / 8 + 16) * 0x1p-25; }
-    const double allowed_ = allowed_for(static_cast<double>(task.k / task.parts()), static_cast<double>(task.dim));
+    const double allowed_ =
+        allowed_for(static_cast<double>(task.k / task.parts()), static_cast<double>(task.dim));
     const double gap_bound_ = allowed_for(0, static_cast<double>(task.dim));
     LaneSums times_, leads_, reaches_, columns_[narrow];
     alignas(64) double s_[slice];
@@ -500,7 +506,7 @@ class PlainView {
     const Sums& sums;
     const MidpointTask& task;
     const Means means;
-    const Doubles allowed;   // with depth
+    const Doubles allowed;  // with depth
     bool lost[width] = {};  // a point is too near the mean: the set is one for pairs of doubles
 
     explicit PlainView(const Sums& s)
@@ -513,11 +519,15 @@ class PlainView {
         Doubles blur;  // what errors of sums grow by in the offset from the mean
     };
     // What points are made of, from their dot products xx, sx and gx; gs: that of g with the sum.
-    Seen see(const Points<T>& some, const SetShare<Doubles>& share, Doubles xx, Doubles sx, Doubles gx, double gs) const {
+    Seen see(const Points<T>& some, const SetShare<Doubles>& share, Doubles xx, Doubles sx, Doubles gx,
+             double gs) const {
         const int64_t row = some.row;
         const Doubles tau = Means(means, row).plain_tau(share), ss = splat<double, width>(sums.ss[row]);
         const Doubles tx = tau * sx;
-        return {share, tau, {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx}, Doubles{}};
+        return {share,
+                tau,
+                {xx, splat<double, width>(gs) - tau * gx, (ss - tx) - (tx - tau * tau * xx), sx - tau * xx},
+                Doubles{}};
     }
     // The same of points as near the mean as need be.
     template <class G>
@@ -540,7 +550,8 @@ class PlainView {
 
     // The gradients of points: along_g g + along_x x + along_f f.
     template <class G>
-    void write(GradientRows<T>& to, const Points<T>& some, Doubles points_tau, const G* g, Doubles along_g, Doubles along_x, Doubles along_f) const {
+    void write(GradientRows<T>& to, const Points<T>& some, Doubles points_tau, const G* g, Doubles along_g,
+               Doubles along_x, Doubles along_f) const {
         const int64_t dim = task.dim, row = some.row;
         const double* s = sums.sum(row);
         T* const at = static_cast<T*>(task.g_x) + (sums.first + row) * task.g_x_row + some.i * task.g_x_point;
@@ -580,8 +591,8 @@ class PlainView {
         }
     }
 
-    // Gradients of the curvature, which sum to nearly nothing where points are close together: `size` is the sum of
-    // their sizes times blur.
+    // Gradients of the curvature, which sum to nearly nothing where points are close together: `size` is the
+    // sum of their sizes times blur.
     void check_curvature(int64_t row, double sum, double size) {
         if (task.g_curvature && !((sum < 0 ? -sum : sum) >= allowed[row] * size)) lost[row] = true;
     }
@@ -616,7 +627,8 @@ class PlainView {
         }
         replace(some, seen, near, size, gf.totals(), ff.totals(), xf.totals());
     }
-    void replace(const Points<T>& some, Seen& seen, Lanes near, Doubles size, Doubles gf, Doubles ff, Doubles xf) {
+    void replace(const Points<T>& some, Seen& seen, Lanes near, Doubles size, Doubles gf, Doubles ff,
+                 Doubles xf) {
         const auto gone = near & !(ff >= closest(some.row) * size);
         lost[some.row] = lost[some.row] || any(gone);
         seen.dots.gf = choose<Doubles>(near, gf, seen.dots.gf);
@@ -678,9 +690,10 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
                 sizes.of[some.row] += magnitude<Doubles>(own) * now.blur;
             }
             if (task.g_w)
-                store_at(static_cast<T*>(task.g_w) + (sums.first + some.row) * task.g_w_row, some.i, some.i + some.count,
-                         slope.weight);
-            if (task.g_x) view.write(to, some, now.tau, g[some.row], slope.along_g, slope.along_x, slope.along_f);
+                store_at(static_cast<T*>(task.g_w) + (sums.first + some.row) * task.g_w_row, some.i,
+                         some.i + some.count, slope.weight);
+            if (task.g_x)
+                view.write(to, some, now.tau, g[some.row], slope.along_g, slope.along_x, slope.along_f);
         },
         skip);
     const Doubles all = curvatures.totals(), size = sizes.totals();
@@ -692,7 +705,8 @@ void plain_gradients(const PlainSums<Model, T>& sums, bool* skip, double* curvat
 }
 
 template <class Model, class T>
-void put_mean(const PlainSums<Model, T>& sums, const typename PlainSums<Model, T>::Means& means, int64_t row) {
+void put_mean(const PlainSums<Model, T>& sums, const typename PlainSums<Model, T>::Means& means,
+              int64_t row) {
     const MidpointTask& task = sums.task;
     T* out = static_cast<T*>(task.out) + (sums.first + row) * task.out_row;
     if constexpr (Model::ambient) *out++ = static_cast<T>(lane(means.time(), row));
@@ -772,7 +786,12 @@ class PlainFrechet {
     bool lost[width] = {};      // a set for pairs of doubles
 
     PlainFrechet(const FrechetTask& t, int64_t row, int64_t count)
-        : whole(t), task(t.set), first(row), rows(count), a_(t.set, row, count, 0, t.set.k), b_(t.set, row, count, 0, t.set.k) {}
+        : whole(t),
+          task(t.set),
+          first(row),
+          rows(count),
+          a_(t.set, row, count, 0, t.set.k),
+          b_(t.set, row, count, 0, t.set.k) {}
     // A part of a set whose total is known, unless this is to start.
     PlainFrechet(const FrechetTask& t, int64_t row, int64_t part, bool known)
         : whole(t),
@@ -876,8 +895,8 @@ class PlainFrechet {
         }
     }
 
-    // The gradients of the points; `of_variance` and `variance`: the cotangent of the variance over the sum of the
-    // weights, and the variance.
+    // The gradients of the points; `of_variance` and `variance`: the cotangent of the variance over the sum
+    // of the weights, and the variance.
     void gradients(const double* of_variance, const double* variance, double* curvature) {
         View view(*now_);
         GradientRows<T> to(past_cache(task, sizeof(T)), task.g_x_point == task.dim + Model::ambient);
@@ -900,8 +919,8 @@ class PlainFrechet {
                 const Doubles unit = view.mean(r).unit(), spread = splat<double, width>(of_variance[r]),
                               by_weight = slope.weight * w * d.slope,
                               h = by_weight + spread * w * unit * d.steep,
-                              by_curvature =
-                                  slope.curvature + by_weight * d.by_curvature + spread * w * d.dist_by_curvature;
+                              by_curvature = slope.curvature + by_weight * d.by_curvature +
+                                             spread * w * d.dist_by_curvature;
                 const Doubles own = choose<Doubles>(ones(next.some.count) > 0.0, by_curvature, Doubles{});
                 curvatures.of[r] += own;
                 sizes.of[r] += magnitude<Doubles>(own) * seen.blur;
@@ -916,7 +935,8 @@ class PlainFrechet {
             },
             [&](const Next& now) {
                 if (task.g_x)
-                    view.write(to, now.some, now.tau, cotangent(now.some.row), now.along_g, now.along_x, now.along_f);
+                    view.write(to, now.some, now.tau, cotangent(now.some.row), now.along_g, now.along_x,
+                               now.along_f);
             },
             lost);
         const Doubles all = curvatures.totals(), size = sizes.totals();
@@ -933,7 +953,9 @@ class PlainFrechet {
     const T* given(int64_t r) const {
         return static_cast<const T*>(task.g) + (first + r) * task.g_row + Model::ambient;
     }
-    double given_time(int64_t r) const { return Model::ambient && task.g ? static_cast<double>(given(r)[-1]) : 0.0; }
+    double given_time(int64_t r) const {
+        return Model::ambient && task.g ? static_cast<double>(given(r)[-1]) : 0.0;
+    }
     double* cotangent(int64_t r) const { return now_->factors(r) + task.k; }
     void keep(const View& view) {
         for (int64_t r = 0; r < rows; ++r) lost[r] = lost[r] || view.lost[r];
@@ -941,12 +963,14 @@ class PlainFrechet {
     struct Alone {
         Points<T> some;
     };
-    SetDistance<Doubles> distance(const View& view, const Points<T>& some, const typename View::Seen& seen) const {
+    SetDistance<Doubles> distance(const View& view, const Points<T>& some,
+                                  const typename View::Seen& seen) const {
         return view.mean(some.row).distance(splat<double, width>(now_->ss[some.row]), seen.share, seen.dots);
     }
-    SetSlopes<Doubles> slopes(const View& view, const Points<T>& some, const typename View::Seen& seen, double us) const {
-        return view.mean(some.row).slopes(splat<double, width>(given_time(some.row)), splat<double, width>(us),
-                                          some.weights, seen.share, seen.dots);
+    SetSlopes<Doubles> slopes(const View& view, const Points<T>& some, const typename View::Seen& seen,
+                              double us) const {
+        return view.mean(some.row).slopes(splat<double, width>(given_time(some.row)),
+                                          splat<double, width>(us), some.weights, seen.share, seen.dots);
     }
 
     // New factors and their sums; how far the midpoint may move by them, and the measure of that.
@@ -981,8 +1005,8 @@ class PlainFrechet {
         next_->finish();
     }
 
-    // What the cotangents give to the means through the points' factors: what next_ has then, and on_sum times
-    // the sum.
+    // What the cotangents give to the means through the points' factors: what next_ has then, and on_sum
+    // times the sum.
     void addends(View& view, const bool* settled, LaneSums& on_sum) {
         double us[width];
         for (int64_t r = 0; r < rows; ++r) us[r] = along_sum(*now_, r, cotangent(r));
@@ -1014,7 +1038,8 @@ class PlainFrechet {
         const Doubles along = splat<double, width>(on_sum);
         DotSum<false> change, size;
         in_vectors(task.dim, [&](int64_t j, auto load) {
-            const Doubles next = load(g, j) + multiply_add(along, load_doubles(s + j), load_doubles(more + j)),
+            const Doubles next =
+                              load(g, j) + multiply_add(along, load_doubles(s + j), load_doubles(more + j)),
                           apart = next - load(u, j);
             change.add(apart, apart);
             size.add(next, next);
@@ -1062,7 +1087,8 @@ void plain_frechet(const FrechetTask& task, int64_t begin, int64_t end, Exact&& 
             if (task.iterations) task.iterations[row + r] = search.state[r];
             search.put(r);
             if (task.variance)
-                static_cast<T*>(task.variance)[row + r] = static_cast<T>(search.unit()[r] * squares[r] / weights[r]);
+                static_cast<T*>(task.variance)[row + r] =
+                    static_cast<T>(search.unit()[r] * squares[r] / weights[r]);
         }
     }
 }
@@ -1095,8 +1121,10 @@ void plain_frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end, Exac
                 exact(row + r, midpoints[r], midpoints[r] != 0 && task.tolerance >= plain_step);
                 continue;
             }
-            if (task.iterations) task.iterations[row + r] = search.state[r] < 0 ? -1 : search.state[r] + steps[r];
-            if (task.set.g_curvature) static_cast<T*>(task.set.g_curvature)[row + r] = static_cast<T>(curvature[r]);
+            if (task.iterations)
+                task.iterations[row + r] = search.state[r] < 0 ? -1 : search.state[r] + steps[r];
+            if (task.set.g_curvature)
+                static_cast<T*>(task.set.g_curvature)[row + r] = static_cast<T>(curvature[r]);
         }
     }
 }

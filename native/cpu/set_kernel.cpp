@@ -540,7 +540,8 @@ struct Frechet {
 };
 
 template <class Model, class T>
-void exact_frechet(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0, bool settled = false) {
+void exact_frechet(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0,
+                   bool settled = false) {
     PointSet<Model, T, true> set(task.set);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
@@ -568,7 +569,8 @@ void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
 // With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
 // gives to m through the factors; the same iteration finds it.
 template <class Model, class T>
-void exact_frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0, bool done = false) {
+void exact_frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0,
+                       bool done = false) {
     using Search = Frechet<Model, T>;
     PointSet<Model, T, true> set(task.set);
     for (int64_t row = begin; row < end; ++row) {
@@ -601,9 +603,10 @@ template <class Model, class T>
 void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
     if constexpr (plain_sums<T>)
         if (task.set.dim <= slice)
-            return plain_frechet_vjp<Model, T>(task, begin, end, [&](int64_t row, int32_t made, bool settled) {
-                exact_frechet_vjp<Model, T>(task, row, row + 1, made, settled);
-            });
+            return plain_frechet_vjp<Model, T>(
+                task, begin, end, [&](int64_t row, int32_t made, bool settled) {
+                    exact_frechet_vjp<Model, T>(task, row, row + 1, made, settled);
+                });
     exact_frechet_vjp<Model, T>(task, begin, end);
 }
 
@@ -842,23 +845,30 @@ constexpr SetParts with_plain(SetParts parts) {
 
 template <class Model, class T>
 constexpr SetParts parts_of = with_plain<Model, T>({sum_part<Model, T, needs_pairs<Model, T>>,
-                               sum_part<Model, T, true>,
-                               deficit_part<Model, T>,
-                               gradient_part<Model, T>,
-                               start_part<Model, T>,
-                               step_part<Model, T>,
-                               variance_part<Model, T>,
-                               addend_part<Model, T>,
-                               frechet_gradient_part<Model, T>,
-                               total,
-                               total_deficit,
-                               out_of<Model, T>,
-                               curvature_of<Model, T>,
-                               judge,
-                               variance_of<Model, T>,
-                               cotangent_of<Model, T>,
-                               next_cotangent_of<Model, T>,
-                               {}, {}, {}, {}, {}, {}, {}, {}});
+                                                    sum_part<Model, T, true>,
+                                                    deficit_part<Model, T>,
+                                                    gradient_part<Model, T>,
+                                                    start_part<Model, T>,
+                                                    step_part<Model, T>,
+                                                    variance_part<Model, T>,
+                                                    addend_part<Model, T>,
+                                                    frechet_gradient_part<Model, T>,
+                                                    total,
+                                                    total_deficit,
+                                                    out_of<Model, T>,
+                                                    curvature_of<Model, T>,
+                                                    judge,
+                                                    variance_of<Model, T>,
+                                                    cotangent_of<Model, T>,
+                                                    next_cotangent_of<Model, T>,
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {}});
 
 }  // namespace
 

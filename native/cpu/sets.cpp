@@ -142,7 +142,7 @@ void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, co
         sets.centre(true);
         sets.rows(phases.judge, slot_state);
     }
-    sets.clear(slot_settled);  // for all rows
+    sets.clear(slot_settled);                                                     // for all rows
     if (sets.plain() && (vjp || task.variance)) sets.centre(true, slot_settled);  // what follows is in pairs
     if (!vjp) sets.rows(phases.out, slot_settled);
     if (vjp) {

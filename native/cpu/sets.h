@@ -192,8 +192,8 @@ struct SetParts {
     Part sum, exact_sum, deficit, gradient;  // of a midpoint; exact: in pairs of doubles
     Part start, step, variance, addend, frechet_gradient;
     Row total, total_deficit, out, curvature, judge, variance_out, cotangent, next_cotangent;
-    // In plain doubles, of sets up to plain_most wide; null where numbers are too long for that. What they cannot
-    // do they leave: states that are 0, of the mean -2.
+    // In plain doubles, of sets up to plain_most wide; null where numbers are too long for that. What they
+    // cannot do they leave: states that are 0, of the mean -2.
     Part plain_sum, plain_gradient, plain_start, plain_step;
     Row plain_total, plain_curvature, plain_start_total, plain_judge;
 };

@@ -121,7 +121,8 @@ struct Midpoint {
             d = t + norm;
             n = norm.hi;
         }
-        // Where t and sqrt(c) s have errors of so much times `lead`, those of the result are that times doubt.
+        // Where t and sqrt(c) s have errors of so much times `lead`, those of the result are that times
+        // doubt.
         HORO_HD V doubt(V, V lead) const { return 2.0 * lead / magnitude<V>(n); }
         // how much of the precision of pairs of doubles tau has lost
         HORO_HD V loss() const { return d.hi / n; }

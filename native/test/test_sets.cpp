@@ -668,8 +668,8 @@ std::vector<float> rim_point(int64_t dim, double c) {
 }
 
 // Two sets of results, of numbers that float32 holds; `unit` is what is lost to rounding and a little more.
-void like_doubles(const char* what, const std::vector<float>& got, const std::vector<double>& want, int64_t width,
-                  double doubt = 0) {
+void like_doubles(const char* what, const std::vector<float>& got, const std::vector<double>& want,
+                  int64_t width, double doubt = 0) {
     for (size_t i = 0; i < want.size(); i += width) {
         double size = 0, apart = 0;
         for (int64_t j = 0; j < width; ++j) {
@@ -677,7 +677,8 @@ void like_doubles(const char* what, const std::vector<float>& got, const std::ve
             apart = std::hypot(apart, double(got[i + j]) - want[i + j]);
         }
         if (size > 1e37) continue;
-        CHECK(apart <= 0x1.2p-24 * size + doubt + 1e-38 * width, "%s, number %zu: %.3g of %.3g apart", what, i, apart, size);
+        CHECK(apart <= 0x1.2p-24 * size + doubt + 1e-38 * width, "%s, number %zu: %.3g of %.3g apart", what,
+              i, apart, size);
     }
 }
 
@@ -688,14 +689,14 @@ void compare_with_doubles(const char* what, bool frechet, int model, int64_t k, 
     const auto wide = [](const std::vector<float>& v) { return std::vector<double>(v.begin(), v.end()); };
     const auto run = [&](auto type, bool by_curvature, const auto& px, const auto& pw, const auto& pg) {
         using T = decltype(type);
-        SetResult<T> r{std::vector<T>(width), std::vector<T>(k * width), std::vector<T>(k), std::vector<T>(1),
-                       std::vector<T>(1),     std::vector<int32_t>(1)};
+        SetResult<T> r{std::vector<T>(width), std::vector<T>(k * width), std::vector<T>(k),
+                       std::vector<T>(1),     std::vector<T>(1),         std::vector<int32_t>(1)};
         if (!frechet) {
-            CHECK(horo_midpoint(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, r.out.data(), 0,
-                                nullptr, 0, nullptr) == HORO_OK);
-            CHECK(horo_midpoint_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, pg.data(), 0,
-                                    r.g_x.data(), 0, width, r.g_w.data(), 0, by_curvature ? r.g_c.data() : nullptr,
-                                    nullptr, 0, nullptr) == HORO_OK);
+            CHECK(horo_midpoint(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
+                                r.out.data(), 0, nullptr, 0, nullptr) == HORO_OK);
+            CHECK(horo_midpoint_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
+                                    pg.data(), 0, r.g_x.data(), 0, width, r.g_w.data(), 0,
+                                    by_curvature ? r.g_c.data() : nullptr, nullptr, 0, nullptr) == HORO_OK);
             return r;
         }
         const double tolerance = sizeof(T) == 4 ? 0x1p-35 : 1e-15;
@@ -703,33 +704,36 @@ void compare_with_doubles(const char* what, bool frechet, int model, int64_t k, 
         int64_t bytes = 0;
         CHECK(horo_frechet_workspace(1, k, dim, 1, &bytes) == HORO_OK);
         std::vector<double> workspace(bytes / 8, NAN);
-        CHECK(horo_frechet_mean(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance, 3000,
-                                r.out.data(), 0, r.variance.data(), r.iterations.data(), workspace.data(), bytes,
-                                nullptr) == HORO_OK);
+        CHECK(horo_frechet_mean(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance,
+                                3000, r.out.data(), 0, r.variance.data(), r.iterations.data(),
+                                workspace.data(), bytes, nullptr) == HORO_OK);
         CHECK(r.iterations[0] > 0, "%s: not converged", what);
-        CHECK(horo_frechet_mean_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance, 3000,
-                                    pg.data(), 0, &g_variance, r.g_x.data(), 0, width, r.g_w.data(), 0,
-                                    by_curvature ? r.g_c.data() : nullptr, r.iterations.data(), workspace.data(), bytes, nullptr) == HORO_OK);
+        CHECK(horo_frechet_mean_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
+                                    tolerance, 3000, pg.data(), 0, &g_variance, r.g_x.data(), 0, width,
+                                    r.g_w.data(), 0, by_curvature ? r.g_c.data() : nullptr,
+                                    r.iterations.data(), workspace.data(), bytes, nullptr) == HORO_OK);
         CHECK(r.iterations[0] > 0, "%s: not converged", what);
         return r;
     };
     const auto got = run(float{}, true, x, w, g), bare = run(float{}, false, x, w, g);
     const auto want = run(double{}, true, wide(x), wide(w), wide(g));
-    const std::string name = std::string(model_names[model]) + (frechet ? " frechet_mean " : " midpoint ") + what +
-                             " k=" + std::to_string(k) + " dim=" + std::to_string(dim);
+    const std::string name = std::string(model_names[model]) + (frechet ? " frechet_mean " : " midpoint ") +
+                             what + " k=" + std::to_string(k) + " dim=" + std::to_string(dim);
     const double doubt = frechet ? 1e-9 : 0;  // of a step of 2^-35 radii
     const double lengths = length(quads(want.g_x));
     like_doubles((name + " out").c_str(), got.out, want.out, width, doubt * (1 + length(quads(want.out))));
     for (const auto& r : {got, bare}) {
         like_doubles((name + " g_x").c_str(), r.g_x, want.g_x, frechet ? k * width : width, doubt * lengths);
-        like_doubles((name + " g_w").c_str(), r.g_w, want.g_w, frechet ? k : 1, doubt * length(quads(want.g_w)));
+        like_doubles((name + " g_w").c_str(), r.g_w, want.g_w, frechet ? k : 1,
+                     doubt * length(quads(want.g_w)));
     }
-    like_doubles((name + " g_c").c_str(), got.g_c, want.g_c, 1, doubt * lengths + doubt * std::abs(want.g_c[0]));
+    like_doubles((name + " g_c").c_str(), got.g_c, want.g_c, 1,
+                 doubt * lengths + doubt * std::abs(want.g_c[0]));
     if (frechet) like_doubles((name + " variance").c_str(), got.variance, want.variance, 1);
 }
 
-// Near, far, close together, at the rim, with weights that cancel: what plain sums do not hold is to be done in
-// pairs, so results are those of the same numbers in float64.
+// Near, far, close together, at the rim, with weights that cancel: what plain sums do not hold is to be done
+// in pairs, so results are those of the same numbers in float64.
 void plain_and_pairs() {
     for (int model : {poincare, lorentz, klein}) {
         const double c = model == lorentz ? 1.75 : 0.5;
@@ -737,11 +741,14 @@ void plain_and_pairs() {
             for (double spread : {1.0, 0x1p-6, 0x1p-12, 0x1p-17, 0x1p-22})
                 for (int64_t dim : {1, 2, 4, 5, 8, 33}) {
                     const int64_t k = dim % 2 ? 9 : 16;
-                    const std::vector<float> base = random_point<float>(model, dim, model == klein ? radius / 2 : radius, c);
+                    const std::vector<float> base =
+                        random_point<float>(model, dim, model == klein ? radius / 2 : radius, c);
                     std::vector<float> x, w;
                     for (int64_t i = 0; i < k; ++i) {
                         if (spread == 1)
-                            append(x, random_point<float>(model, dim, (model == klein ? radius / 2 : radius) * (i + 1) / k, c));
+                            append(x,
+                                   random_point<float>(
+                                       model, dim, (model == klein ? radius / 2 : radius) * (i + 1) / k, c));
                         else
                             for (float e : base) x.push_back(e * float(1 + spread * (gaussian() - 3)));
                         w.push_back(float(0.5 + i % 3));
@@ -751,7 +758,8 @@ void plain_and_pairs() {
                     compare_with_doubles(what, false, model, k, dim, c, x, w);
                     if (radius < 10) compare_with_doubles(what, true, model, k, dim, c, x, w);
                     for (int64_t i = 0; i < k; i += 3) w[i] = -0.25f * w[i];
-                    if (spread == 1 && radius < 4) compare_with_doubles("both signs", false, model, k, dim, c, x, w);
+                    if (spread == 1 && radius < 4)
+                        compare_with_doubles("both signs", false, model, k, dim, c, x, w);
                 }
         if (model != lorentz)
             for (int64_t dim : {2, 9, 64}) {
@@ -762,8 +770,10 @@ void plain_and_pairs() {
     }
     // second differences: times and sums cancel
     const float d = 0x1p-20f, e = 0x1p-43f;
-    compare_with_doubles("cancelling", false, lorentz, 3, 2, 1, {0, 0.5f - d, 0, 0, 0.5f, e, 0, 0.5f + d, 0}, {1, -2, 1});
-    compare_with_doubles("cancelling", false, klein, 3, 2, 1, {0.5f - d, 0, 0.5f, e, 0.5f + d, 0}, {1, -2, 1});
+    compare_with_doubles("cancelling", false, lorentz, 3, 2, 1, {0, 0.5f - d, 0, 0, 0.5f, e, 0, 0.5f + d, 0},
+                         {1, -2, 1});
+    compare_with_doubles("cancelling", false, klein, 3, 2, 1, {0.5f - d, 0, 0.5f, e, 0.5f + d, 0},
+                         {1, -2, 1});
     // the best of many pairs of weights for points on either side: the sum is some 2^-40 of its terms
     for (int model : {poincare, klein}) {
         const auto factor = [&](Quad x) { return model == klein ? 1 / sqrtq(1 - x * x) : 2 / (1 - x * x); };
@@ -784,9 +794,11 @@ void plain_and_pairs() {
     // apart in a coordinate that does not show in the norm
     for (int model : {poincare, klein})
         for (bool frechet : {false, true})
-            compare_with_doubles("a little apart", frechet, model, 2, 2, 1, {0.5f, 0x1p-40f, 0.5f, 0x1p-41f}, {1, 1});
+            compare_with_doubles("a little apart", frechet, model, 2, 2, 1, {0.5f, 0x1p-40f, 0.5f, 0x1p-41f},
+                                 {1, 1});
     for (bool frechet : {false, true})
-        compare_with_doubles("a little apart", frechet, lorentz, 2, 2, 1, {0, 0.5f, 0x1p-40f, 0, 0.5f, 0x1p-41f}, {1, 1});
+        compare_with_doubles("a little apart", frechet, lorentz, 2, 2, 1,
+                             {0, 0.5f, 0x1p-40f, 0, 0.5f, 0x1p-41f}, {1, 1});
 }
 
 // ---- Distances
