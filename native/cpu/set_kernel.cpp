@@ -421,8 +421,7 @@ struct Frechet {
     }
 
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
-    // -1.
-    // The same after `made` midpoints, whose factors are there; settled: that was enough.
+    // -1. The factors of `made` midpoints are there; settled: these were enough.
     int32_t solve(const FrechetTask& whole, int32_t made, bool settled) {
         if (made == 0) start();
         centre();
@@ -802,6 +801,7 @@ bool plain_total_holds(const FrechetTask& task, int64_t row) {
     total(task, row);
     for (int number : {slot_lead, slot_reach})
         task.set.numbers(row, -1)[number] = sum_of_parts(task.set, row, number);
+    task.set.numbers(row, -1)[slot_deficit] = 0;  // Klein midpoints do not use the root that may want it
     PlainSums<Model, T> sums(task.set, row, 1, 0, 0);
     sums.know_total();
     return sums.certain(sums.means())[0];
