@@ -691,17 +691,20 @@ void compare_with_doubles(const char* what, bool frechet, int model, int64_t k, 
         using T = decltype(type);
         SetResult<T> r{std::vector<T>(width), std::vector<T>(k * width), std::vector<T>(k),
                        std::vector<T>(1),     std::vector<T>(1),         std::vector<int32_t>(1)};
+        int64_t bytes = 0;
         if (!frechet) {
+            CHECK(horo_midpoint_workspace(1, k, dim, &bytes) == HORO_OK);
+            std::vector<double> workspace(bytes / 8, NAN);
             CHECK(horo_midpoint(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
-                                r.out.data(), 0, nullptr, 0, nullptr) == HORO_OK);
+                                r.out.data(), 0, workspace.data(), bytes, nullptr) == HORO_OK);
             CHECK(horo_midpoint_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
                                     pg.data(), 0, r.g_x.data(), 0, width, r.g_w.data(), 0,
-                                    by_curvature ? r.g_c.data() : nullptr, nullptr, 0, nullptr) == HORO_OK);
+                                    by_curvature ? r.g_c.data() : nullptr, workspace.data(), bytes,
+                                    nullptr) == HORO_OK);
             return r;
         }
         const double tolerance = sizeof(T) == 4 ? 0x1p-35 : 1e-15;
         const T g_variance = T(1);
-        int64_t bytes = 0;
         CHECK(horo_frechet_workspace(1, k, dim, 1, &bytes) == HORO_OK);
         std::vector<double> workspace(bytes / 8, NAN);
         CHECK(horo_frechet_mean(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance,
@@ -768,6 +771,34 @@ void plain_and_pairs() {
                 compare_with_doubles("at the rim", false, model, 2, dim, c, x, {1, 1});
             }
     }
+    // the same for sets that are cut into parts
+    for (int model : {poincare, lorentz, klein})
+        for (double radius : {0.5, 9.0})
+            for (double spread : {0x1p-8, 0x1p-17, 0x1p-22}) {
+                const int64_t k = 900, dim = 13;
+                const double c = model == lorentz ? 1.75 : 0.5;
+                const std::vector<float> base =
+                    random_point<float>(model, dim, model == klein ? radius / 2 : radius, c);
+                std::vector<float> x, w;
+                for (int64_t i = 0; i < k; ++i) {
+                    for (float e : base) x.push_back(e * float(1 + spread * (gaussian() - 5)));
+                    w.push_back(float(0.5 + i % 3));
+                }
+                for (bool frechet : {false, true})
+                    compare_with_doubles("in parts", frechet, model, k, dim, c, x, w);
+            }
+    // a mean goes on in pairs until the tolerance is met
+    std::vector<float> x;
+    for (double radius : {1.0, 2.0, 3.0}) append(x, random_point<float>(poincare, 3, radius, 1));
+    int32_t steps[2] = {};
+    const std::vector<double> wide(x.begin(), x.end());
+    double workspace[3], out[3];
+    for (int type : {HORO_F32, HORO_F64})
+        CHECK(horo_frechet_mean(HORO_POINCARE, type, 1, 3, 3,
+                                type == HORO_F32 ? (const void*)x.data() : wide.data(), 0, 3, nullptr, 0, 1,
+                                1e-15, 500, out, 0, nullptr, &steps[type == HORO_F64], workspace,
+                                sizeof workspace, nullptr) == HORO_OK);
+    CHECK(steps[0] >= steps[1] - 2 && steps[1] > 10, "%d of %d midpoints", steps[0], steps[1]);
     // second differences: times and sums cancel
     const float d = 0x1p-20f, e = 0x1p-43f;
     compare_with_doubles("cancelling", false, lorentz, 3, 2, 1, {0, 0.5f - d, 0, 0, 0.5f, e, 0, 0.5f + d, 0},
