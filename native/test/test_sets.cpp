@@ -788,15 +788,15 @@ void plain_and_pairs() {
                     compare_with_doubles("in parts", frechet, model, k, dim, c, x, w);
             }
     // a mean goes on in pairs until the tolerance is met
-    std::vector<float> x;
-    for (double radius : {1.0, 2.0, 3.0}) append(x, random_point<float>(poincare, 3, radius, 1));
+    std::vector<float> points;
+    for (double radius : {1.0, 2.0, 3.0}) append(points, random_point<float>(poincare, 3, radius, 1));
     int32_t steps[2] = {};
-    const std::vector<double> wide(x.begin(), x.end());
+    const std::vector<double> wide(points.begin(), points.end());
     double workspace[3], out[3];
     for (int type : {HORO_F32, HORO_F64})
         CHECK(horo_frechet_mean(HORO_POINCARE, type, 1, 3, 3,
-                                type == HORO_F32 ? (const void*)x.data() : wide.data(), 0, 3, nullptr, 0, 1,
-                                1e-15, 500, out, 0, nullptr, &steps[type == HORO_F64], workspace,
+                                type == HORO_F32 ? (const void*)points.data() : wide.data(), 0, 3, nullptr, 0,
+                                1, 1e-15, 500, out, 0, nullptr, &steps[type == HORO_F64], workspace,
                                 sizeof workspace, nullptr) == HORO_OK);
     CHECK(steps[0] >= steps[1] - 2 && steps[1] > 10, "%d of %d midpoints", steps[0], steps[1]);
     // second differences: times and sums cancel
