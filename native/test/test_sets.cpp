@@ -773,7 +773,7 @@ void plain_and_pairs() {
     }
     // the same for sets that are cut into parts
     for (int model : {poincare, lorentz, klein})
-        for (double radius : {0.5, 9.0})
+        for (double radius : {0.5, 9.0, 12.5})
             for (double spread : {0x1p-8, 0x1p-17, 0x1p-22}) {
                 const int64_t k = 900, dim = 13;
                 const double c = model == lorentz ? 1.75 : 0.5;
@@ -785,7 +785,8 @@ void plain_and_pairs() {
                     w.push_back(float(0.5 + i % 3));
                 }
                 for (bool frechet : {false, true})
-                    compare_with_doubles("in parts", frechet, model, k, dim, c, x, w);
+                    if (!frechet || radius < 10)
+                        compare_with_doubles("in parts", frechet, model, k, dim, c, x, w);
             }
     // a mean goes on in pairs until the tolerance is met
     std::vector<float> points;
