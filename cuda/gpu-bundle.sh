@@ -7,6 +7,13 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 bundle="$root/build/gpu-bundle"
 java=$1 # of a JDK, given by horo
 jlink="${java%/java}/jlink"
+if [ "${2:-}" = --help ] || [ "${2:-}" = -h ]; then
+    echo "usage: horo gpu-bundle"
+    echo
+    echo "Packs the Java tests of a device with a small Java runtime into build/gpu-bundle.tar.gz, for a machine with a GPU and"
+    echo "without a JDK: beside the sources there, horo gpu-check runs them. Builds the project first."
+    exit 0
+fi
 [ $# -eq 1 ] || { echo "usage: horo gpu-bundle" >&2; exit 2; }
 [ -x "$jlink" ] || { echo "gpu-bundle: no jlink beside $java" >&2; exit 1; }
 

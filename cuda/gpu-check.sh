@@ -16,15 +16,24 @@ fail() {
     exit 1
 }
 
+usage='usage: horo gpu-check [--quick] [--json FILE]
+
+Builds the CUDA library on a machine with a GPU (nvcc, compute-sanitizer, CMake and a C++ compiler; no JDK), runs its
+tests on the device and under compute-sanitizer, and measures its kernels against a copy.
+
+  --quick      the architecture of this device, a few shapes
+  --json FILE  what was measured of row operations; FILE.kernels has the rest'
+
 while [ $# -gt 0 ]; do
     case $1 in
+        -h | --help) echo "$usage"; exit 0 ;;
         --quick) quick=--quick ;;
         --json)
             [ $# -gt 1 ] || fail "--json: expected a file"
             case $2 in /*) json=$2 ;; *) json=$PWD/$2 ;; esac
             shift
             ;;
-        *) fail "$1: unknown; usage: horo gpu-check [--quick] [--json FILE]" ;;
+        *) echo "gpu-check: $1: unknown; ${usage%%$'\n'*}" >&2; exit 2 ;;
     esac
     shift
 done

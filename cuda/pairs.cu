@@ -24,7 +24,8 @@ HORO_DEVICE RowSet<T> coordinates(const PairsSide& side, T type) {
 }
 
 // By all threads; what is beyond the last point is the origin. As many lanes a point for every tile: the
-// squares of equal points must be equal to the last bit, and the order of a sum shows in it.
+// squares of equal points must be equal to the last bit, and the order of a sum shows in it. Of numbers
+// stored shorter than double the excess is nothing beside what their own rounding is.
 template <class T, class Model, int count>
 HORO_DEVICE void load_points(const PairsTask& task, T type, const PairsSide& side, int64_t first,
                              PointTile<Model, count>& to) {
@@ -34,10 +35,22 @@ HORO_DEVICE void load_points(const PairsTask& task, T type, const PairsSide& sid
     const bool live = i < count && first + i < side.count;
     const auto p = type.in(side.points, (live ? first + i : 0) * side.row + Model::ambient);
     constexpr bool exact = T::wide || Model::precise;
-    const horo::Sum<double> xx = square_sum<exact, lanes>(p, live ? task.dim : 0, lane);
+    const int64_t dim = live ? task.dim : 0;
+    const horo::Sum<double> xx = square_sum<exact, lanes>(p, dim, lane);
+    const double scale = Model::scale(square_root<double>(xx.hi));
+    double excess = 0;
+    if constexpr (Model::scaled && T::wide) {
+        DotSum<true> sum;
+        sum.hi = lane == 0 ? -1.0 : 0.0;
+        for (int64_t j = lane; j < dim; j += lanes) {
+            const double v = rounded_product(static_cast<double>(read(p + j)), scale);
+            sum.add(v, v);
+        }
+        excess = sum.template total<lanes>().hi;
+    }
     if (lane == 0 && i < count) {
-        to.point[i] = Model::point(task.curvature, xx);
-        to.scale[i] = Model::scale(square_root<double>(xx.hi));
+        to.point[i] = Model::point(task.curvature, xx, excess);
+        to.scale[i] = scale;
     }
 }
 

@@ -17,15 +17,32 @@ constexpr int64_t capacity = 8192;  // gradient elements held at once, on the st
 template <bool scaled>
 struct Differences {
     const double *left, *right;
-    Doubles row(Doubles v, int64_t i) const { return scaled ? v * splat<double, width>(left[i]) : v; }
-    Doubles column(Doubles v, int64_t j) const { return scaled ? v * splat<double, width>(right[j]) : v; }
+    Doubles row(Doubles v, int64_t i) const { return times(v, left[i]); }
+    Doubles column(Doubles v, int64_t j) const { return times(v, right[j]); }
     static Doubles step(Doubles a, Doubles b, Doubles sum) {
         const Doubles d = a - b;
         return multiply_add(d, d, sum);
     }
+    // rounded before it is subtracted from anything
+    static Doubles times(Doubles v, double scale) {
+        return scaled ? rounded_product(v, splat<double, width>(scale)) : v;
+    }
 };
 
-// Up to a tile of points: their numbers, and the scales of their coordinates.
+// |scale x|^2 - 1, of the coordinates as they are rounded
+template <class T>
+double excess(const T* x, double scale, int64_t dim) {
+    DotSum<true> sum;
+    sum.hi[0] = -1.0;
+    for (int64_t j = 0; j < dim; j += width) {
+        const Doubles v = Differences<true>::times(load_at(x, j, dim), scale);
+        sum.add(v, v);
+    }
+    return sum.total().hi;
+}
+
+// Up to a tile of points: their numbers, and the scales of their coordinates. Of numbers stored shorter than
+// double the excess is nothing beside what their own rounding is.
 template <class Model, class T>
 struct PointTile {
     static constexpr int numbers = sizeof(typename Model::template Point<double>) / sizeof(double);
@@ -37,12 +54,14 @@ struct PointTile {
     PointTile(const PairsTask& task, const PairsSide& side, int64_t first, int64_t last)
         : space(static_cast<const T*>(side.points) + first * side.row + Model::ambient), count(last - first) {
         for (int64_t i = 0; i < count; ++i) {
-            const auto xx = square_sum < sizeof(T) == 8 || Model::precise > (space + i * side.row, task.dim);
-            const auto point = Model::point(task.curvature, xx);
+            const T* p = space + i * side.row;
+            const auto xx = square_sum < sizeof(T) == 8 || Model::precise > (p, task.dim);
+            scale[i] = Model::scale(square_root<double>(xx.hi));
+            const bool counts = Model::scaled && sizeof(T) == 8;
+            const auto point = Model::point(task.curvature, xx, counts ? excess(p, scale[i], task.dim) : 0.0);
             double part[numbers];
             std::memcpy(part, &point, sizeof part);
             for (int n = 0; n < numbers; ++n) number[n][i] = part[n];
-            scale[i] = Model::scale(square_root<double>(xx.hi));
         }
     }
     // Point i in every lane.
@@ -93,7 +112,7 @@ void forward(const PairsTask& task, int64_t row, int64_t column) {
 
 // gradient[i] += the sum over points b of other[i] * (b - a[i]) for a slice of coordinates, each point times
 // its scale.
-template <class T, int M>
+template <bool scaled, class T, int M>
 inline void accumulate(const T* const* a, const double* a_scale, const T* b, int64_t b_row,
                        const double* b_scale, int64_t b_count, const double* const* other, int64_t slice,
                        double* const* gradient) {
@@ -102,7 +121,9 @@ inline void accumulate(const T* const* a, const double* a_scale, const T* b, int
         Doubles own[M][N], sum[M][N];
         const auto load_pair = [&](const T* p, double scale, Doubles* v) {
             for (int n = 0; n < N; ++n)
-                v[n] = at + n * width < slice ? load_at(p, at + n * width, slice) * scale : Doubles{};
+                v[n] = at + n * width < slice
+                           ? Differences<scaled>::times(load_at(p, at + n * width, slice), scale)
+                           : Doubles{};
         };
         for (int i = 0; i < M; ++i) {
             load_pair(a[i], a_scale[i], own[i]);
@@ -174,8 +195,9 @@ void vjp(const PairsTask& task, int64_t first_row, int64_t row_count) {
                     k[m] = other + (i + m) * tile;
                     gradient[m] = held + (i + m) * slice;
                 }
-                (whole ? accumulate<T, M> : accumulate<T, 1>)(a, x.scale + i, y.space + from, task.y.row,
-                                                              y.scale, y.count, k, count, gradient);
+                (whole ? accumulate<Model::scaled, T, M>
+                       : accumulate<Model::scaled, T, 1>)(a, x.scale + i, y.space + from, task.y.row, y.scale,
+                                                          y.count, k, count, gradient);
                 i += count_a;
             }
         }

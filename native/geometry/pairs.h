@@ -3,6 +3,8 @@
 //
 // A model is a struct: `Point`, the numbers of a point; `scale`, the factor its coordinates take before the
 // squared differences are summed; `Pair`, the distance and its gradient from two points and that sum.
+// Where the factor makes a direction of a point, rounding leaves it a length that is not 1: its square is 1 +
+// `excess`, which matters between points close to each other and far out.
 #pragma once
 #include "geometry/double_double.h"
 
@@ -14,6 +16,20 @@ struct PairSlopes {
     V own, other, curvature;
 };
 
+// By how much too much of u = x / |x| there is in v - u, whose share of u is -|u - v|^2/2: between close
+// points that is far less than what rounding left.
+template <class Point>
+HORO_HD auto lengthwise(const Point& x, const Point& y) {
+    return 0.5 * (y.excess - x.excess);
+}
+
+// |u - v|^2 without that.
+template <class Point, class V>
+HORO_HD V across(const Point& x, const Point& y, V square) {
+    const V d = lengthwise(x, y);
+    return at_least<V>(square - d * d, 0.0);
+}
+
 namespace poincare {
 
 struct PairDistance {
@@ -23,7 +39,7 @@ struct PairDistance {
     struct Point {
         V xx, a, inverse;  // |x|^2, a = 1 - c|x|^2, 1 / sqrt(a)
     };
-    HORO_HD static Point<double> point(double c, Sum<double> xx) {
+    HORO_HD static Point<double> point(double c, Sum<double> xx, double) {
         const Sum<double> p = two_product<double>(xx.hi, c);
         const double a = ((1.0 - p.hi) - p.lo) - c * xx.lo;
         return {xx.hi, a, 1.0 / square_root<double>(a)};
@@ -64,12 +80,12 @@ struct PairDistance {
 
     template <class V>
     struct Point {
-        V xx, low, norm, gamma;  // gamma = cosh(rho)
+        V xx, low, norm, gamma, excess;  // gamma = cosh(rho)
     };
-    HORO_HD static Point<double> point(double c, Sum<double> xx) {
+    HORO_HD static Point<double> point(double c, Sum<double> xx, double excess) {
         const Sum<double> p = two_product<double>(xx.hi, c);
         const double a = ((1.0 - p.hi) - p.lo) - c * xx.lo;
-        return {xx.hi, xx.lo, square_root<double>(xx.hi), 1.0 / square_root<double>(a)};
+        return {xx.hi, xx.lo, square_root<double>(xx.hi), 1.0 / square_root<double>(a), excess};
     }
     HORO_HD static double scale(double norm) { return norm > 0 ? 1.0 / norm : 0.0; }
 
@@ -79,8 +95,13 @@ struct PairDistance {
         Point<V> x, y;
         V angle, h, cosh, from, to, z2, z;  // from, to: P and Q
         AsinhParts<V> p;
-        HORO_HD Pair(double c_, const Point<V>& x_, const Point<V>& y_, V angle_)
-            : c(c_), x(x_), y(y_), angle(angle_), from(x_.norm * x_.gamma), to(y_.norm * y_.gamma) {
+        HORO_HD Pair(double c_, const Point<V>& x_, const Point<V>& y_, V square)
+            : c(c_),
+              x(x_),
+              y(y_),
+              angle(across(x_, y_, square)),
+              from(x_.norm * x_.gamma),
+              to(y_.norm * y_.gamma) {
             const V further = (x.xx - y.xx) + (x.low - y.low);
             h = choose<V>(further == 0.0, V{}, further / (x.norm + y.norm) * (x.gamma * y.gamma));
             cosh = square_root<V>(1.0 + c * (h * h));
@@ -94,8 +115,10 @@ struct PairDistance {
             const V squares = from * from + to * to, flat = h / (1.0 + cosh);
             const V by_c =
                 0.25 * h * h / cosh * (squares - flat * flat) + 0.125 * from * to * angle * squares;
-            return {e * x.gamma * (0.5 * x.gamma * h + 0.25 * c * (from * from) * to * angle),
-                    -0.5 * e * x.gamma * to, e * by_c - g * z * z2 * p.difference};
+            const V other = -0.5 * e * x.gamma * to;
+            return {e * x.gamma * (0.5 * x.gamma * h + 0.25 * c * (from * from) * to * angle) -
+                        other * lengthwise(x, y),
+                    other, e * by_c - g * z * z2 * p.difference};
         }
     };
 };
@@ -111,10 +134,10 @@ struct PairDistance {
 
     template <class V>
     struct Point {
-        V xx, low, norm, time;
+        V xx, low, norm, time, excess;
     };
-    HORO_HD static Point<double> point(double k, Sum<double> xx) {
-        return {xx.hi, xx.lo, square_root<double>(xx.hi), square_root<double>(k + xx.hi)};
+    HORO_HD static Point<double> point(double k, Sum<double> xx, double excess) {
+        return {xx.hi, xx.lo, square_root<double>(xx.hi), square_root<double>(k + xx.hi), excess};
     }
     HORO_HD static double scale(double norm) { return norm > 0 ? 1.0 / norm : 0.0; }
 
@@ -124,7 +147,8 @@ struct PairDistance {
         Point<V> x, y;
         V h, s, advance;  // sinh(rho - sigma), sinh^2(d/2), y0 - x0
         AsinhParts<V> p;
-        HORO_HD Pair(double k_, const Point<V>& x_, const Point<V>& y_, V angle) : k(k_), x(x_), y(y_) {
+        HORO_HD Pair(double k_, const Point<V>& x_, const Point<V>& y_, V square) : k(k_), x(x_), y(y_) {
+            const V angle = across(x_, y_, square);
             const V further = (x.xx - y.xx) + (x.low - y.low);
             h = choose<V>(further == 0.0, V{}, further / (x.norm * y.time + y.norm * x.time));
             s = 0.5 * h * h / (1.0 + square_root<V>(1.0 + h * h)) + x.norm * y.norm * angle / (4.0 * k);
@@ -136,7 +160,8 @@ struct PairDistance {
         HORO_HD PairSlopes<V> slopes(V g) const {
             const V scaled_g = g * __builtin_sqrt(k), root = square_root<V>(s);
             const V e = choose<V>(s == 0.0, V{}, scaled_g / (root * p.root));
-            return {0.5 * e * h / x.time, -0.5 * e * y.norm / k,
+            const V other = -0.5 * e * y.norm / k;
+            return {0.5 * e * h / x.time - other * lengthwise(x, y), other,
                     scaled_g * root * s * p.difference / k +
                         e * (advance * advance) / (4.0 * k * x.time * y.time)};
         }

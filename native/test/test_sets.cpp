@@ -890,6 +890,34 @@ void pairs() {
             }
 }
 
+// Points 1e-12 radians apart at radius 13: the radial part of the gradient is 1e-12 of the other, and the
+// rounding of their directions 1e-4. Expected values: bench/peers/exactness.py.
+void pairs_far_out() {
+    const std::vector<double> x = {-802569.0972386153, 6948977.277358878,  -802569.0972512345,
+                                   6948977.277329883,  -802569.0972509445, 6948977.277329757},
+                              y = {-802569.0972827756, 6948977.277327611, -802569.0972753263,
+                                   6948977.277350366},
+                              g = {1.8709374464451767, -2.0097031558604463, -0.055426322372676105,
+                                   0.9584677112754836, 0.5806850975953033,  -1.1753818049512719},
+                              want = {-2.380372923283685, -0.2749201317090729};
+    const double k = 1000;
+    const auto with_times = [&](const std::vector<double>& space) {
+        std::vector<double> points;
+        for (size_t i = 0; i < space.size(); i += 2)
+            points.insert(points.end(), {std::sqrt(k + space[i] * space[i] + space[i + 1] * space[i + 1]),
+                                         space[i], space[i + 1]});
+        return points;
+    };
+    const std::vector<double> px = with_times(x), py = with_times(y);
+    std::vector<double> g_y(py.size());
+    CHECK(horo_cdist_vjp(HORO_LORENTZ, HORO_F64, 3, 2, 2, px.data(), 3, py.data(), 3, k, 0, g.data(), 2,
+                         nullptr, 0, g_y.data(), 3, nullptr, nullptr) == HORO_OK,
+          "%s", horo_last_error());
+    for (int j = 0; j < 2; ++j)
+        CHECK(std::abs(g_y[1 + j] - want[j]) <= 1e-14 * std::abs(want[j]), "g_y %d: %.17g, not %.17g", j,
+              g_y[1 + j], want[j]);
+}
+
 // Against the row operation, over tile edges, strides, slices and threads.
 template <class T>
 void pair_batches() {
@@ -1661,6 +1689,7 @@ int main() {
     plain_and_pairs();
     pairs<float>();
     pairs<double>();
+    pairs_far_out();
     pair_batches<float>();
     pair_batches<double>();
     linear_values<float>();

@@ -172,9 +172,9 @@ HORO_API int32_t horo_op_find(const char* name, int32_t* op);
 
 /* Runs an operation on `rows` rows of dimension `dim`. All operands are of one storage type; HORO_BF16 and
  * HORO_F16 are widened exactly, computed as float32 rows are, and rounded to nearest even at the end (error
- * at most 1 ulp of the storage type; NaN stays NaN). Operands
- * follow the signature; those beyond it are ignored. in*_stride, out*_stride: elements from row to row, for a
- * scalar from number to number; 0 in an input repeats one row. Parameters p0.. are positive and finite. An
+ * at most 1 ulp of the storage type; NaN stays NaN). Operands follow the signature; those beyond it are
+ * ignored. in*_stride, out*_stride: elements from row to row, for a scalar from number to number; 0 in an
+ * input repeats one row. Parameters p0.. are positive and finite, `:any` ones finite, `:unit` in (0, 1). An
  * output of a ".vjp" may be NULL, or have the stride HORO_NOT_WANTED, if it is not wanted. An output may be
  * the same rows as an input of the same kind (in place); any other overlap is refused. All scalar mathematics
  * is in double, float64 rows with compensated dot products. */

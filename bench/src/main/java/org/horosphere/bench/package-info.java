@@ -1,2 +1,2 @@
-/** JMH benchmarks. */
+/** JMH benchmarks, and {@link org.horosphere.bench.CallBench}. */
 package org.horosphere.bench;

@@ -6,31 +6,32 @@ import java.lang.foreign.MemorySegment;
 final class Checks {
     private Checks() {}
 
-    /** A native segment of at least so many elements, aligned to them. */
+    /** A native segment of at least so many elements, aligned to them; bytes: a power of 2. */
     static void require(String name, MemorySegment segment, long elements, int bytes) {
+        if (segment == null
+                || !segment.isNative()
+                || segment.byteSize() >>> Integer.numberOfTrailingZeros(bytes) < elements
+                || (segment.address() & bytes - 1) != 0) {
+            throw new IllegalArgumentException(name + unfit(segment, elements, bytes));
+        }
+    }
+
+    private static String unfit(MemorySegment segment, long elements, int bytes) {
         if (segment == null) {
-            throw new IllegalArgumentException(name + ": null, expected a segment");
+            return ": null, expected a segment";
         }
         if (!segment.isNative()) {
-            throw new IllegalArgumentException(
-                    name
-                            + ": a heap segment, expected native memory (an Arena's, or a direct buffer's)");
+            return ": a heap segment, expected native memory (an Arena's, or a direct buffer's)";
         }
-        if (segment.byteSize() / bytes < elements) {
-            throw new IllegalArgumentException(
-                    name
-                            + ": "
-                            + segment.byteSize()
-                            + " bytes, expected at least "
-                            + elements
-                            + " elements of "
-                            + bytes
-                            + " bytes");
-        }
-        if ((segment.address() & (bytes - 1)) != 0) {
-            throw new IllegalArgumentException(
-                    name + ": not aligned to its elements of " + bytes + " bytes");
-        }
+        return segment.byteSize() / bytes < elements
+                ? ": "
+                        + segment.byteSize()
+                        + " bytes, expected at least "
+                        + elements
+                        + " elements of "
+                        + bytes
+                        + " bytes"
+                : ": not aligned to its elements of " + bytes + " bytes";
     }
 
     /** Like {@link #require}, for memory the kernel writes. */
@@ -43,7 +44,7 @@ final class Checks {
 
     /** Memory of the exec's device: {@link #requireDevice}, or {@link #require} for the CPU. */
     static void require(Exec exec, String name, MemorySegment segment, long elements, int bytes) {
-        if (exec.isCuda()) {
+        if (requireNonNull("exec", exec).isCuda()) {
             requireDevice(name, segment, elements, bytes);
         } else {
             require(name, segment, elements, bytes);
@@ -149,6 +150,13 @@ final class Checks {
         if (dtype != DType.F32 && dtype != DType.F64) {
             throw new IllegalArgumentException("dtype: " + dtype + ", expected F32 or F64");
         }
+    }
+
+    static <T> T requireNonNull(String name, T value) {
+        if (value == null) {
+            throw new IllegalArgumentException(name + ": null");
+        }
+        return value;
     }
 
     static void requireStorage(DType dtype) {

@@ -11,10 +11,10 @@ import java.lang.invoke.MethodHandle;
 /**
  * Where and how a kernel runs. {@link #CPU} suits nearly everyone; make another to choose the
  * number of threads, or a CUDA device. On a device a call enqueues on the exec's stream and
- * returns; its operands are device addresses, see {@link DeviceMemory}. {@link RowOp}, {@link
- * Layers}, {@link Gemm}, {@link LowRankAdapter} and {@link Attention} run there; other kernels
- * refuse a CUDA exec. Immutable and safe from any thread; results do not depend on the number of
- * threads.
+ * returns; its operands are device addresses, see {@link DeviceMemory}. What works on host memory
+ * refuses a CUDA exec: methods that take arrays, the distances of a {@link Product}, {@link
+ * RiemannianOptimizer} and {@link Layers#sum_squares}. Immutable and safe from any thread; results
+ * do not depend on the number of threads.
  */
 public final class Exec implements AutoCloseable {
     private static final MethodHandle CREATE =
@@ -31,12 +31,16 @@ public final class Exec implements AutoCloseable {
      */
     public static final Exec CPU = new Exec(MemorySegment.NULL, null);
 
+    private static final long BRIEF_PRODUCTS = 1 << 15;
+
     private final MemorySegment handle;
+    private final long address;
     private final Stream stream;
     private volatile boolean closed;
 
     private Exec(MemorySegment handle, Stream stream) {
         this.handle = handle;
+        this.address = handle.address();
         this.stream = stream;
     }
 
@@ -102,6 +106,14 @@ public final class Exec implements AutoCloseable {
         return stream != null;
     }
 
+    /**
+     * Is a call for a times b results, of c products each, one of some tens of microseconds? Then
+     * garbage collection may wait for it.
+     */
+    boolean isBrief(long a, long b, long c) {
+        return stream == null && (a | b | c) >>> 16 == 0 && a * b * (c + 16) <= BRIEF_PRODUCTS;
+    }
+
     /** The stream calls are enqueued on, null on the CPU. */
     public Stream stream() {
         return stream;
@@ -116,6 +128,12 @@ public final class Exec implements AutoCloseable {
             stream.handle(); // must still be open
         }
         return handle;
+    }
+
+    /** {@link #handle} as a number. */
+    long address() {
+        handle();
+        return address;
     }
 
     /** Frees the context; {@link #CPU} stays usable. No call may still be running with it. */

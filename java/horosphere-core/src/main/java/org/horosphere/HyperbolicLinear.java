@@ -83,7 +83,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
     }
 
     private static final MethodHandle FORWARD =
-            Native.bind(
+            Native.bindEither(
                     "horo_linear",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -102,7 +102,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                             JAVA_LONG,
                             ADDRESS));
     private static final MethodHandle VJP =
-            Native.bind(
+            Native.bindEither(
                     "horo_linear_vjp",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -206,6 +206,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             status =
                     (int)
                             FORWARD.invokeExact(
+                                    exec.isBrief(rows, dim, p),
                                     operation.ordinal(),
                                     dtype.code(),
                                     rows,
@@ -219,7 +220,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                                     curvature,
                                     out,
                                     operation.outWidth(p),
-                                    exec.handle());
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -263,6 +264,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
             status =
                     (int)
                             VJP.invokeExact(
+                                    exec.isBrief(rows, dim, p),
                                     operation.ordinal(),
                                     dtype.code(),
                                     rows,
@@ -284,7 +286,7 @@ public record HyperbolicLinear(Operation operation, double curvature, Exec exec)
                                     Checks.orNull(g_curvature),
                                     workspace,
                                     Checks.workspaceBytes(exec, workspace),
-                                    exec.handle());
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

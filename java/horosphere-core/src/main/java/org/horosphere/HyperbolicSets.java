@@ -41,7 +41,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
     }
 
     private static final MethodHandle MIDPOINT =
-            Native.bind(
+            Native.bindEither(
                     "horo_midpoint",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -62,7 +62,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                             JAVA_LONG,
                             ADDRESS));
     private static final MethodHandle MIDPOINT_VJP =
-            Native.bind(
+            Native.bindEither(
                     "horo_midpoint_vjp",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -93,7 +93,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                     "horo_midpoint_workspace",
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS));
     private static final MethodHandle CDIST =
-            Native.bind(
+            Native.bindEither(
                     "horo_cdist",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -112,7 +112,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                             JAVA_LONG,
                             ADDRESS));
     private static final MethodHandle CDIST_VJP =
-            Native.bind(
+            Native.bindEither(
                     "horo_cdist_vjp",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -304,6 +304,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             status =
                     (int)
                             MIDPOINT.invokeExact(
+                                    exec.isBrief(rows, k, dim),
                                     model.ordinal(),
                                     dtype.code(),
                                     rows,
@@ -319,7 +320,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     outStride,
                                     Checks.orNull(workspace),
                                     workspaceBytes(workspace),
-                                    exec.handle());
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -378,6 +379,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             status =
                     (int)
                             MIDPOINT_VJP.invokeExact(
+                                    exec.isBrief(rows, k, dim),
                                     model.ordinal(),
                                     dtype.code(),
                                     rows,
@@ -399,7 +401,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_curvature),
                                     Checks.orNull(workspace),
                                     workspaceBytes(workspace),
-                                    exec.handle());
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -651,6 +653,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             status =
                     (int)
                             CDIST.invokeExact(
+                                    exec.isBrief(n, m, dim),
                                     model.ordinal(),
                                     dtype.code(),
                                     n,
@@ -664,7 +667,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     squared ? 1 : 0,
                                     out,
                                     outStride,
-                                    exec.handle());
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }
@@ -705,6 +708,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
             status =
                     (int)
                             CDIST_VJP.invokeExact(
+                                    exec.isBrief(n, m, dim),
                                     model.ordinal(),
                                     dtype.code(),
                                     n,
@@ -723,7 +727,7 @@ public record HyperbolicSets(Model model, double curvature, Exec exec) {
                                     Checks.orNull(g_y),
                                     width,
                                     Checks.orNull(g_curvature),
-                                    exec.handle());
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -1,7 +1,9 @@
 package org.horosphere;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.AddressLayout;
 import java.lang.foreign.FunctionDescriptor;
@@ -10,6 +12,7 @@ import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.TreeMap;
@@ -28,8 +31,14 @@ final class Native {
 
     /** A C string result: sized lazily by reading up to the terminator. */
     static final AddressLayout C_STRING =
-            ADDRESS.withTargetLayout(
-                    MemoryLayout.sequenceLayout(4096, java.lang.foreign.ValueLayout.JAVA_BYTE));
+            ADDRESS.withTargetLayout(MemoryLayout.sequenceLayout(4096, JAVA_BYTE));
+
+    /**
+     * Pointers for arrays, told apart by what they point to: what the JVM learns about the segments
+     * of one descriptor it learns for all its handles, and around arrays it can only do without
+     * them as long as no other segments came that way.
+     */
+    static final AddressLayout ARRAY = ADDRESS.withTargetLayout(JAVA_BYTE);
 
     private static final int INVALID_ARGUMENT = -1;
     static final int INTERNAL = -5;
@@ -65,33 +74,41 @@ final class Native {
 
     private Native() {}
 
-    /** A handle to a C function; the thread leaves the Java state, so the call may take long. */
-    static MethodHandle bind(String name, FunctionDescriptor descriptor) {
-        return handle(name, descriptor);
-    }
-
     /**
      * A handle for calls of some microseconds at most: cheaper, takes heap segments, but holds up
-     * garbage collection while it runs.
+     * garbage collection while it runs. The descriptor may give pointers as numbers.
      */
     static MethodHandle bindCritical(String name, FunctionDescriptor descriptor) {
-        return handle(name, descriptor, Linker.Option.critical(true));
-    }
-
-    /**
-     * As {@link #bindCritical}, with another descriptor for the same C function: pointers as
-     * numbers.
-     */
-    static MethodHandle bindCriticalVariant(String name, FunctionDescriptor descriptor) {
         return link(name, descriptor, Linker.Option.critical(true));
     }
 
-    private static MethodHandle handle(
-            String name, FunctionDescriptor descriptor, Linker.Option... options) {
+    /**
+     * A handle that takes one argument more, the first: true to be as of {@link #bindCritical},
+     * false as of {@link #bind}. The last, the exec, is a number: {@link Exec#address}.
+     */
+    static MethodHandle bindEither(String name, FunctionDescriptor descriptor) {
+        record(name, descriptor);
+        int exec = descriptor.argumentLayouts().size() - 1;
+        MemoryLayout[] layouts = descriptor.argumentLayouts().toArray(MemoryLayout[]::new);
+        layouts[exec] = JAVA_LONG;
+        FunctionDescriptor numbered =
+                FunctionDescriptor.of(descriptor.returnLayout().orElseThrow(), layouts);
+        return MethodHandles.guardWithTest(
+                MethodHandles.identity(boolean.class),
+                MethodHandles.dropArguments(bindCritical(name, numbered), 0, boolean.class),
+                MethodHandles.dropArguments(link(name, numbered), 0, boolean.class));
+    }
+
+    /** A handle to a C function; the thread leaves the Java state, so the call may take long. */
+    static MethodHandle bind(String name, FunctionDescriptor descriptor) {
+        record(name, descriptor);
+        return link(name, descriptor);
+    }
+
+    private static void record(String name, FunctionDescriptor descriptor) {
         synchronized (BOUND) {
             BOUND.put(name, descriptor);
         }
-        return link(name, descriptor, options);
     }
 
     private static MethodHandle link(

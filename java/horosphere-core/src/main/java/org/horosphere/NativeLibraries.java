@@ -10,8 +10,11 @@ import java.net.URL;
 import java.net.URLConnection;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -76,7 +79,7 @@ public final class NativeLibraries {
                             + " into "
                             + cache()
                             + " (-Dhorosphere.cache.dir=DIR or HOROSPHERE_CACHE_DIR names another): "
-                            + e,
+                            + reason(e),
                     e);
         } catch (NoSuchAlgorithmException e) {
             throw new AssertionError(e);
@@ -146,6 +149,19 @@ public final class NativeLibraries {
             throw new IOException("no such resource on the class path: " + resource);
         }
         return url;
+    }
+
+    /** The JDK's own message is often only the path. */
+    private static String reason(IOException e) {
+        if (e instanceof NoSuchFileException) {
+            return "no such file or directory";
+        }
+        if (e instanceof AccessDeniedException) {
+            return "permission denied";
+        }
+        return e instanceof FileSystemException f && f.getReason() != null
+                ? f.getReason()
+                : e.getMessage();
     }
 
     private static Path cache() {

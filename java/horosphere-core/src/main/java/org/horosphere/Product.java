@@ -7,6 +7,7 @@ import java.util.List;
 
 /**
  * A product of manifolds: a point is the points of its factors, one after the other in the row.
+ * Rows are float32 or float64 here.
  *
  * @param factors at least one
  */
@@ -38,6 +39,7 @@ public record Product(List<Factor> factors) implements Manifold {
         if (factors == null || factors.isEmpty()) {
             throw new IllegalArgumentException("factors: none, expected at least one");
         }
+        factors.forEach(factor -> Checks.requireNonNull("factors: a factor", factor));
         factors = List.copyOf(factors);
     }
 
@@ -140,6 +142,9 @@ public record Product(List<Factor> factors) implements Manifold {
         Checks.requireAtLeast("rows", rows, 0);
         if (out == null || out.byteSize() / dtype.bytes() < rows) {
             throw new IllegalArgumentException("out: expected a segment of " + rows + " numbers");
+        }
+        if (out.isReadOnly()) {
+            throw new IllegalArgumentException("out: read-only, expected writable memory");
         }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment part = arena.allocate(Math.max(1, rows * dtype.bytes()), Double.BYTES);

@@ -58,14 +58,19 @@ public final class RiemannianAdam extends RiemannianOptimizer {
     /**
      * An optimizer of one parameter.
      *
-     * @param manifold where the rows live
+     * @param manifold a {@link PoincareBall}, a {@link Lorentz}, or a {@link Product} of those
      * @param dtype F32 or F64
      * @param rows number of points
      * @param dim dimensions of a point
      * @throws IllegalArgumentException if one is out of range, naming it
      */
     public RiemannianAdam(Manifold manifold, DType dtype, long rows, long dim, Options options) {
-        super(manifold, dtype, rows, dim, options.amsgrad() ? "radam_amsgrad" : "radam");
+        super(
+                manifold,
+                dtype,
+                rows,
+                dim,
+                Checks.requireNonNull("options", options).amsgrad() ? "radam_amsgrad" : "radam");
         this.options = options;
         this.lr = options.lr();
     }

@@ -3,6 +3,7 @@ package org.horosphere;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -31,6 +32,12 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
 
         private Part(
                 Manifold manifold, String step, DType dtype, long rows, long dim, long offset) {
+            if (!(manifold instanceof PoincareBall || manifold instanceof Lorentz)) {
+                throw new IllegalArgumentException(
+                        "manifold: "
+                                + manifold
+                                + ", expected a PoincareBall, a Lorentz or a Product of those");
+            }
             RowManifold model = (RowManifold) manifold;
             this.exec = model.exec();
             this.curvature = model.curvature();
@@ -41,7 +48,7 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
             this.state = new MemorySegment[op.inputs().size() - 2];
             this.gathered = new MemorySegment[state.length + 1];
             for (int i = 0; i < state.length; i++) {
-                long bytes = Math.multiplyExact(stateWidth(i) * dtype.bytes(), rows);
+                long bytes = Checks.product("rows", rows, stateWidth(i) * dtype.bytes());
                 state[i] = Arena.ofAuto().allocate(Math.max(1, bytes), 64);
             }
         }
@@ -59,9 +66,7 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
     private long steps;
 
     RiemannianOptimizer(Manifold manifold, DType dtype, long rows, long dim, String step) {
-        if (manifold == null) {
-            throw new IllegalArgumentException("manifold: null");
-        }
+        Checks.requireNonNull("manifold", manifold);
         Checks.requireFloating(dtype);
         Checks.requireAtLeast("rows", rows, 0);
         Checks.requireAtLeast("dim", dim, 1);
@@ -106,16 +111,21 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
      * @param x the points, rows one after the other, changed in place
      * @param grad the Euclidean gradient, of the same layout
      * @throws IllegalArgumentException if a segment is too small, read-only or overlapping, naming
-     *     it
+     *     it; no step was made then
      */
     public final void step(MemorySegment x, MemorySegment grad) {
-        requireRows("x", x, rows);
+        requireWritableRows(x);
         requireRows("grad", grad, rows);
-        steps++;
-        for (int i = 0; i < parts.size(); i++) {
-            Part part = parts.get(i);
-            MemorySegment points = at(x, part.offset);
-            run(part, rows, points, width, at(grad, part.offset), part.state);
+        steps++; // the parameters go by it
+        try {
+            for (int i = 0; i < parts.size(); i++) {
+                Part part = parts.get(i);
+                MemorySegment points = at(x, part.offset);
+                run(part, rows, points, width, at(grad, part.offset), part.state);
+            }
+        } catch (RuntimeException e) {
+            steps--;
+            throw e;
         }
     }
 
@@ -130,10 +140,9 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
      *     range
      */
     public final void step(MemorySegment x, int[] touched, MemorySegment grad) {
-        requireRows("x", x, rows);
+        requireWritableRows(x);
         requireAscending(touched);
         requireRows("grad", grad, touched.length);
-        steps++;
         if (touched.length > gatheredRows) {
             gatheredRows = Math.min(rows, Math.max(touched.length, 2 * gatheredRows));
             for (Part part : parts) {
@@ -144,16 +153,22 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
                 }
             }
         }
-        for (Part part : parts) {
-            copyRows(part, x, touched, true);
-            run(
-                    part,
-                    touched.length,
-                    part.gathered[0],
-                    part.width,
-                    at(grad, part.offset),
-                    java.util.Arrays.copyOfRange(part.gathered, 1, part.gathered.length));
-            copyRows(part, x, touched, false);
+        steps++;
+        try {
+            for (Part part : parts) {
+                copyRows(part, x, touched, true);
+                run(
+                        part,
+                        touched.length,
+                        part.gathered[0],
+                        part.width,
+                        at(grad, part.offset),
+                        Arrays.copyOfRange(part.gathered, 1, part.gathered.length));
+                copyRows(part, x, touched, false);
+            }
+        } catch (RuntimeException e) {
+            steps--;
+            throw e;
         }
     }
 
@@ -236,6 +251,13 @@ public abstract sealed class RiemannianOptimizer permits RiemannianSgd, Riemanni
     static void requireWeightDecay(double weightDecay) {
         boolean holds = weightDecay >= 0 && weightDecay < Double.POSITIVE_INFINITY;
         require("weightDecay", weightDecay, holds, "0 or more");
+    }
+
+    private void requireWritableRows(MemorySegment x) {
+        requireRows("x", x, rows);
+        if (x.isReadOnly()) {
+            throw new IllegalArgumentException("x: read-only, expected writable memory");
+        }
     }
 
     private void requireRows(String name, MemorySegment segment, long count) {

@@ -59,7 +59,7 @@ public final class RiemannianSgd extends RiemannianOptimizer {
     /**
      * An optimizer of one parameter.
      *
-     * @param manifold where the rows live
+     * @param manifold a {@link PoincareBall}, a {@link Lorentz}, or a {@link Product} of those
      * @param dtype F32 or F64
      * @param rows number of points
      * @param dim dimensions of a point
@@ -72,7 +72,7 @@ public final class RiemannianSgd extends RiemannianOptimizer {
     }
 
     private static String operation(Options options) {
-        return options.momentum() == 0
+        return Checks.requireNonNull("options", options).momentum() == 0
                 ? "rsgd"
                 : options.nesterov() ? "rsgd_nesterov" : "rsgd_momentum";
     }

@@ -25,8 +25,8 @@ import java.util.stream.Stream;
  * memory, which also runs on all threads. With an {@link Exec#cuda} operands are device addresses
  * ({@link DeviceMemory#at}, segments of size zero) and a call only enqueues; arrays are refused. An
  * output may be the same rows as an input of the same kind; any other overlap is refused. Immutable
- * and safe from any thread; a call allocates nothing (on arrays, 32 bytes for each of them where
- * HotSpot compiled the call before it had profiled it).
+ * and safe from any thread; a call allocates nothing (on arrays, 32 or 72 bytes for each of them
+ * where HotSpot compiled the call before it had profiled it).
  */
 public final class RowOp {
     /** What one row of an operand is. */
@@ -56,13 +56,7 @@ public final class RowOp {
     private static final int PARAMETERS = 6;
 
     /** Elements per critical call: some tens of microseconds. */
-    private static final long CRITICAL_ELEMENTS = 1 << 15;
-
-    /** The stride of an output that stands for a null pointer, HORO_NOT_WANTED. */
-    private static final long NOT_WANTED = -1;
-
-    private static final float[] NO_FLOATS = {};
-    private static final double[] NO_DOUBLES = {};
+    static final long CRITICAL_ELEMENTS = 1 << 15;
 
     private static final MethodHandle COUNT =
             Native.bind("horo_op_count", FunctionDescriptor.of(JAVA_INT));
@@ -74,17 +68,8 @@ public final class RowOp {
             Native.bind("horo_op_doc", FunctionDescriptor.of(Native.C_STRING, JAVA_INT));
     private static final MethodHandle FIND =
             Native.bind("horo_op_find", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    private static final FunctionDescriptor CALL = call(ADDRESS);
-    private static final MethodHandle RUN = Native.bind("horo_row_op", CALL);
-    private static final MethodHandle RUN_CRITICAL = Native.bindCritical("horo_row_op", CALL);
-
-    /**
-     * For arrays alone, told apart by the last pointer as a number: what the JVM learns about the
-     * segments of one kind of handle it learns for all, and around arrays it can only do without
-     * them as long as no other segments came that way.
-     */
-    private static final MethodHandle RUN_ARRAYS =
-            Native.bindCriticalVariant("horo_row_op", call(JAVA_LONG));
+    private static final MethodHandle RUN =
+            Native.bindEither("horo_row_op", call(OPERANDS, OPERANDS, ADDRESS, ADDRESS));
 
     private static final List<RowOp> ALL = load();
 
@@ -96,10 +81,7 @@ public final class RowOp {
     private final List<Operand> outputs;
     private final List<String> parameters;
     private final boolean optionalOutputs;
-    // The same in numbers, which a call reads: two bits per operand, how often it has dim elements
-    // per row and how many more.
-    private final int inWidths;
-    private final int outWidths;
+    private final RowShape shape;
 
     private RowOp(int code) {
         this.code = code;
@@ -113,8 +95,7 @@ public final class RowOp {
                 Stream.of(words(left[1])).map(word -> word.replaceAll(":.*", "")).toList();
         this.outputs = operands(sides[1]);
         this.optionalOutputs = name.endsWith(".vjp");
-        this.inWidths = widths(inputs);
-        this.outWidths = widths(outputs);
+        this.shape = new RowShape(this, code, widths(inputs), widths(outputs), optionalOutputs);
     }
 
     private static int widths(List<Operand> operands) {
@@ -127,11 +108,14 @@ public final class RowOp {
         return bits;
     }
 
-    private static FunctionDescriptor call(MemoryLayout exec) {
+    /** The C function with the first operands of each side as pointers, the others as numbers. */
+    private static FunctionDescriptor call(
+            int ins, int outs, MemoryLayout pointer, MemoryLayout exec) {
         List<MemoryLayout> layouts =
                 new ArrayList<>(List.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
         for (int i = 0; i < 2 * OPERANDS; i++) {
-            layouts.add(ADDRESS);
+            boolean given = i < OPERANDS ? i < ins : i - OPERANDS < outs;
+            layouts.add(given ? pointer : JAVA_LONG);
             layouts.add(JAVA_LONG);
         }
         for (int i = 0; i < PARAMETERS; i++) {
@@ -139,6 +123,19 @@ public final class RowOp {
         }
         layouts.add(exec);
         return FunctionDescriptor.of(JAVA_INT, layouts.toArray(MemoryLayout[]::new));
+    }
+
+    /**
+     * A handle for operations of so many inputs and outputs: a pointer more, null or not, costs a
+     * call a nanosecond or two, a number next to nothing.
+     */
+    static MethodHandle segments(int ins, int outs) {
+        return Native.bindCritical("horo_row_op", call(ins, outs, ADDRESS, JAVA_LONG));
+    }
+
+    /** As {@link #segments}, for segments of arrays alone. */
+    static MethodHandle arrays(int ins, int outs) {
+        return Native.bindCritical("horo_row_op", call(ins, outs, Native.ARRAY, JAVA_LONG));
     }
 
     private static List<RowOp> load() {
@@ -341,147 +338,17 @@ public final class RowOp {
         return i < params.length ? params[i] : 0;
     }
 
-    long inStride(long[] strides, int i, long dim) {
-        return strides == null ? inWidth(i, dim) : i < strides.length ? strides[i] : 0;
+    private long inStride(long[] strides, int i, long dim) {
+        return strides == null ? shape.inWidth(i, dim) : i < strides.length ? strides[i] : 0;
     }
 
-    long outStride(long[] strides, int i, long dim) {
-        return strides == null ? outWidth(i, dim) : i < strides.length ? strides[i] : 0;
+    private long outStride(long[] strides, int i, long dim) {
+        return strides == null ? shape.outWidth(i, dim) : i < strides.length ? strides[i] : 0;
     }
 
-    private static boolean fits(MemorySegment segment, long width, long rows, int bytes) {
-        return width == 0 || (segment != null && segment.byteSize() >= rows * width * bytes);
-    }
-
-    private boolean takes(MemorySegment segment, long width, long rows, int bytes) {
-        return segment == null
-                ? width == 0 || optionalOutputs
-                : !segment.isReadOnly() && segment.byteSize() >= rows * width * bytes;
-    }
-
-    /** Elements per row of the i-th operand of a side; 0 for one that there is not. */
-    private static long width(int widths, int i, long dim) {
-        return (widths >>> 2 * i + 1 & 1) * dim + (widths >>> 2 * i & 1);
-    }
-
-    private long inWidth(int i, long dim) {
-        return width(inWidths, i, dim);
-    }
-
-    private long outWidth(int j, long dim) {
-        return width(outWidths, j, dim);
-    }
-
-    /**
-     * Contiguous rows; a small batch takes the shortest way, one method from here to the library.
-     */
-    void contiguous(
-            Exec exec,
-            DType dtype,
-            long rows,
-            long dim,
-            MemorySegment in0,
-            MemorySegment in1,
-            MemorySegment in2,
-            MemorySegment in3,
-            MemorySegment out0,
-            MemorySegment out1,
-            MemorySegment out2,
-            MemorySegment out3,
-            double p0,
-            double p1,
-            double p2) {
-        sizes(exec, dtype, rows, dim);
-        if (exec.isCuda() || (double) rows * dim > CRITICAL_ELEMENTS) { // cannot overflow
-            run(
-                    exec,
-                    dtype,
-                    rows,
-                    dim,
-                    in0,
-                    inStride(null, 0, dim),
-                    in1,
-                    inStride(null, 1, dim),
-                    in2,
-                    inStride(null, 2, dim),
-                    in3,
-                    inStride(null, 3, dim),
-                    out0,
-                    outStride(null, 0, dim),
-                    out1,
-                    outStride(null, 1, dim),
-                    out2,
-                    outStride(null, 2, dim),
-                    out3,
-                    outStride(null, 3, dim),
-                    p0,
-                    p1,
-                    p2,
-                    0,
-                    0,
-                    0);
-            return;
-        }
-        int bytes = dtype.bytes();
-        long is0 = inWidth(0, dim);
-        long is1 = inWidth(1, dim);
-        long is2 = inWidth(2, dim);
-        long is3 = inWidth(3, dim);
-        long os0 = outWidth(0, dim);
-        long os1 = outWidth(1, dim);
-        long os2 = outWidth(2, dim);
-        long os3 = outWidth(3, dim);
-        boolean good =
-                fits(in0, is0, rows, bytes)
-                        & fits(in1, is1, rows, bytes)
-                        & fits(in2, is2, rows, bytes)
-                        & fits(in3, is3, rows, bytes)
-                        & takes(out0, os0, rows, bytes)
-                        & takes(out1, os1, rows, bytes)
-                        & takes(out2, os2, rows, bytes)
-                        & takes(out3, os3, rows, bytes);
-        if (!good) { // says what is wrong, or NULL stands for an output
-            run(
-                    exec, dtype, rows, dim, in0, is0, in1, is1, in2, is2, in3, is3, out0, os0, out1,
-                    os1, out2, os2, out3, os3, p0, p1, p2, 0, 0, 0);
-            return;
-        }
-        int status;
-        try {
-            status =
-                    (int)
-                            RUN_CRITICAL.invokeExact(
-                                    code,
-                                    dtype.code(),
-                                    rows,
-                                    dim,
-                                    nonNull(in0),
-                                    is0,
-                                    nonNull(in1),
-                                    is1,
-                                    nonNull(in2),
-                                    is2,
-                                    nonNull(in3),
-                                    is3,
-                                    nonNull(out0),
-                                    os0,
-                                    nonNull(out1),
-                                    os1,
-                                    nonNull(out2),
-                                    os2,
-                                    nonNull(out3),
-                                    os3,
-                                    p0,
-                                    p1,
-                                    p2,
-                                    0.0,
-                                    0.0,
-                                    0.0,
-                                    exec.handle());
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
+    /** What a call needs to know of this. */
+    RowShape shape() {
+        return shape;
     }
 
     private static void sizes(Exec exec, DType dtype, long rows, long dim) {
@@ -497,292 +364,6 @@ public final class RowOp {
         if (dim < 1) {
             throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
         }
-    }
-
-    /**
-     * Arrays: as many rows as the outputs have; an input of a single row is repeated. The segments
-     * around the arrays are made beside the call, where the compiler can do without them: a call of
-     * ours between the two that it does not inline would hide what they hold.
-     */
-    void floats(
-            Exec exec,
-            int dim,
-            float[] in0,
-            float[] in1,
-            float[] in2,
-            float[] in3,
-            float[] out0,
-            float[] out1,
-            float[] out2,
-            float[] out3,
-            double p0,
-            double p1,
-            double p2) {
-        long rows = rows(dim, length(out0), length(out1), length(out2), length(out3));
-        long is0 = arrayStride(0, length(in0), dim, rows);
-        long is1 = arrayStride(1, length(in1), dim, rows);
-        long is2 = arrayStride(2, length(in2), dim, rows);
-        long is3 = arrayStride(3, length(in3), dim, rows);
-        if (exec.isCuda() || rows * dim > CRITICAL_ELEMENTS) {
-            run(
-                    exec,
-                    DType.F32,
-                    rows,
-                    dim,
-                    segment(in0),
-                    is0,
-                    segment(in1),
-                    is1,
-                    segment(in2),
-                    is2,
-                    segment(in3),
-                    is3,
-                    segment(out0),
-                    outStride(null, 0, dim),
-                    segment(out1),
-                    outStride(null, 1, dim),
-                    segment(out2),
-                    outStride(null, 2, dim),
-                    segment(out3),
-                    outStride(null, 3, dim),
-                    p0,
-                    p1,
-                    p2,
-                    0,
-                    0,
-                    0);
-            return;
-        }
-        long os0 = stride(out0 != null, 0, dim);
-        long os1 = stride(out1 != null, 1, dim);
-        long os2 = stride(out2 != null, 2, dim);
-        long os3 = stride(out3 != null, 3, dim);
-        long handle = exec.handle().address();
-        int status;
-        try {
-            status =
-                    (int)
-                            RUN_ARRAYS.invokeExact(
-                                    code,
-                                    DType.F32.code(),
-                                    rows,
-                                    (long) dim,
-                                    present(in0),
-                                    is0,
-                                    present(in1),
-                                    is1,
-                                    present(in2),
-                                    is2,
-                                    present(in3),
-                                    is3,
-                                    present(out0),
-                                    os0,
-                                    present(out1),
-                                    os1,
-                                    present(out2),
-                                    os2,
-                                    present(out3),
-                                    os3,
-                                    p0,
-                                    p1,
-                                    p2,
-                                    0.0,
-                                    0.0,
-                                    0.0,
-                                    handle);
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
-    }
-
-    /** As {@link #floats}. */
-    void doubles(
-            Exec exec,
-            int dim,
-            double[] in0,
-            double[] in1,
-            double[] in2,
-            double[] in3,
-            double[] out0,
-            double[] out1,
-            double[] out2,
-            double[] out3,
-            double p0,
-            double p1,
-            double p2) {
-        long rows = rows(dim, length(out0), length(out1), length(out2), length(out3));
-        long is0 = arrayStride(0, length(in0), dim, rows);
-        long is1 = arrayStride(1, length(in1), dim, rows);
-        long is2 = arrayStride(2, length(in2), dim, rows);
-        long is3 = arrayStride(3, length(in3), dim, rows);
-        if (exec.isCuda() || rows * dim > CRITICAL_ELEMENTS) {
-            run(
-                    exec,
-                    DType.F64,
-                    rows,
-                    dim,
-                    segment(in0),
-                    is0,
-                    segment(in1),
-                    is1,
-                    segment(in2),
-                    is2,
-                    segment(in3),
-                    is3,
-                    segment(out0),
-                    outStride(null, 0, dim),
-                    segment(out1),
-                    outStride(null, 1, dim),
-                    segment(out2),
-                    outStride(null, 2, dim),
-                    segment(out3),
-                    outStride(null, 3, dim),
-                    p0,
-                    p1,
-                    p2,
-                    0,
-                    0,
-                    0);
-            return;
-        }
-        long os0 = stride(out0 != null, 0, dim);
-        long os1 = stride(out1 != null, 1, dim);
-        long os2 = stride(out2 != null, 2, dim);
-        long os3 = stride(out3 != null, 3, dim);
-        long handle = exec.handle().address();
-        int status;
-        try {
-            status =
-                    (int)
-                            RUN_ARRAYS.invokeExact(
-                                    code,
-                                    DType.F64.code(),
-                                    rows,
-                                    (long) dim,
-                                    present(in0),
-                                    is0,
-                                    present(in1),
-                                    is1,
-                                    present(in2),
-                                    is2,
-                                    present(in3),
-                                    is3,
-                                    present(out0),
-                                    os0,
-                                    present(out1),
-                                    os1,
-                                    present(out2),
-                                    os2,
-                                    present(out3),
-                                    os3,
-                                    p0,
-                                    p1,
-                                    p2,
-                                    0.0,
-                                    0.0,
-                                    0.0,
-                                    handle);
-        } catch (Throwable t) {
-            throw Native.rethrow(t);
-        }
-        Native.check(status);
-    }
-
-    private static MemorySegment segment(float[] array) {
-        return array == null ? null : MemorySegment.ofArray(array);
-    }
-
-    private static MemorySegment segment(double[] array) {
-        return array == null ? null : MemorySegment.ofArray(array);
-    }
-
-    // Always a new segment: where it could also be NULL the compiler would not do without the
-    // object.
-    private static MemorySegment present(float[] array) {
-        return MemorySegment.ofArray(array == null ? NO_FLOATS : array);
-    }
-
-    private static MemorySegment present(double[] array) {
-        return MemorySegment.ofArray(array == null ? NO_DOUBLES : array);
-    }
-
-    private long stride(boolean wanted, int j, long dim) {
-        return wanted ? outWidth(j, dim) : NOT_WANTED;
-    }
-
-    private static int length(float[] array) {
-        return array == null ? -1 : array.length;
-    }
-
-    private static int length(double[] array) {
-        return array == null ? -1 : array.length;
-    }
-
-    private int rows(int dim, int length0, int length1, int length2, int length3) {
-        if (dim < 1) {
-            throw new IllegalArgumentException("dim: " + dim + ", expected 1 or more");
-        }
-        long rows = rows(0, length0, dim, -1);
-        rows = rows(1, length1, dim, rows);
-        rows = rows(2, length2, dim, rows);
-        rows = rows(3, length3, dim, rows);
-        if (rows < 0) {
-            throw new IllegalArgumentException(
-                    outputs.get(0).name() + ": null, expected an output");
-        }
-        return (int) rows;
-    }
-
-    /**
-     * The rows of an output array, which must be those of the outputs before, if there were any.
-     */
-    private long rows(int j, int length, long dim, long rows) {
-        if ((outWidths >>> 2 * j & 3) == 0) { // no such output
-            return rows;
-        }
-        if (length < 0) {
-            if (optionalOutputs) {
-                return rows;
-            }
-            throw new IllegalArgumentException(outputs.get(j).name() + ": null");
-        }
-        long width = outWidth(j, dim);
-        // one division, of ints: the dearest of these checks
-        long count = rows >= 0 ? rows : width <= length ? length / (int) width : 0;
-        if (length != count * width) {
-            throw new IllegalArgumentException(
-                    outputs.get(j).name()
-                            + ": "
-                            + length
-                            + " elements, expected "
-                            + (rows < 0 ? "a multiple of " + width : count * width));
-        }
-        return count;
-    }
-
-    private long arrayStride(int i, int length, long dim, long rows) {
-        long width = inWidth(i, dim);
-        if (width == 0) { // no such input
-            return 0;
-        }
-        if (length == rows * width) {
-            return width;
-        }
-        if (length == width) {
-            return 0;
-        }
-        throw new IllegalArgumentException(
-                inputs.get(i).name()
-                        + (length < 0
-                                ? ": null"
-                                : ": "
-                                        + length
-                                        + " elements, expected "
-                                        + rows * width
-                                        + ", or "
-                                        + width
-                                        + " for one row"));
     }
 
     /** Any rows: strides are in elements; operands beyond the signature null. */
@@ -1039,69 +620,37 @@ public final class RowOp {
             double p5) {
         int status;
         try {
-            if (critical) {
-                status =
-                        (int)
-                                RUN_CRITICAL.invokeExact(
-                                        code,
-                                        dtype.code(),
-                                        rows,
-                                        dim,
-                                        in0,
-                                        is0,
-                                        in1,
-                                        is1,
-                                        in2,
-                                        is2,
-                                        in3,
-                                        is3,
-                                        out0,
-                                        os0,
-                                        out1,
-                                        os1,
-                                        out2,
-                                        os2,
-                                        out3,
-                                        os3,
-                                        p0,
-                                        p1,
-                                        p2,
-                                        p3,
-                                        p4,
-                                        p5,
-                                        exec.handle());
-            } else {
-                status =
-                        (int)
-                                RUN.invokeExact(
-                                        code,
-                                        dtype.code(),
-                                        rows,
-                                        dim,
-                                        in0,
-                                        is0,
-                                        in1,
-                                        is1,
-                                        in2,
-                                        is2,
-                                        in3,
-                                        is3,
-                                        out0,
-                                        os0,
-                                        out1,
-                                        os1,
-                                        out2,
-                                        os2,
-                                        out3,
-                                        os3,
-                                        p0,
-                                        p1,
-                                        p2,
-                                        p3,
-                                        p4,
-                                        p5,
-                                        exec.handle());
-            }
+            status =
+                    (int)
+                            RUN.invokeExact(
+                                    critical,
+                                    code,
+                                    dtype.code(),
+                                    rows,
+                                    dim,
+                                    in0,
+                                    is0,
+                                    in1,
+                                    is1,
+                                    in2,
+                                    is2,
+                                    in3,
+                                    is3,
+                                    out0,
+                                    os0,
+                                    out1,
+                                    os1,
+                                    out2,
+                                    os2,
+                                    out3,
+                                    os3,
+                                    p0,
+                                    p1,
+                                    p2,
+                                    p3,
+                                    p4,
+                                    p5,
+                                    exec.address());
         } catch (Throwable t) {
             throw Native.rethrow(t);
         }

@@ -1,9 +1,9 @@
 package org.horosphere;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
+import static org.horosphere.Native.ARRAY;
 
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
@@ -13,19 +13,19 @@ import java.lang.invoke.MethodHandle;
 /**
  * Set operations on heap arrays, for small batches: the library works on the arrays themselves, in
  * one call during which garbage collection waits, so what takes longer goes by way of native
- * memory. As in {@link RowOp} arrays have handles of their own, the context as a number in them,
- * and their segments are made beside the call, where the compiler can do without them; what is left
- * out has a handle with a number in its place, as the choice between a segment and NULL would be
- * allocated, and a method of its own, which is profiled on its own.
+ * memory. As in {@link RowOp} arrays have handles of their own ({@link Native#ARRAY}), and their
+ * segments are made beside the call, where the compiler can do without them; what is left out has a
+ * handle with a number in its place, as the choice between a segment and NULL would be allocated,
+ * and a method of its own, which is profiled on its own.
  */
 final class SetArrays {
     /** Products or coordinates per critical call: some tens of microseconds. */
     static final int CRITICAL_ELEMENTS = 1 << 15;
 
-    private static final MethodHandle MIDPOINT = midpoint(ADDRESS);
+    private static final MethodHandle MIDPOINT = midpoint(ARRAY);
     private static final MethodHandle MIDPOINT_EVEN = midpoint(JAVA_LONG);
     private static final MethodHandle CDIST =
-            Native.bindCriticalVariant(
+            Native.bindCritical(
                     "horo_cdist",
                     FunctionDescriptor.of(
                             JAVA_INT,
@@ -34,22 +34,22 @@ final class SetArrays {
                             JAVA_LONG,
                             JAVA_LONG,
                             JAVA_LONG,
-                            ADDRESS,
+                            ARRAY,
                             JAVA_LONG,
-                            ADDRESS,
+                            ARRAY,
                             JAVA_LONG,
                             JAVA_DOUBLE,
                             JAVA_INT,
-                            ADDRESS,
+                            ARRAY,
                             JAVA_LONG,
                             JAVA_LONG));
-    private static final MethodHandle LINEAR = linear(ADDRESS);
+    private static final MethodHandle LINEAR = linear(ARRAY);
     private static final MethodHandle LINEAR_PLAIN = linear(JAVA_LONG);
 
     private SetArrays() {}
 
     private static MethodHandle midpoint(MemoryLayout weights) {
-        return Native.bindCriticalVariant(
+        return Native.bindCritical(
                 "horo_midpoint",
                 FunctionDescriptor.of(
                         JAVA_INT,
@@ -58,13 +58,13 @@ final class SetArrays {
                         JAVA_LONG,
                         JAVA_LONG,
                         JAVA_LONG,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         JAVA_LONG,
                         weights,
                         JAVA_LONG,
                         JAVA_DOUBLE,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         JAVA_LONG,
                         JAVA_LONG,
@@ -72,7 +72,7 @@ final class SetArrays {
     }
 
     private static MethodHandle linear(MemoryLayout bias) {
-        return Native.bindCriticalVariant(
+        return Native.bindCritical(
                 "horo_linear",
                 FunctionDescriptor.of(
                         JAVA_INT,
@@ -81,13 +81,13 @@ final class SetArrays {
                         JAVA_LONG,
                         JAVA_LONG,
                         JAVA_LONG,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         bias,
                         JAVA_DOUBLE,
-                        ADDRESS,
+                        ARRAY,
                         JAVA_LONG,
                         JAVA_LONG));
     }
@@ -107,7 +107,7 @@ final class SetArrays {
 
     private static int even(
             HyperbolicSets sets, int rows, int k, int dim, int width, float[] x, float[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT_EVEN.invokeExact(
@@ -116,13 +116,13 @@ final class SetArrays {
                             (long) rows,
                             (long) k,
                             (long) dim,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             (long) k * width,
                             (long) width,
                             0L,
                             0L,
                             sets.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             (long) width,
                             0L,
                             0L,
@@ -141,7 +141,7 @@ final class SetArrays {
             float[] x,
             float[] w,
             float[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT.invokeExact(
@@ -150,13 +150,13 @@ final class SetArrays {
                             (long) rows,
                             (long) k,
                             (long) dim,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             (long) k * width,
                             (long) width,
-                            MemorySegment.ofArray(w),
+                            RowShape.present(w),
                             (long) k,
                             sets.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             (long) width,
                             0L,
                             0L,
@@ -179,7 +179,7 @@ final class SetArrays {
             cdist(sets, DType.F32, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         int status;
         try {
             status =
@@ -190,13 +190,13 @@ final class SetArrays {
                                     (long) n,
                                     (long) m,
                                     (long) dim,
-                                    MemorySegment.ofArray(x),
+                                    RowShape.present(x),
                                     (long) width,
-                                    MemorySegment.ofArray(y),
+                                    RowShape.present(y),
                                     (long) width,
                                     sets.curvature(),
                                     squared ? 1 : 0,
-                                    MemorySegment.ofArray(out),
+                                    RowShape.present(out),
                                     (long) m,
                                     exec);
         } catch (Throwable thrown) {
@@ -245,7 +245,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR_PLAIN.invokeExact(
@@ -254,13 +254,13 @@ final class SetArrays {
                             (long) rows,
                             (long) dim,
                             (long) p,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             width,
-                            MemorySegment.ofArray(m),
+                            RowShape.present(m),
                             columns,
                             0L,
                             map.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             outWidth,
                             exec);
         } catch (Throwable thrown) {
@@ -281,7 +281,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR.invokeExact(
@@ -290,13 +290,13 @@ final class SetArrays {
                             (long) rows,
                             (long) dim,
                             (long) p,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             width,
-                            MemorySegment.ofArray(m),
+                            RowShape.present(m),
                             columns,
-                            MemorySegment.ofArray(bias),
+                            RowShape.present(bias),
                             map.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             outWidth,
                             exec);
         } catch (Throwable thrown) {
@@ -328,7 +328,7 @@ final class SetArrays {
 
     private static int even(
             HyperbolicSets sets, int rows, int k, int dim, int width, double[] x, double[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT_EVEN.invokeExact(
@@ -337,13 +337,13 @@ final class SetArrays {
                             (long) rows,
                             (long) k,
                             (long) dim,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             (long) k * width,
                             (long) width,
                             0L,
                             0L,
                             sets.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             (long) width,
                             0L,
                             0L,
@@ -362,7 +362,7 @@ final class SetArrays {
             double[] x,
             double[] w,
             double[] out) {
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         try {
             return (int)
                     MIDPOINT.invokeExact(
@@ -371,13 +371,13 @@ final class SetArrays {
                             (long) rows,
                             (long) k,
                             (long) dim,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             (long) k * width,
                             (long) width,
-                            MemorySegment.ofArray(w),
+                            RowShape.present(w),
                             (long) k,
                             sets.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             (long) width,
                             0L,
                             0L,
@@ -400,7 +400,7 @@ final class SetArrays {
             cdist(sets, DType.F64, n, m, dim, segment(x), segment(y), squared, segment(out));
             return;
         }
-        long exec = sets.exec().handle().address();
+        long exec = sets.exec().address();
         int status;
         try {
             status =
@@ -411,13 +411,13 @@ final class SetArrays {
                                     (long) n,
                                     (long) m,
                                     (long) dim,
-                                    MemorySegment.ofArray(x),
+                                    RowShape.present(x),
                                     (long) width,
-                                    MemorySegment.ofArray(y),
+                                    RowShape.present(y),
                                     (long) width,
                                     sets.curvature(),
                                     squared ? 1 : 0,
-                                    MemorySegment.ofArray(out),
+                                    RowShape.present(out),
                                     (long) m,
                                     exec);
         } catch (Throwable thrown) {
@@ -472,7 +472,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR_PLAIN.invokeExact(
@@ -481,13 +481,13 @@ final class SetArrays {
                             (long) rows,
                             (long) dim,
                             (long) p,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             width,
-                            MemorySegment.ofArray(m),
+                            RowShape.present(m),
                             columns,
                             0L,
                             map.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             outWidth,
                             exec);
         } catch (Throwable thrown) {
@@ -508,7 +508,7 @@ final class SetArrays {
         long width = operation.width(dim);
         long columns = operation.columns(dim);
         long outWidth = operation.outWidth(p);
-        long exec = map.exec().handle().address();
+        long exec = map.exec().address();
         try {
             return (int)
                     LINEAR.invokeExact(
@@ -517,13 +517,13 @@ final class SetArrays {
                             (long) rows,
                             (long) dim,
                             (long) p,
-                            MemorySegment.ofArray(x),
+                            RowShape.present(x),
                             width,
-                            MemorySegment.ofArray(m),
+                            RowShape.present(m),
                             columns,
-                            MemorySegment.ofArray(bias),
+                            RowShape.present(bias),
                             map.curvature(),
-                            MemorySegment.ofArray(out),
+                            RowShape.present(out),
                             outWidth,
                             exec);
         } catch (Throwable thrown) {

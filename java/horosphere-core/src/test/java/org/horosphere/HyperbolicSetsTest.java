@@ -9,7 +9,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.BiConsumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -538,6 +541,52 @@ class HyperbolicSetsTest {
                                 null,
                                 null,
                                 empty(1)));
+    }
+
+    /** In a small call, which does not leave the Java state, and in a large one. */
+    @ParameterizedTest
+    @ValueSource(ints = {4, 300})
+    void memory_that_is_closed_or_of_another_thread_is_refused(int n) throws Exception {
+        Arena closed = Arena.ofConfined();
+        MemorySegment gone = closed.allocate(8L * n * n, 8);
+        closed.close();
+        Arena shared = Arena.ofShared();
+        MemorySegment gone_too = shared.allocate(8L * n * n, 8);
+        Thread other = new Thread(shared::close);
+        other.start();
+        other.join();
+        CompletableFuture<MemorySegment> theirs = new CompletableFuture<>();
+        Thread owner =
+                new Thread(() -> theirs.complete(Arena.ofConfined().allocate(8L * n * n, 8)));
+        owner.start();
+        MemorySegment foreign = theirs.get();
+        MemorySegment good = empty((long) n * n);
+        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(ball);
+        MemorySegment work = empty(map.workspaceBytes(n, n) / 8 + 1);
+        List<BiConsumer<MemorySegment, MemorySegment>> calls =
+                List.of(
+                        (in, out) -> sets.midpoint(F64, n, n, 1, in, good, out),
+                        (in, out) ->
+                                sets.midpoint_vjp(F64, n, n, 1, in, good, good, out, null, null),
+                        (in, out) -> sets.cdist(F64, n, n, 1, in, good, false, out),
+                        (in, out) ->
+                                sets.cdist_vjp(
+                                        F64, n, n, 1, in, good, false, good, out, null, null),
+                        (in, out) -> map.forward(F64, n, 1, n, in, good, null, out),
+                        (in, out) ->
+                                map.vjp(
+                                        F64, n, 1, n, in, good, null, good, out, null, null, null,
+                                        work));
+        for (var call : calls) {
+            MemorySegment result = empty((long) n * n);
+            call.accept(good, result);
+            for (MemorySegment bad : List.of(gone, gone_too)) {
+                assertThrows(IllegalStateException.class, () -> call.accept(bad, result));
+                assertThrows(IllegalStateException.class, () -> call.accept(good, bad));
+            }
+            assertThrows(WrongThreadException.class, () -> call.accept(foreign, result));
+            assertThrows(WrongThreadException.class, () -> call.accept(good, foreign));
+        }
     }
 
     @Test

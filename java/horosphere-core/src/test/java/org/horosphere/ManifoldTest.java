@@ -211,6 +211,7 @@ class ManifoldTest {
             refused("x: ", () -> PRODUCT.dist(DType.F64, 1, 5, small, x, out));
             refused("out: ", () -> PRODUCT.logmap(DType.F64, 1, 5, x, x, small));
             refused("out: ", () -> PRODUCT.dist(DType.F64, 9, 5, x, x, small));
+            refused("out: ", () -> PRODUCT.dist(DType.F64, 1, 5, x, x, out.asReadOnly()));
             refused("dim: ", () -> PRODUCT.expmap(DType.F64, 1, 4, x, x, out));
             refused("dtype: ", () -> PRODUCT.expmap(null, 1, 5, x, x, out));
         }

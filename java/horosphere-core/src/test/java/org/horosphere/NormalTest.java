@@ -173,6 +173,7 @@ class NormalTest {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(ValueLayout.JAVA_FLOAT, 4);
             PoincareBall ball = new PoincareBall(1);
+            refused("exec", () -> Normal.normal(null, DType.F32, 1, 1, 0, 0, out));
             refused("count", () -> Normal.normal(Exec.CPU, DType.F32, -1, 1, 0, 0, out));
             refused("out", () -> Normal.normal(Exec.CPU, DType.F32, 5, 1, 0, 0, out));
             refused("out", () -> Normal.normal(Exec.CPU, DType.F32, 4, 1, 0, 0, null));

@@ -417,7 +417,12 @@ class RiemannianOptimizerTest {
             refused("touched: ", () -> optimizer.step(x, new int[] {4}, x));
             refused("touched: ", () -> optimizer.step(x, new int[] {-1}, x));
             MemorySegment g = Buffers.empty(arena, DType.F32, 16);
-            refused("out_x: ", () -> optimizer.step(x.asReadOnly(), g));
+            refused("x: read-only", () -> optimizer.step(x.asReadOnly(), g));
+            refused("x: read-only", () -> optimizer.step(x.asReadOnly(), new int[] {1}, g));
+            MemorySegment large = Buffers.empty(arena, DType.F32, 20);
+            refused("out_x: ", () -> optimizer.step(large, large.asSlice(4)));
+            refused("grad: ", () -> optimizer.step(x, new int[] {1}, null));
+            assertEquals(0, optimizer.steps(), "what was refused was no step");
         }
         refused("lr: ", () -> RiemannianSgd.Options.lr(-1));
         refused("momentum: ", () -> RiemannianSgd.Options.lr(1).withMomentum(1));
@@ -426,6 +431,12 @@ class RiemannianOptimizerTest {
         RiemannianAdam.Options adam = RiemannianAdam.Options.lr(1);
         refused("dtype: ", () -> new RiemannianAdam(BALL, DType.BF16, 1, 1, adam));
         refused("dim: ", () -> new RiemannianAdam(BALL, DType.F32, 1, 0, adam));
+        refused("options: ", () -> new RiemannianAdam(BALL, DType.F32, 1, 1, null));
+        refused("options: ", () -> new RiemannianSgd(BALL, DType.F32, 1, 1, null));
+        refused("manifold: ", () -> new RiemannianAdam(null, DType.F32, 1, 1, adam));
+        refused("manifold: ", () -> new RiemannianAdam(new Klein(1), DType.F32, 1, 1, adam));
+        refused("rows: ", () -> new RiemannianAdam(BALL, DType.F32, Long.MAX_VALUE, 1, adam));
+        refused("factors: ", () -> new Product(Arrays.asList((Product.Factor) null)));
         Product product = new Product(List.of(new Product.Factor(BALL, 3)));
         refused("dim: ", () -> new RiemannianAdam(product, DType.F32, 1, 4, adam));
         refused("factors: ", () -> new Product(List.of()));

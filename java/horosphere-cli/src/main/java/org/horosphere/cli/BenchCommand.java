@@ -162,6 +162,8 @@ final class BenchCommand implements Runnable {
 
         @Override
         public Integer call() throws IOException {
+            UsageException.require("--threads", threads, 0, 1024);
+            Outputs.requireUsable(json);
             Exec exec = threads == 0 ? Exec.CPU : Exec.cpu(threads);
             List<AdapterKind> kinds =
                     adapter == null

@@ -108,7 +108,7 @@ final class ConfigDefaults implements IDefaultValueProvider {
                     new ObjectMapper()
                             .readTree(Files.readString(path(name), StandardCharsets.UTF_8));
         } catch (JsonProcessingException e) {
-            throw new UsageException(name + ": not valid JSON: " + e.getOriginalMessage());
+            throw new UsageException(name + ": not valid JSON: " + CheckpointException.reason(e));
         } catch (IOException e) {
             throw new UsageException(name + ": cannot read: " + CheckpointException.reason(e));
         }

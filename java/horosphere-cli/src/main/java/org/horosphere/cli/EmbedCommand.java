@@ -37,7 +37,7 @@ final class EmbedCommand implements Callable<Integer> {
     @Parameters(
             paramLabel = "FILE",
             description =
-                    "Edges: CSV or TSV, child before parent, or node-link JSON, parent to child.")
+                    "Edges: CSV or TSV, child before parent (or as its heading says), or node-link JSON, parent to child.")
     private Path file;
 
     @Option(
@@ -128,18 +128,23 @@ final class EmbedCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         if (draw != null && dim != 2) {
-            throw new IllegalArgumentException("--draw: needs --dim 2, got " + dim);
+            throw new UsageException("--draw: needs --dim 2, got " + dim);
         }
         if (!(curvature < 0) || curvature == Double.NEGATIVE_INFINITY) {
-            throw new IllegalArgumentException(
-                    "--curvature: " + curvature + ", expected a negative number");
+            throw new UsageException("--curvature: " + curvature + ", expected a negative number");
         }
         Manifold manifold =
                 model == Model.POINCARE
                         ? new PoincareBall(-curvature)
                         : new Lorentz(-1 / curvature);
         HierarchyEmbedding.Options options =
-                new HierarchyEmbedding.Options(dim, epochs, lr, burnIn, negatives, batch, seed);
+                UsageException.check(
+                        () ->
+                                new HierarchyEmbedding.Options(
+                                        dim, epochs, lr, burnIn, negatives, batch, seed));
+        Outputs.requireUsable(output);
+        Outputs.requireUsable(draw);
+        Outputs.requireUsable(json);
         Hierarchy hierarchy = Hierarchy.read(file, order);
         hierarchy.warnings().forEach(text -> System.err.println("horo: " + file + ": " + text));
         System.out.printf("%d nodes, %d edges%n", hierarchy.nodes(), hierarchy.edges());
@@ -174,9 +179,11 @@ final class EmbedCommand implements Callable<Integer> {
                 epochs,
                 seconds);
         if (output != null) {
+            Outputs.makeParents(output);
             EmbeddingFiles.write(embedding, output);
         }
         if (draw != null) {
+            Outputs.makeParents(draw);
             DiskDrawing.write(embedding, draw);
         }
         Map<String, Object> report = new LinkedHashMap<>();

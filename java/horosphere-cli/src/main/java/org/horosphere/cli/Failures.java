@@ -49,7 +49,7 @@ final class Failures {
             text =
                     "not enough memory ("
                             + cause.getMessage()
-                            + "): a smaller --batch-size or --max-length takes less";
+                            + "): smaller sizes (--batch-size, --max-length, --dim) take less";
         } else if (cause instanceof InvalidPathException) {
             text = "not a file name: " + cause.getMessage();
         } else if (cause instanceof IOException e) {

@@ -1,6 +1,7 @@
 package org.horosphere.cli;
 
 import java.util.List;
+import java.util.Locale;
 import org.horosphere.Horosphere;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -20,6 +21,11 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
+        footer = {
+            "",
+            "In a checkout ./horo has also gpu-check and gpu-bundle, for a machine with a GPU, and bench geometry, "
+                    + "adapter, attention and layers."
+        },
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
@@ -70,6 +76,8 @@ public final class Main implements Runnable {
     private Main() {}
 
     public static void main(String[] arguments) {
+        // figures are read by scripts too: the same ones everywhere
+        Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
         System.exit(run(arguments));
     }
 
@@ -87,12 +95,15 @@ public final class Main implements Runnable {
         line.setParameterExceptionHandler(
                 (failure, rest) -> {
                     String command = failure.getCommandLine().getCommandSpec().qualifiedName();
-                    System.err.println(
-                            "horo: "
-                                    + Failures.oneLine(failure.getMessage())
-                                    + "; see "
-                                    + command
-                                    + " --help");
+                    String message = Failures.oneLine(failure.getMessage());
+                    if (failure instanceof CommandLine.UnmatchedArgumentException unmatched
+                            && !unmatched.isUnknownOption()) {
+                        boolean atTop = failure.getCommandLine().getParent() == null;
+                        message =
+                                (atTop ? "unknown command: " : "unexpected argument: ")
+                                        + unmatched.getUnmatched().get(0);
+                    }
+                    System.err.println("horo: " + message + "; see " + command + " --help");
                     return WRONG_USAGE;
                 });
         line.setExecutionExceptionHandler((failure, command, result) -> main.report(failure));

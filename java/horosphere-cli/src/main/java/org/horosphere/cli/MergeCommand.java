@@ -64,6 +64,8 @@ final class MergeCommand implements Callable<Integer> {
         }
         Outputs.requireUsable(output, overwrite);
         Path base = model == null ? Defaults.model() : model;
+        Outputs.requireOther("--adapter", adapter, output);
+        Outputs.requireOther("--model", base, output);
         if (!approximate) {
             Merger.merge(base, adapter, output, dtype.storage(), Exec.CPU);
             System.out.println("merged into " + output);

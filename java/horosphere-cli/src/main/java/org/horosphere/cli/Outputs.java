@@ -1,6 +1,7 @@
 package org.horosphere.cli;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
@@ -28,6 +29,31 @@ final class Outputs {
     static void requireUsable(Path file) {
         if (file != null) {
             AtomicFiles.requireFile(file);
+        }
+    }
+
+    /** Refuses to write into a directory that is read. */
+    static void requireOther(String option, Path input, Path output) {
+        try {
+            if (Files.exists(input) && Files.exists(output) && Files.isSameFile(input, output)) {
+                throw new UsageException(
+                        "--output: "
+                                + output
+                                + " is the directory of "
+                                + option
+                                + ", expected another");
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Makes the directories that a file needs. */
+    static void makeParents(Path file) {
+        try {
+            Files.createDirectories(file.toAbsolutePath().normalize().getParent());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 

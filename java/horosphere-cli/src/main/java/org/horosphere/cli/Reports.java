@@ -2,8 +2,8 @@ package org.horosphere.cli;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.horosphere.finetune.AtomicFiles;
@@ -11,7 +11,9 @@ import org.horosphere.finetune.CheckpointException;
 
 /** Machine-readable results. */
 final class Reports {
-    private static final ObjectMapper JSON = new ObjectMapper();
+    /** Keys as the reports that are written by hand have them. */
+    private static final ObjectMapper JSON =
+            new ObjectMapper().setPropertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE);
 
     private Reports() {}
 
@@ -24,13 +26,11 @@ final class Reports {
             return;
         }
         try {
-            Files.createDirectories(file.toAbsolutePath().normalize().getParent());
+            Outputs.makeParents(file);
             AtomicFiles.writeString(
                     file, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(report) + "\n");
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
         }
     }
 

@@ -38,6 +38,7 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        Outputs.requireUsable(json);
         if (folder != null && ModelVerifier.isModel(folder)) {
             return verifyModel() ? 0 : 1;
         }

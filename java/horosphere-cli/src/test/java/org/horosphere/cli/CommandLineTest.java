@@ -89,6 +89,7 @@ class CommandLineTest {
         assertEquals(code, result.code(), result.err());
         assertTrue(result.err().matches("horo: [^\n]+\n"), () -> "not one line: " + result.err());
         assertTrue(result.err().contains(words), result.err());
+        assertFalse(result.err().matches("(?s).*(REDACTED|Exception|Error:).*"), result.err());
         assertEquals(before, files());
     }
 
@@ -352,7 +353,7 @@ class CommandLineTest {
                 2, run.get("steps").intValue(), "--steps counts more than the preset's epochs");
 
         assertFails(2, "'speed' is no option", config("{\"speed\": 1}"));
-        assertFails(2, "not valid JSON", config("{"));
+        assertFails(2, "(line 1, column 2)", config("{"));
         assertFails(2, "--steps", config("{\"steps\": \"many\"}"));
         assertFails(2, "expected hyplora-paper", finetune(model, data, "--preset", "best"));
         assertFails(
@@ -464,7 +465,17 @@ class CommandLineTest {
 
     @ParameterizedTest
     @ValueSource(
-            strings = {"finetune", "eval", "compare", "generate", "pretrain", "merge", "verify"})
+            strings = {
+                "finetune",
+                "eval",
+                "compare",
+                "generate",
+                "pretrain",
+                "merge",
+                "verify",
+                "inspect",
+                "embed"
+            })
     void helpNamesEveryOption(String command) {
         Result result = Result.of(command, "--help");
         assertEquals(0, result.code());
@@ -499,39 +510,39 @@ class CommandLineTest {
             delimiter = ';',
             value = {
                 "''; expected a command",
-                "fly; fly",
+                "fly; unknown command: fly",
                 "finetune --colour red; --colour",
                 "finetune --steps; --steps",
                 "finetune --steps many; many",
                 "finetune --steps -1; -1",
-                "finetune --steps 0; steps",
+                "finetune --steps 0; --steps: 0",
                 "finetune --steps 99999999999; 99999999999",
                 "finetune --batch-size 0; --batch-size",
                 "finetune --batch-size 2147483647; --batch-size",
                 "finetune --accumulate -1; --accumulate",
-                "finetune --lr -1; learning rate",
-                "finetune --lr NaN; learning rate",
-                "finetune --lr 0; learning rate",
-                "finetune --warmup -1; warm-up",
-                "finetune --weight-decay -1; weight decay",
-                "finetune --weight-decay Infinity; weight decay",
-                "finetune --clip 0; clip",
-                "finetune --eval-every 0; evaluate",
-                "finetune --patience -1; patience",
+                "finetune --lr -1; --lr: -1",
+                "finetune --lr NaN; --lr: NaN",
+                "finetune --lr 0; --lr: 0",
+                "finetune --warmup -1; --warmup: -1",
+                "finetune --weight-decay -1; --weight-decay: -1",
+                "finetune --weight-decay Infinity; --weight-decay: Inf",
+                "finetune --clip 0; --clip: 0",
+                "finetune --eval-every 0; --eval-every: 0",
+                "finetune --patience -1; --patience: -1",
                 "finetune --save-every -1; --save-every",
                 "finetune --seeds 0; --seeds",
                 "finetune --epochs 0; --epochs",
                 "finetune --warmup 1.5; --warmup",
                 "finetune --threads -1; --threads",
                 "finetune --threads 100000; --threads",
-                "finetune --rank 0; rank",
-                "finetune --rank 100000; rank",
-                "finetune --alpha -1; alpha",
-                "finetune --curvature 0; curvature",
-                "finetune --coeff-dropout 1; dropout",
+                "finetune --rank 0; --rank: 0",
+                "finetune --rank 100000; --rank: 100000",
+                "finetune --alpha -1; --alpha: -1",
+                "finetune --curvature 0; --curvature: 0",
+                "finetune --coeff-dropout 1; --coeff-dropout: 1",
                 "finetune --max-length 1; --max-length",
                 "finetune --max-length -7; --max-length",
-                "finetune --adapter magic; magic",
+                "finetune --adapter magic; --adapter: 'magic'",
                 "finetune --loss-on prompt; prompt",
                 "finetune --template morse; morse",
                 "finetune --answer-tokens 0; --answer-tokens",
@@ -539,14 +550,14 @@ class CommandLineTest {
                 "finetune --dtype f16; f16",
                 "finetune --seed 1 --seed 2; --seed",
                 "eval --max-length 0; --max-length",
-                "eval nonsense; nonsense",
+                "eval nonsense; unexpected argument: nonsense",
                 "generate; --prompt",
                 "generate --prompt x --max-new-tokens -1; --max-new-tokens",
-                "generate --prompt x --temperature -1; temperature",
-                "generate --prompt x --top-k -1; top-k",
-                "generate --prompt x --top-p 0; top-p",
-                "generate --prompt x --beams 0; beams",
-                "generate --prompt x --beams 2 --top-k 3; beams",
+                "generate --prompt x --temperature -1; --temperature: -1",
+                "generate --prompt x --top-k -1; --top-k: -1",
+                "generate --prompt x --top-p 0; --top-p: 0",
+                "generate --prompt x --beams 0; --beams: 0",
+                "generate --prompt x --beams 2 --top-k 3; --beams: beam search",
                 "merge --output x; --adapter",
                 "merge --adapter x; --output",
                 "merge --adapter x --output y --dtype f64; --dtype",
@@ -556,9 +567,58 @@ class CommandLineTest {
                 "pretrain --output x --hidden 2147483647; --hidden",
                 "pretrain --output x --layers 0; --layers",
                 "pretrain --output x --length 100000; --length",
+                "generate --prompt x --temperature 0 --top-k 3; --top-k and --top-p: are",
+                "bench train --threads -1; --threads: -1",
+                "embed x --dim 0; --dim: 0",
+                "embed x --lr NaN; --lr: NaN",
+                "embed x --burn-in -1; --burn-in: -1",
+                "embed x --curvature 1; --curvature: 1",
+                "embed x --draw y; --draw: needs --dim 2",
             })
     void refusesWrongUsage(String line, String words) throws IOException {
         assertFails(2, words, line.isEmpty() ? new String[0] : line.split(" "));
+    }
+
+    @Test
+    void embedsAHierarchy() throws IOException {
+        Path file = Files.writeString(dir.resolve("edges.csv"), "parent,child\na,b\na,c\nb,d\n");
+        Path points = dir.resolve("made/points.csv");
+        Path report = dir.resolve("made/report.json");
+        String[] arguments = {
+            "embed", file.toString(), "--epochs", "3", "--output", points.toString(), "--json"
+        };
+        Result result = Result.of(join(arguments, report.toString()));
+        assertEquals(0, result.code(), result.err());
+        assertTrue(result.out().startsWith("4 nodes, 3 edges\n"), result.out());
+        assertEquals(5, Files.readAllLines(points).size());
+        JsonNode json = new ObjectMapper().readTree(report.toFile());
+        assertEquals(4, json.get("nodes").asInt());
+        // found before the training, not after it
+        assertFails(1, "/dev/null/x.csv", "embed", file.toString(), "--output", "/dev/null/x.csv");
+        for (String command : List.of("verify", "bench train")) {
+            String[] line = (command + " --json /dev/null/x").split(" ");
+            assertFails(1, "/dev/null/x", line);
+            assertEquals("", Result.of(line).out());
+        }
+        assertFails(1, "/dev/null/x", "embed", file.toString(), "--json", "/dev/null/x");
+    }
+
+    @Test
+    void aMergedModelDoesNotReplaceWhatItIsMadeOf() throws IOException {
+        assertEquals(0, Result.of(finetune(model, data, "--adapter", "lora")).code());
+        for (Path input : List.of(model, output)) {
+            assertFails(
+                    2,
+                    "--output: " + input + " is the directory of",
+                    "merge",
+                    "--model",
+                    model.toString(),
+                    "--adapter",
+                    output.toString(),
+                    "--output",
+                    input.toString(),
+                    "--overwrite");
+        }
     }
 
     @Test
@@ -725,6 +785,8 @@ class CommandLineTest {
                 "a.json; [; a.json",
                 "a.jsonl; {}; :1: missing field",
                 "a.jsonl; nonsense; :1: invalid JSON",
+                "a.jsonl; {\"prompt\": 1; :1: invalid JSON: Unexpected end-of-input",
+                "a.csv; 'question,answer\n\"1+1?\",\"2'; :2: invalid CSV: ",
             })
     void refusesBadData(String name, String text, String words) throws IOException {
         Path file = Files.writeString(dir.resolve(name), text);

@@ -83,6 +83,7 @@ class InspectCommandTest {
         }
         JsonNode report = new ObjectMapper().readTree(json.toFile()).get("inspection");
         assertTrue(report.at("/frequencies/exact/gamma").asDouble() > 1);
+        assertTrue(report.at("/frequencies/exact/standard_error").isNumber(), "snake_case");
         assertEquals(7, report.get("modules").size());
         assertEquals(3, report.at("/hyperbolicity/0/spaces").size());
         assertEquals("GAUSSIAN", report.at("/hyperbolicity/0/nulls/0/model").asText());
@@ -117,6 +118,7 @@ class InspectCommandTest {
         fails(1, "1 rows and 2 columns", "--matrix", matrix(1));
         fails(1, "0 rows", "--matrix", file("empty.csv", ""));
         fails(1, "row 2, column 1 is NaN", "--matrix", file("nan.csv", "1,2\nNaN,3\n"));
+        fails(1, "all points are the same", "--matrix", file("same.csv", "1,2\n".repeat(5)));
         fails(1, "has 1 columns", "--matrix", file("ragged.csv", "1,2\n3\n"));
         fails(1, "not a .npy file", "--matrix", file("a.npy", "text, not an array"));
         fails(1, "not found", "--matrix", dir.resolve("none.npy").toString());

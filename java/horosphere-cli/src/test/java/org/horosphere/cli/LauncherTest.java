@@ -12,6 +12,8 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -27,6 +29,7 @@ class LauncherTest {
     private Path root;
     private Path tools;
     private Path horo;
+    private Path chosen;
 
     @BeforeEach
     void makeCheckout() throws IOException {
@@ -66,6 +69,16 @@ class LauncherTest {
         jdk("25", "jvm/young jdk");
     }
 
+    /** JUnit would warn of every link that leads out of its folder. */
+    @AfterEach
+    void removeLinks() throws IOException {
+        try (Stream<Path> files = Files.list(tools)) {
+            for (Path link : files.filter(Files::isSymbolicLink).toList()) {
+                Files.delete(link);
+            }
+        }
+    }
+
     private void jdk(String version, String folder) throws IOException {
         Path home = Files.createDirectories(dir.resolve(folder).resolve("bin")).getParent();
         Files.writeString(home.resolve("release"), "JAVA_VERSION=\"" + version + ".0.1\"\n");
@@ -87,6 +100,9 @@ class LauncherTest {
         environment.put("JAVA_HOME", dir.resolve("jvm/old").toString());
         environment.put("HORO_JVM_DIR", dir.resolve("jvm").toString());
         environment.put("CALLS", dir.resolve("calls").toString());
+        if (chosen != null) {
+            environment.put("HORO_JAVA_HOME", chosen.toString());
+        }
         return builder.start();
     }
 
@@ -166,6 +182,43 @@ class LauncherTest {
         assertEquals(1, ended.code());
         assertEquals(
                 "horo: no JDK 22 or newer found; install one or set HORO_JAVA_HOME\n", ended.err());
+    }
+
+    @Test
+    void doesNotTakeAnotherJdkThanTheChosenOne() throws Exception {
+        chosen = dir.resolve("jvm/old");
+        Ended ended = run("eval");
+        assertEquals(
+                new Ended(1, "", "horo: HORO_JAVA_HOME: " + chosen + " is not a JDK 22 or newer\n"),
+                ended);
+        chosen = dir.resolve("jvm/young jdk");
+        assertTrue(run("eval").out().startsWith("java 25\n"));
+    }
+
+    @Test
+    void benchmarksAreBuiltWithoutNoise() throws Exception {
+        Path bench = Files.createDirectories(root.resolve("build/bench/bench/native"));
+        script(tools.resolve("cmake"), "echo configuring; echo building >&2");
+        script(bench.resolve("bench_layers"), "echo \"measured $*\"");
+        assertEquals(new Ended(0, "measured --quick\n", ""), run("bench", "layers", "--quick"));
+        Files.delete(bench.resolve("bench_layers"));
+        script(tools.resolve("cmake"), "echo the reason; exit 1");
+        Ended ended = run("bench", "layers");
+        assertEquals(1, ended.code());
+        assertTrue(ended.err().startsWith("horo: building ("), ended.err());
+        assertTrue(ended.err().contains("the reason\nhoro: the build failed"), ended.err());
+    }
+
+    @Test
+    void everyCommandHasHelp() throws Exception {
+        Path cuda = Files.createDirectories(root.resolve("cuda"));
+        for (String script : List.of("gpu-check", "gpu-bundle")) {
+            Files.copy(Path.of("../../cuda/" + script + ".sh"), cuda.resolve(script + ".sh"));
+            Ended help = run(script, "--help");
+            assertEquals(0, help.code(), help.err());
+            assertTrue(help.out().startsWith("usage: horo " + script), help.out());
+            assertEquals(2, run(script, "--nosuch").code());
+        }
     }
 
     @Test

@@ -291,6 +291,19 @@ class ProcessTest {
         assertFails(
                 "-Dhorosphere.cache.dir",
                 java(List.of("-Dhorosphere.cache.dir=/proc/horo"), "--version"));
+        assertTrue(complaint().endsWith(": no such file or directory\n"), complaint());
+    }
+
+    @Test
+    void figuresAreTheSameInEveryCountry() throws Exception {
+        for (String language : List.of("de", "ar")) {
+            List<String> country = List.of("-Duser.language=" + language, "-Duser.country=EG");
+            Process process = process(java(country, "verify")).start();
+            String out = new String(process.getInputStream().readAllBytes());
+            assertEquals(0, process.waitFor(), complaint());
+            assertTrue(out.contains("ok\n"), out);
+            assertFalse(out.matches("(?s).*([0-9],[0-9]|[\u0660-\u0669]).*"), out);
+        }
     }
 
     @Test

@@ -1,5 +1,7 @@
 package org.horosphere.finetune;
 
+import com.fasterxml.jackson.core.JsonLocation;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
@@ -32,7 +34,20 @@ public final class CheckpointException extends RuntimeException {
         if (e instanceof FileSystemException f && f.getReason() != null) {
             return f.getReason();
         }
+        if (e instanceof JsonProcessingException json) {
+            JsonLocation at = json.getLocation();
+            return syntax(json)
+                    + (at == null
+                            ? ""
+                            : " (line " + at.getLineNr() + ", column " + at.getColumnNr() + ")");
+        }
         return e.getMessage() != null ? e.getMessage() : e.toString();
+    }
+
+    /** What is wrong with some JSON, without where, and without what Jackson says of its source. */
+    static String syntax(JsonProcessingException e) {
+        return e.getOriginalMessage()
+                .replaceAll(" \\(start marker at \\[Source: .*?column: \\d+\\]\\)", "");
     }
 
     // Names out of a malformed file may hold line breaks or be megabytes long.

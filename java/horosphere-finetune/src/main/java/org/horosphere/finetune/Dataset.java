@@ -383,7 +383,9 @@ public final class Dataset {
                                 });
                 problems.add(problem(file, line, record, forms));
             }
-        } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
+        } catch (UncheckedIOException e) { // as the reader's iterator wraps what it finds
+            throw new DataException(file, line, "invalid CSV: " + e.getCause().getMessage());
+        } catch (IOException | IllegalArgumentException e) {
             throw new DataException(file, line, "invalid CSV: " + e.getMessage());
         }
     }
@@ -403,7 +405,8 @@ public final class Dataset {
                     throw new DataException(file, number, "invalid JSON: text after the record");
                 }
             } catch (JsonProcessingException e) {
-                throw new DataException(file, number, "invalid JSON: " + e.getOriginalMessage());
+                throw new DataException(
+                        file, number, "invalid JSON: " + CheckpointException.syntax(e));
             } catch (IOException e) {
                 throw new DataException(file, "cannot be read: " + e.getMessage(), e);
             }
@@ -427,7 +430,7 @@ public final class Dataset {
             }
         } catch (JsonProcessingException e) {
             int at = e.getLocation() == null ? line : e.getLocation().getLineNr();
-            throw new DataException(file, at, "invalid JSON: " + e.getOriginalMessage());
+            throw new DataException(file, at, "invalid JSON: " + CheckpointException.syntax(e));
         } catch (IOException e) {
             throw new DataException(file, "cannot be read: " + e.getMessage(), e);
         }

@@ -136,9 +136,11 @@ public final class DiskDrawing {
 
     private String svg() {
         StringBuilder out = new StringBuilder();
-        out.append(
-                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %1$d %1$d\" font-family=\"sans-serif\" font-size=\"%2$d\">%n"
-                        .formatted(SIZE, FONT));
+        append(
+                out,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %1$d %1$d\" font-family=\"sans-serif\" font-size=\"%2$d\">%n",
+                SIZE,
+                FONT);
         out.append("<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");
         append(
                 out,

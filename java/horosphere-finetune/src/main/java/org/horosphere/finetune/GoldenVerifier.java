@@ -120,7 +120,8 @@ public final class GoldenVerifier {
         try {
             index = Json.MAPPER.readTree(folder.resolve(INDEX).toFile());
         } catch (IOException e) {
-            throw new DataException(folder.resolve(INDEX) + ": " + e.getMessage(), e);
+            throw new DataException(
+                    folder.resolve(INDEX) + ": " + CheckpointException.reason(e), e);
         }
         try (Arena arena = Arena.ofConfined()) {
             Map<String, SafeTensors> open = new HashMap<>();

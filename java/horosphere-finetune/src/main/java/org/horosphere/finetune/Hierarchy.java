@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -28,6 +29,19 @@ public record Hierarchy(List<String> labels, int[] child, int[] parent, List<Str
         CHILD_PARENT,
         PARENT_CHILD
     }
+
+    /** First lines that name the columns, in lower case. */
+    private static final Map<String, Order> HEADINGS =
+            Map.of(
+                    "id1,id2", Order.CHILD_PARENT,
+                    "child,parent", Order.CHILD_PARENT,
+                    "child_id,parent_id", Order.CHILD_PARENT,
+                    "hyponym,hypernym", Order.CHILD_PARENT,
+                    "source,target", Order.CHILD_PARENT,
+                    "from,to", Order.CHILD_PARENT,
+                    "parent,child", Order.PARENT_CHILD,
+                    "parent_id,child_id", Order.PARENT_CHILD,
+                    "hypernym,hyponym", Order.PARENT_CHILD);
 
     public Hierarchy {
         labels = List.copyOf(labels);
@@ -63,8 +77,9 @@ public record Hierarchy(List<String> labels, int[] child, int[] parent, List<Str
      * {@code edges} ({@code {source, target}}), parent to child unless {@code order} says
      * otherwise. Anything else is text, a pair of names per line, separated by a tab if the first
      * line has one, else by a comma; more columns are ignored, as are empty lines, lines that begin
-     * with #, and a first line {@code id1,id2}; child before parent unless {@code order} says
-     * otherwise.
+     * with #; child before parent unless {@code order} says otherwise. A first line of two names
+     * that are known as headings, {@code id1,id2}, {@code child,parent}, {@code source,target} and
+     * the like, is left out; {@code parent,child} says that the parent comes first.
      *
      * <p>Self-loops and repeated edges are left out with a warning.
      *
@@ -76,25 +91,27 @@ public record Hierarchy(List<String> labels, int[] child, int[] parent, List<Str
             if (Files.isDirectory(file)) {
                 throw new DataException(file, "is a directory");
             }
-            boolean json = file.getFileName().toString().toLowerCase().endsWith(".json");
+            boolean json = file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".json");
             Builder builder = new Builder(file, json ? "link" : "line");
+            Order natural = Order.PARENT_CHILD;
             if (json) {
                 readJson(file, builder);
             } else {
-                readText(file, builder);
+                natural = readText(file, builder);
             }
-            Order natural = json ? Order.PARENT_CHILD : Order.CHILD_PARENT;
             return builder.build((order == null ? natural : order) == Order.CHILD_PARENT);
         } catch (CharacterCodingException e) {
             throw new DataException(file, "not UTF-8 text", e);
         } catch (JsonProcessingException e) {
-            throw new DataException(file, e.getMessage(), e);
+            throw new DataException(file, "not valid JSON: " + CheckpointException.reason(e), e);
         } catch (IOException e) {
             throw new DataException(file, "cannot read: " + CheckpointException.reason(e), e);
         }
     }
 
-    private static void readText(Path file, Builder builder) throws IOException {
+    /** Returns which end the file names first. */
+    private static Order readText(Path file, Builder builder) throws IOException {
+        Order natural = Order.CHILD_PARENT;
         List<String> lines = Files.readAllLines(file);
         String separator = null;
         for (int i = 0; i < lines.size(); i++) {
@@ -114,10 +131,14 @@ public record Hierarchy(List<String> labels, int[] child, int[] parent, List<Str
                         "expected two names separated by a "
                                 + (separator.equals(",") ? "comma" : "tab"));
             }
-            if (!(first && fields.get(0).equals("id1") && fields.get(1).equals("id2"))) {
+            String pair = (fields.get(0) + "," + fields.get(1)).toLowerCase(Locale.ROOT);
+            if (first && HEADINGS.containsKey(pair)) {
+                natural = HEADINGS.get(pair);
+            } else {
                 builder.edge(builder.node(fields.get(0)), builder.node(fields.get(1)), i + 1);
             }
         }
+        return natural;
     }
 
     /** The fields of a line; a field in double quotes may hold the separator and "" for a quote. */

@@ -66,7 +66,8 @@ final class Json {
             }
             throw new CheckpointException(file + ": expected a JSON object");
         } catch (JsonProcessingException e) {
-            throw new CheckpointException(file + ": not valid JSON: " + e.getOriginalMessage(), e);
+            throw new CheckpointException(
+                    file + ": not valid JSON: " + CheckpointException.reason(e), e);
         } catch (CharacterCodingException e) {
             throw new CheckpointException(file + ": not UTF-8", e);
         } catch (IOException e) {

@@ -308,8 +308,9 @@ public record ModelConfig(
                                 architecture,
                                 modelType,
                                 Arrays.stream(Family.values())
-                                        .map(Family::architecture)
-                                        .collect(Collectors.joining(", "))));
+                                                .map(Family::architecture)
+                                                .collect(Collectors.joining(", "))
+                                        + "; of images ViTForImageClassification"));
     }
 
     private static void refuseUnsupported(Json json, Family family) {

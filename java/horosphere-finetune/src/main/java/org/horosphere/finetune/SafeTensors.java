@@ -188,7 +188,7 @@ public final class SafeTensors {
             throw new CheckpointException(file + ": header is not UTF-8", e);
         } catch (JsonProcessingException e) {
             throw new CheckpointException(
-                    file + ": header is not valid JSON: " + e.getOriginalMessage(), e);
+                    file + ": header is not valid JSON: " + CheckpointException.syntax(e), e);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

@@ -212,7 +212,7 @@ public final class Tokenizer implements AutoCloseable {
             return node;
         } catch (JsonProcessingException e) {
             int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
-            throw new DataException(file, line, "invalid JSON: " + e.getOriginalMessage());
+            throw new DataException(file, line, "invalid JSON: " + CheckpointException.syntax(e));
         } catch (IOException e) {
             throw new DataException(file, "cannot be read: " + e.getMessage(), e);
         }

@@ -77,6 +77,16 @@ public record TrainOptions(
                 seed);
     }
 
+    /**
+     * What {@code horo finetune} does unless told otherwise: a warm-up of a tenth of the steps, 100
+     * at most, no weight decay, gradients clipped at 1, a validation every 50 steps, seed 1.
+     */
+    public static TrainOptions of(int steps, int batchSize, double learningRate) {
+        int every = Math.max(1, Math.min(50, steps));
+        return new TrainOptions(
+                steps, batchSize, 1, learningRate, Math.min(100, steps / 10), 0, 1, every, 1);
+    }
+
     /** The same with another seed. */
     public TrainOptions withSeed(long newSeed) {
         return new TrainOptions(

@@ -243,6 +243,19 @@ class DecodingTest {
                 tolerance);
     }
 
+    /** The least number of tokens whose probabilities reach p, and no more. */
+    @ParameterizedTest
+    @CsvSource({"0.39, 1", "0.41, 2", "0.69, 2", "0.71, 3", "0.89, 3", "0.91, 4"})
+    void topPKeepsAsManyTokensAsReachIt(double topP, int kept) {
+        float[] logits = new float[5]; // 0.4, 0.3, 0.2, 0.1, 0
+        for (int i = 0; i < 5; i++) {
+            logits[i] = (float) Math.log(0.4 - 0.1 * i);
+        }
+        logits[4] = Float.NEGATIVE_INFINITY;
+        double[] drawn = frequencies(logits, GenerateOptions.sampling(1, 1, 0, topP, 0), 1000);
+        assertEquals(kept, Arrays.stream(drawn).filter(f -> f > 0).count());
+    }
+
     @Test
     void equalAndNegativeLogitsAreOrderedByIdAndSize() {
         GenerateOptions first = GenerateOptions.sampling(1, 1, 1, 1, 0);

@@ -33,6 +33,25 @@ class HierarchyTest {
     }
 
     @Test
+    void aHeadingIsNoEdgeAndMayTurnTheOrder() throws IOException {
+        Hierarchy h = read("a.csv", "Child,Parent\ncat,animal\n");
+        assertEquals(List.of("cat", "animal"), h.labels());
+        assertArrayEquals(new int[] {0}, h.child());
+        Hierarchy turned = read("b.tsv", "parent\tchild\nanimal\tcat\n");
+        assertEquals(List.of("animal", "cat"), turned.labels());
+        assertArrayEquals(new int[] {1}, turned.child());
+        Hierarchy chosen = Hierarchy.read(folder.resolve("b.tsv"), Hierarchy.Order.CHILD_PARENT);
+        assertArrayEquals(new int[] {0}, chosen.child());
+    }
+
+    @Test
+    void malformedJsonIsNamedInWords() {
+        DataException e = assertThrows(DataException.class, () -> read("a.json", "{"));
+        assertTrue(e.getMessage().endsWith("(line 1, column 2)"), e.getMessage());
+        assertTrue(!e.getMessage().contains("REDACTED"), e.getMessage());
+    }
+
+    @Test
     void jsonLinksParentToChild() throws IOException {
         String nodes = "\"nodes\": [{\"id\": 7, \"label\": \"cat\"}, {\"id\": \"b\"}]";
         for (String links : List.of("links", "edges")) {

@@ -55,7 +55,8 @@ public record DiskLayout(double[] x, double[] y, double scale, double stress) {
     private static DiskLayout descend(
             double[] distances, int n, double scale, boolean hyperbolic, long seed) {
         SplittableRandom random = new SplittableRandom(seed);
-        double spread = hyperbolic ? 0.1 : 0.1 * meanDistance(distances, n);
+        double mean = meanDistance(distances, n);
+        double spread = hyperbolic || !(mean > 0) ? 0.1 : 0.1 * mean;
         double[] x = new double[n];
         double[] y = new double[n];
         for (int i = 0; i < n; i++) {

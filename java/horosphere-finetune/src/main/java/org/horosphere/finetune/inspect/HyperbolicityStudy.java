@@ -120,6 +120,7 @@ public final class HyperbolicityStudy {
      * Runs the study.
      *
      * @param progress is told how many spaces are done
+     * @throws IllegalArgumentException if there is no space, or one without a distance above 0
      */
     public Result run(String what, List<Points> spaces, IntConsumer progress) {
         if (spaces.isEmpty()) {
@@ -132,6 +133,12 @@ public final class HyperbolicityStudy {
             for (int s = 0; s < spaces.size(); s++) {
                 Points points = spaces.get(s);
                 meter.load(points);
+                if (!(meter.diameter() > 0)) {
+                    throw new IllegalArgumentException(
+                            points.name()
+                                    + ": all points are the same (or closer than 1e-150), expected"
+                                    + " a distance between some");
+                }
                 SplittableRandom quadruples = new SplittableRandom(seed + s);
                 measured.add(
                         new Measured(

@@ -66,7 +66,10 @@ public final class MatrixFiles {
             throw error(location, "not UTF-8");
         } catch (CheckpointException e) {
             throw new IllegalArgumentException(e.getMessage(), e);
-        } catch (IOException | OutOfMemoryError e) {
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    location + ": cannot be read: " + CheckpointException.reason(e), e);
+        } catch (OutOfMemoryError e) {
             throw new IllegalArgumentException(location + ": cannot be read: " + e.getMessage(), e);
         }
     }

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.horosphere.finetune.AtomicFiles;
+import org.horosphere.finetune.CheckpointException;
 import org.horosphere.finetune.InputNorms;
 import org.horosphere.finetune.report.Html;
 import org.horosphere.finetune.report.Table;
@@ -106,7 +107,8 @@ public final class ReportWriter {
                                 figure.chart(), BitmapEncoder.BitmapFormat.PNG));
             }
         } catch (IOException e) {
-            throw new UncheckedIOException(directory + ": cannot write: " + e.getMessage(), e);
+            throw new UncheckedIOException(
+                    directory + ": cannot write: " + CheckpointException.reason(e), e);
         }
     }
 
