@@ -3,7 +3,7 @@
 #pragma once
 #include "cpu/lanes.h"
 #include "cpu/short_float.h"
-#if defined(__F16C__)
+#if defined(__F16C__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 #include "geometry/double_double.h"
@@ -17,15 +17,23 @@ using Doubles = Vec<double, width>;
 
 static inline Doubles load_doubles(const double* p) { return load<double, width>(p); }
 static inline Doubles load_doubles(const float* p) {
+#if defined(__AVX512F__)  // of the builtin GCC makes two conversions of half the width
+    return (Doubles)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(p));
+#else
     return __builtin_convertvector(load<float, width>(p), Doubles);
+#endif
 }
 
 static inline Doubles load_doubles(const ShortBf16* p) {
     typedef uint16_t Shorts __attribute__((vector_size(2 * width)));
     Shorts bits;
     std::memcpy(&bits, p, sizeof bits);
-    return __builtin_convertvector(
-        bit_cast<Vec<float, width>>(__builtin_convertvector(bits, Vec<uint32_t, width>) << 16), Doubles);
+    const auto wide = bit_cast<Vec<float, width>>(__builtin_convertvector(bits, Vec<uint32_t, width>) << 16);
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_maskz_cvtps_pd(0xff, (__m256)wide);
+#else
+    return __builtin_convertvector(wide, Doubles);
+#endif
 }
 static inline Doubles load_doubles(const ShortF16* p) {
 #if defined(__AVX512F__)
@@ -88,6 +96,12 @@ static inline void in_vectors(int64_t n, Body&& body) {
 
 template <class T>
 static inline void store_at(T* p, int64_t at, int64_t count, Doubles v) {
+#if defined(__AVX512F__)
+    const __mmask8 there = static_cast<__mmask8>(count - at >= width ? 0xff : (1u << (count - at)) - 1);
+    if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p + at, there, (__m512d)v);
+    if constexpr (sizeof(T) == 4)
+        return _mm256_mask_storeu_ps(p + at, there, _mm512_maskz_cvtpd_ps(0xff, (__m512d)v));
+#endif
     T part[width];
     if constexpr (sizeof(T) == 8)
         std::memcpy(part, &v, sizeof part);
@@ -95,7 +109,10 @@ static inline void store_at(T* p, int64_t at, int64_t count, Doubles v) {
         store<float, width>(part, __builtin_convertvector(v, Vec<float, width>));
     else
         for (int l = 0; l < width; ++l) part[l] = v[l];
-    std::memcpy(p + at, part, static_cast<size_t>(smaller(width, count - at)) * sizeof(T));
+    if (at + width <= count)
+        std::memcpy(p + at, part, sizeof part);
+    else
+        std::memcpy(p + at, part, static_cast<size_t>(count - at) * sizeof(T));
 }
 
 // a b + c, with one rounding where the machine has it.

@@ -1,5 +1,6 @@
 // Compiled once per instruction set: loops over the points of a set.
 #include "cpu/doubles.h"
+#include "cpu/plain_sets.h"
 #include "cpu/sets.h"
 #include "geometry/midpoint.h"
 
@@ -9,8 +10,6 @@ namespace HORO_ISA_NAMESPACE {
 extern const SetKernel set_kernel;
 
 namespace {
-
-constexpr int64_t slice = 4096;  // coordinates of the sum that are held at once
 
 // One row's set, or a part of it, and, for a slice of its coordinates, the sum of its points; exact: in pairs
 // of doubles.
@@ -225,14 +224,23 @@ void write_mean(Set& set, const typename Set::Mean& mean, int64_t row) {
 template <class Model, class T>
 constexpr bool needs_pairs = sizeof(T) == 8 || Model::precise;
 
-template <class Model, class T>
-void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
-    PointSet<Model, T, needs_pairs<Model, T>> set(task);
+template <class Model, class T, bool exact>
+void midpoint_of(const MidpointTask& task, int64_t begin, int64_t end) {
+    PointSet<Model, T, exact> set(task);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         if (task.parts() > 1) set.know_total(row);
         write_mean(set, set.mean(set.square()), row);
     }
+}
+
+template <class Model, class T>
+void midpoint(const MidpointTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.parts() == 1 && task.dim <= slice)
+            return plain_midpoint<Model, T>(
+                task, begin, end, [&](int64_t row) { midpoint_of<Model, T, true>(task, row, row + 1); });
+    midpoint_of<Model, T, needs_pairs<Model, T>>(task, begin, end);
 }
 
 // Points side by side as the mean sees them. g: the cotangent of its space part, null for none.
@@ -334,13 +342,22 @@ double point_gradients(PointSet<Model, T, true>& set, int64_t row) {
 }
 
 template <class Model, class T>
-void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
+void exact_midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
     PointSet<Model, T, true> set(task);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         const double curvature = point_gradients(set, row);
         if (task.g_curvature) static_cast<T*>(task.g_curvature)[row] = static_cast<T>(curvature);
     }
+}
+
+template <class Model, class T>
+void midpoint_vjp(const MidpointTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.dim <= slice)
+            return plain_midpoint_vjp<Model, T>(
+                task, begin, end, [&](int64_t row) { exact_midpoint_vjp<Model, T>(task, row, row + 1); });
+    exact_midpoint_vjp<Model, T>(task, begin, end);
 }
 
 // ---- Frechet mean
@@ -404,11 +421,12 @@ struct Frechet {
     }
 
     // Repeats until the next midpoint would be at most `tolerance` radii away; the number of midpoints, or
-    // -1.
-    int32_t solve(const FrechetTask& whole) {
-        start();
+    // -1. The factors of `made` midpoints are there; settled: these were enough.
+    int32_t solve(const FrechetTask& whole, int32_t made, bool settled) {
+        if (made == 0) start();
         centre();
-        for (int32_t n = 1;; ++n) {
+        if (settled) return made;
+        for (int32_t n = made + 1;; ++n) {
             const Sums sums = step();
             centre();
             const int32_t state = whole.judged(sums.of_points, sums.of_weights, n);
@@ -521,12 +539,13 @@ struct Frechet {
 };
 
 template <class Model, class T>
-void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
+void exact_frechet(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0,
+                   bool settled = false) {
     PointSet<Model, T, true> set(task.set);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         Frechet<Model, T> search(set);
-        const int32_t n = search.solve(task);
+        const int32_t n = search.solve(task, made, settled);
         if (task.iterations) task.iterations[row] = n;
         write_mean(set, search.mean, row);
         if (!task.variance) continue;
@@ -536,16 +555,27 @@ void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
     }
 }
 
+template <class Model, class T>
+void frechet(const FrechetTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.set.dim <= slice)
+            return plain_frechet<Model, T>(task, begin, end, [&](int64_t row, int32_t made, bool settled) {
+                exact_frechet<Model, T>(task, row, row + 1, made, settled);
+            });
+    exact_frechet<Model, T>(task, begin, end);
+}
+
 // With m = midpoint(x, w factor(dist(m, x))) the cotangent u of the midpoint is that of m plus what u itself
 // gives to m through the factors; the same iteration finds it.
 template <class Model, class T>
-void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
+void exact_frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end, int32_t made = 0,
+                       bool done = false) {
     using Search = Frechet<Model, T>;
     PointSet<Model, T, true> set(task.set);
     for (int64_t row = begin; row < end; ++row) {
         set.start(row);
         Search search(set);
-        int32_t n = search.solve(task);
+        int32_t n = search.solve(task, made, done);
         const double g0 = typename Search::Given(task.set, row).time;
         search.first_cotangent(row);
         double us = search.along_s();
@@ -566,6 +596,17 @@ void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
         const double curvature = search.gradients(row, g0, us, by);
         if (task.set.g_curvature) static_cast<T*>(task.set.g_curvature)[row] = static_cast<T>(curvature);
     }
+}
+
+template <class Model, class T>
+void frechet_vjp(const FrechetTask& task, int64_t begin, int64_t end) {
+    if constexpr (plain_sums<T>)
+        if (task.set.dim <= slice)
+            return plain_frechet_vjp<Model, T>(
+                task, begin, end, [&](int64_t row, int32_t made, bool settled) {
+                    exact_frechet_vjp<Model, T>(task, row, row + 1, made, settled);
+                });
+    exact_frechet_vjp<Model, T>(task, begin, end);
 }
 
 // ---- Sets that are cut into parts. The parts' numbers are summed in their order.
@@ -754,24 +795,80 @@ void frechet_gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
         row, g0, known.numbers[slot_along], {known.numbers[slot_variance], known.numbers[slot_spread]});
 }
 
+// What plain sums made of a set: its total, and whether that is certain.
 template <class Model, class T>
-constexpr SetParts parts_of = {sum_part<Model, T, needs_pairs<Model, T>>,
-                               sum_part<Model, T, true>,
-                               deficit_part<Model, T>,
-                               gradient_part<Model, T>,
-                               start_part<Model, T>,
-                               step_part<Model, T>,
-                               variance_part<Model, T>,
-                               addend_part<Model, T>,
-                               frechet_gradient_part<Model, T>,
-                               total,
-                               total_deficit,
-                               out_of<Model, T>,
-                               curvature_of<Model, T>,
-                               judge,
-                               variance_of<Model, T>,
-                               cotangent_of<Model, T>,
-                               next_cotangent_of<Model, T>};
+bool plain_total_holds(const FrechetTask& task, int64_t row) {
+    total(task, row);
+    for (int number : {slot_lead, slot_reach})
+        task.set.numbers(row, -1)[number] = sum_of_parts(task.set, row, number);
+    task.set.numbers(row, -1)[slot_deficit] = 0;  // Klein midpoints do not use the root that may want it
+    PlainSums<Model, T> sums(task.set, row, 1, 0, 0);
+    sums.know_total();
+    return sums.certain(sums.means())[0];
+}
+template <class Model, class T>
+void plain_total(const FrechetTask& task, int64_t row) {
+    task.set.numbers(row, -1)[slot_state] = plain_total_holds<Model, T>(task, row);
+}
+template <class Model, class T>
+void plain_start_total(const FrechetTask& task, int64_t row) {
+    plain_total_holds<Model, T>(task, row);  // the first mean need not be certain
+}
+template <class Model, class T>
+void plain_judge(const FrechetTask& task, int64_t row) {
+    const bool holds = plain_total_holds<Model, T>(task, row);
+    judge(PlainFrechet<Model, T>::loose(task), row);
+    if (!holds) task.set.numbers(row, -1)[slot_state] = -2;
+}
+template <class Model, class T>
+void plain_curvature(const FrechetTask& task, int64_t row) {
+    if (sum_of_parts(task.set, row, slot_lost) > 0)
+        task.set.numbers(row, -1)[slot_state] = 0;
+    else
+        curvature_of<Model, T>(task, row);
+}
+
+template <class Model, class T>
+constexpr SetParts with_plain(SetParts parts) {
+    if constexpr (plain_sums<T>) {
+        parts.plain_sum = plain_sum_part<Model, T>;
+        parts.plain_gradient = plain_gradient_part<Model, T>;
+        parts.plain_start = plain_start_part<Model, T>;
+        parts.plain_step = plain_step_part<Model, T>;
+        parts.plain_total = plain_total<Model, T>;
+        parts.plain_curvature = plain_curvature<Model, T>;
+        parts.plain_start_total = plain_start_total<Model, T>;
+        parts.plain_judge = plain_judge<Model, T>;
+    }
+    return parts;
+}
+
+template <class Model, class T>
+constexpr SetParts parts_of = with_plain<Model, T>({sum_part<Model, T, needs_pairs<Model, T>>,
+                                                    sum_part<Model, T, true>,
+                                                    deficit_part<Model, T>,
+                                                    gradient_part<Model, T>,
+                                                    start_part<Model, T>,
+                                                    step_part<Model, T>,
+                                                    variance_part<Model, T>,
+                                                    addend_part<Model, T>,
+                                                    frechet_gradient_part<Model, T>,
+                                                    total,
+                                                    total_deficit,
+                                                    out_of<Model, T>,
+                                                    curvature_of<Model, T>,
+                                                    judge,
+                                                    variance_of<Model, T>,
+                                                    cotangent_of<Model, T>,
+                                                    next_cotangent_of<Model, T>,
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {},
+                                                    {}});
 
 }  // namespace
 

@@ -48,16 +48,16 @@ struct CutSets {
     const horo_exec& exec;
     const int64_t parts = task.set.parts();
 
-    // of the rows where that number of the set is zero
-    void each(SetParts::Part phase, int number) const {
+    // of the rows where that number of the set is so
+    void each(SetParts::Part phase, int number, double is = 0) const {
         parallel_for(exec, task.set.rows * parts, [&](int64_t c) {
             const int64_t row = c / parts;
-            if (at(row, number) == 0) phase(task, row, c % parts);
+            if (at(row, number) == is) phase(task, row, c % parts);
         });
     }
-    void rows(SetParts::Row phase, int number) const {
+    void rows(SetParts::Row phase, int number, double is = 0) const {
         parallel_for(exec, task.set.rows, [&](int64_t row) {
-            if (at(row, number) == 0) phase(task, row);
+            if (at(row, number) == is) phase(task, row);
         });
     }
     double& at(int64_t row, int number) const { return task.set.numbers(row, -1)[number]; }
@@ -69,12 +69,29 @@ struct CutSets {
             if (at(row, number) == 0) return true;
         return false;
     }
-    void centre(bool exact) const {
-        each(exact ? phases.exact_sum : phases.sum, slot_state);
-        rows(phases.total, slot_state);
+    void centre(bool exact, int number = slot_state) const {
+        each(exact ? phases.exact_sum : phases.sum, number);
+        rows(phases.total, number);
         if (!exact) return;
-        each(phases.deficit, slot_state);
-        rows(phases.total_deficit, slot_state);
+        each(phases.deficit, number);
+        rows(phases.total_deficit, number);
+    }
+    bool plain() const { return phases.plain_sum && task.set.dim <= plain_most; }
+
+    // Means in plain doubles, as far as these go; the rest begins anew where slot_settled is 0.
+    void plain_means() const {
+        each(phases.plain_start, slot_state);
+        rows(phases.plain_start_total, slot_state);
+        do {
+            each(phases.plain_step, slot_state);
+            rows(phases.plain_judge, slot_state);
+        } while (any(slot_state));
+        for (int64_t row = 0; row < task.set.rows; ++row) {
+            double &state = at(row, slot_state), &steps = at(row, slot_steps);
+            at(row, slot_settled) = state != -2;
+            if (state == -2) steps = 0;
+            if (state == -2 || (state > 0 && task.tolerance < plain_step)) state = 0;
+        }
     }
 };
 
@@ -88,7 +105,15 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
         const SetParts& phases = kernel().parts[model][dtype];
         const CutSets sets{whole, phases, exec};
         sets.clear(slot_state);
-        sets.centre(vjp || phases.sum == phases.exact_sum);
+        if (sets.plain()) {
+            sets.each(phases.plain_sum, slot_state);
+            sets.rows(phases.plain_total, slot_state);
+            if (vjp) {
+                sets.each(phases.plain_gradient, slot_state, 1);
+                sets.rows(phases.plain_curvature, slot_state, 1);
+            }
+        }
+        if (sets.any(slot_state)) sets.centre(vjp || sets.plain() || phases.sum == phases.exact_sum);
         if (vjp) {
             sets.each(phases.gradient, slot_state);
             sets.rows(phases.curvature, slot_state);
@@ -101,20 +126,24 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
 void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, const horo_exec& exec) {
     if (task.set.parts() == 1) {
         const auto run = (vjp ? kernel().frechet_vjp : kernel().frechet)[model][dtype];
-        parallel_for(exec, task.set.rows, [&](int64_t row) { run(task, row, row + 1); });
+        in_chunks(exec, task.set.rows, task.set.dim * task.set.k,
+                  [&](int64_t begin, int64_t end) { run(task, begin, end); });
         return;
     }
     const SetParts& phases = kernel().parts[model][dtype];
     const CutSets sets{task, phases, exec};
     sets.clear(slot_state);
     sets.clear(slot_steps);
-    sets.each(phases.start, slot_state);
+    sets.clear(slot_settled);
+    if (sets.plain()) sets.plain_means();
+    sets.each(phases.start, slot_settled);
     for (sets.centre(true); sets.any(slot_state);) {
         sets.each(phases.step, slot_state);
         sets.centre(true);
         sets.rows(phases.judge, slot_state);
     }
-    sets.clear(slot_settled);  // for all rows
+    sets.clear(slot_settled);                                                     // for all rows
+    if (sets.plain() && (vjp || task.variance)) sets.centre(true, slot_settled);  // what follows is in pairs
     if (!vjp) sets.rows(phases.out, slot_settled);
     if (vjp) {
         sets.rows(phases.cotangent, slot_settled);

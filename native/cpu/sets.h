@@ -36,6 +36,9 @@ enum SlotNumber {
     slot_along,
     slot_variance,
     slot_spread,
+    slot_lead,  // of sums in plain doubles, see plain_sets.h
+    slot_reach,
+    slot_lost,
     slot_numbers
 };
 constexpr int64_t slot_padded(int64_t dim) { return (dim + 7) & ~int64_t{7}; }
@@ -189,7 +192,14 @@ struct SetParts {
     Part sum, exact_sum, deficit, gradient;  // of a midpoint; exact: in pairs of doubles
     Part start, step, variance, addend, frechet_gradient;
     Row total, total_deficit, out, curvature, judge, variance_out, cotangent, next_cotangent;
+    // In plain doubles, of sets up to plain_most wide; null where numbers are too long for that. What they
+    // cannot do they leave: states that are 0, of the mean -2.
+    Part plain_sum, plain_gradient, plain_start, plain_step;
+    Row plain_total, plain_curvature, plain_start_total, plain_judge;
 };
+constexpr int64_t plain_most = 4096;
+// Below this step of a Frechet mean rounding is in the way: pairs of doubles go on from there.
+constexpr double plain_step = 0x1p-36;
 
 struct SetKernel {
     // rows [begin, end), by model and storage type

@@ -48,6 +48,20 @@ HORO_HD Sum<V> wide(Sum<N> s) {
     return {V{} + s.hi, V{} + s.lo};
 }
 
+template <class V>
+HORO_HD V magnitude(V x) {
+    return choose<V>(x < 0.0, -x, x);
+}
+
+template <class V>
+HORO_HD V plain_gap(double c, V xx) {
+#if defined(HORO_HAS_FMA)
+    return fused_subtract_from<V>(V{} + 1.0, V{} + c, xx);
+#else
+    return 1.0 - c * xx;
+#endif
+}
+
 // 1 - c |x|^2
 template <class V>
 HORO_HD Sum<V> long_gap(double c, Sum<V> xx) {
@@ -77,6 +91,15 @@ struct Midpoint {
         const Sum<V> u = exactly(w) * lambda;
         return {lambda, u, u - exactly(w)};
     }
+    template <class V>
+    HORO_HD static V gap(double c, V xx) {
+        return plain_gap<V>(c, xx);
+    }
+    template <class V>
+    HORO_HD static SetShare<V> plain_share(V gap, V, V w) {
+        const V lambda = 2.0 / gap, u = w * lambda;
+        return {exactly(lambda), exactly(u), exactly(u - w)};
+    }
     // w (lambda - 1 - sqrt(c) lambda <x,e>) = w c lambda |x - e/sqrt(c)|^2 / 2
     template <class V>
     HORO_HD static V deficit(double c, const SetShare<V>& p, V w, Sum<V> along, V across2) {
@@ -90,16 +113,23 @@ struct Midpoint {
         V n;
         template <class N>
         HORO_HD explicit Mean(const Mean<N>& m) : c(m.c), d(wide<V>(m.d)), n(V{} + m.n) {}
+        template <class W>
+        HORO_HD Mean(const Mean<W>& m, int64_t lane)
+            : c(m.c), d{V{} + m.d.hi[lane], V{} + m.d.lo[lane]}, n(V{} + m.n[lane]) {}
         HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_) { take(t, minkowski_norm(c, t, ss)); }
         HORO_HD void take(Sum<V> t, Sum<V> norm) {
             d = t + norm;
             n = norm.hi;
         }
+        // Where t and sqrt(c) s have errors of so much times `lead`, those of the result are that times
+        // doubt.
+        HORO_HD V doubt(V, V lead) const { return 2.0 * lead / magnitude<V>(n); }
         // how much of the precision of pairs of doubles tau has lost
         HORO_HD V loss() const { return d.hi / n; }
         HORO_HD V scale() const { return 1.0 / d.hi; }
         HORO_HD V time() const { return V{}; }
         HORO_HD Sum<V> tau(const SetShare<V>&) const { return d; }
+        HORO_HD V plain_tau(const SetShare<V>&) const { return d.hi; }
         HORO_HD SetSlopes<V> slopes(V, V gs, V w, const SetShare<V>& p, const SetDots<V>& dot) const {
             (void)w;
             const V i = 1.0 / d.hi, u = p.u.hi * i, lambda = p.lambda.hi;
@@ -144,6 +174,15 @@ struct Midpoint {
         const Sum<V> u = exactly(w) * gamma;
         return {gamma, u, u};
     }
+    template <class V>
+    HORO_HD static V gap(double c, V xx) {
+        return plain_gap<V>(c, xx);
+    }
+    template <class V>
+    HORO_HD static SetShare<V> plain_share(V gap, V, V w) {
+        const V gamma = square_root<V>(1.0 / gap), u = w * gamma;
+        return {exactly(gamma), exactly(u), exactly(u)};
+    }
     // w gamma (1 - sqrt(c) <x,e>)
     template <class V>
     HORO_HD static V deficit(double c, const SetShare<V>& p, V w, Sum<V> along, V across2) {
@@ -157,12 +196,17 @@ struct Midpoint {
         V n;
         template <class N>
         HORO_HD explicit Mean(const Mean<N>& m) : c(m.c), d(wide<V>(m.d)), n(V{} + m.n) {}
+        template <class W>
+        HORO_HD Mean(const Mean<W>& m, int64_t lane)
+            : c(m.c), d{V{} + m.d.hi[lane], V{} + m.d.lo[lane]}, n(V{} + m.n[lane]) {}
         HORO_HD Mean(double c_, Sum<V> t, Sum<V> ss) : c(c_), d(t) { take(t, minkowski_norm(c, t, ss)); }
         HORO_HD void take(Sum<V>, Sum<V> norm) { n = norm.hi; }
+        HORO_HD V doubt(V t, V lead) const { return lead / magnitude<V>(t); }
         HORO_HD V loss() const { return V{} + 1.0; }
         HORO_HD V scale() const { return 1.0 / d.hi; }
         HORO_HD V time() const { return V{}; }
         HORO_HD Sum<V> tau(const SetShare<V>&) const { return d; }
+        HORO_HD V plain_tau(const SetShare<V>&) const { return d.hi; }
         HORO_HD SetSlopes<V> slopes(V, V, V, const SetShare<V>& p, const SetDots<V>& dot) const {
             const V i = 1.0 / d.hi, u = p.u.hi * i, gamma = p.lambda.hi;
             const V e = -dot.gf * i;  // <g, x - m>
@@ -210,6 +254,16 @@ struct Midpoint {
         const Sum<V> x0 = square_root(exactly(V{} + k) + xx);
         return {x0, exactly(w), exactly(w) * x0};
     }
+    // nothing cancels in x0^2
+    template <class V>
+    HORO_HD static V gap(double k, V xx) {
+        return k + xx;
+    }
+    template <class V>
+    HORO_HD static SetShare<V> plain_share(V gap, V, V w) {
+        const V x0 = square_root<V>(gap);
+        return {exactly(x0), exactly(w), exactly(w * x0)};
+    }
     // w (x0 - <x,e>)
     template <class V>
     HORO_HD static V deficit(double k, const SetShare<V>& p, V w, Sum<V> along, V across2) {
@@ -224,15 +278,24 @@ struct Midpoint {
         template <class N>
         HORO_HD explicit Mean(const Mean<N>& m)
             : k(m.k), c(m.c), t(wide<V>(m.t)), n(V{} + m.n), q(V{} + m.q) {}
+        template <class W>
+        HORO_HD Mean(const Mean<W>& m, int64_t lane)
+            : k(m.k),
+              c(m.c),
+              t{V{} + m.t.hi[lane], V{} + m.t.lo[lane]},
+              n(V{} + m.n[lane]),
+              q(V{} + m.q[lane]) {}
         HORO_HD Mean(double k_, Sum<V> t_, Sum<V> ss) : k(k_), t(t_) { take(t_, minkowski_norm(c, t_, ss)); }
         HORO_HD void take(Sum<V>, Sum<V> norm) {
             n = norm.hi;
             q = __builtin_sqrt(k) / n;
         }
+        HORO_HD V doubt(V t_, V lead) const { return 4.0 * magnitude<V>(t_) * lead / (n * n); }
         HORO_HD V loss() const { return V{} + 1.0; }
         HORO_HD V scale() const { return q; }
         HORO_HD V time() const { return q * t.hi; }
         HORO_HD Sum<V> tau(const SetShare<V>& p) const { return t / p.lambda; }
+        HORO_HD V plain_tau(const SetShare<V>& p) const { return t.hi / p.lambda.hi; }
         HORO_HD SetSlopes<V> slopes(V g0, V gs, V w, const SetShare<V>& p, const SetDots<V>& dot) const {
             const V x0 = p.lambda.hi, m = w * q;
             const V along = gs + g0 * t.hi, gamma = along / (n * n);

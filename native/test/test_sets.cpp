@@ -648,6 +648,191 @@ void set_batches() {
     horo_exec_destroy(one_thread);
 }
 
+// ---- Where float32 sets are summed in plain doubles
+
+// Points whose gap 1 - c|x|^2 is some 1e-12: the best of many.
+std::vector<float> rim_point(int64_t dim, double c) {
+    std::vector<float> best;
+    Quad least = 1;
+    for (int n = 0; n < 20000; ++n) {
+        std::vector<float> x = random_point<float>(klein, dim, 20, c);
+        Quad gap = 1;
+        for (float e : x) gap -= Quad(c) * e * e;
+        if (gap > 0 && gap < least) {
+            least = gap;
+            best = x;
+        }
+    }
+    CHECK(least < 1e-10, "%g", double(least));
+    return best;
+}
+
+// Two sets of results, of numbers that float32 holds; `unit` is what is lost to rounding and a little more.
+void like_doubles(const char* what, const std::vector<float>& got, const std::vector<double>& want,
+                  int64_t width, double doubt = 0) {
+    for (size_t i = 0; i < want.size(); i += width) {
+        double size = 0, apart = 0;
+        for (int64_t j = 0; j < width; ++j) {
+            size = std::hypot(size, want[i + j]);
+            apart = std::hypot(apart, double(got[i + j]) - want[i + j]);
+        }
+        if (size > 1e37) continue;
+        CHECK(apart <= 0x1.2p-24 * size + doubt + 1e-38 * width, "%s, number %zu: %.3g of %.3g apart", what,
+              i, apart, size);
+    }
+}
+
+void compare_with_doubles(const char* what, bool frechet, int model, int64_t k, int64_t dim, double c,
+                          const std::vector<float>& x, const std::vector<float>& w) {
+    const int64_t width = x.size() / k;
+    const std::vector<float> g = random_numbers<float>(width);
+    const auto wide = [](const std::vector<float>& v) { return std::vector<double>(v.begin(), v.end()); };
+    const auto run = [&](auto type, bool by_curvature, const auto& px, const auto& pw, const auto& pg) {
+        using T = decltype(type);
+        SetResult<T> r{std::vector<T>(width), std::vector<T>(k * width), std::vector<T>(k),
+                       std::vector<T>(1),     std::vector<T>(1),         std::vector<int32_t>(1)};
+        int64_t bytes = 0;
+        if (!frechet) {
+            CHECK(horo_midpoint_workspace(1, k, dim, &bytes) == HORO_OK);
+            std::vector<double> workspace(bytes / 8, NAN);
+            CHECK(horo_midpoint(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
+                                r.out.data(), 0, workspace.data(), bytes, nullptr) == HORO_OK);
+            CHECK(horo_midpoint_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
+                                    pg.data(), 0, r.g_x.data(), 0, width, r.g_w.data(), 0,
+                                    by_curvature ? r.g_c.data() : nullptr, workspace.data(), bytes,
+                                    nullptr) == HORO_OK);
+            return r;
+        }
+        const double tolerance = sizeof(T) == 4 ? 0x1p-35 : 1e-15;
+        const T g_variance = T(1);
+        CHECK(horo_frechet_workspace(1, k, dim, 1, &bytes) == HORO_OK);
+        std::vector<double> workspace(bytes / 8, NAN);
+        CHECK(horo_frechet_mean(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c, tolerance,
+                                3000, r.out.data(), 0, r.variance.data(), r.iterations.data(),
+                                workspace.data(), bytes, nullptr) == HORO_OK);
+        CHECK(r.iterations[0] > 0, "%s: not converged", what);
+        CHECK(horo_frechet_mean_vjp(model, dtype<T>, 1, k, dim, px.data(), 0, width, pw.data(), 0, c,
+                                    tolerance, 3000, pg.data(), 0, &g_variance, r.g_x.data(), 0, width,
+                                    r.g_w.data(), 0, by_curvature ? r.g_c.data() : nullptr,
+                                    r.iterations.data(), workspace.data(), bytes, nullptr) == HORO_OK);
+        CHECK(r.iterations[0] > 0, "%s: not converged", what);
+        return r;
+    };
+    const auto got = run(float{}, true, x, w, g), bare = run(float{}, false, x, w, g);
+    const auto want = run(double{}, true, wide(x), wide(w), wide(g));
+    const std::string name = std::string(model_names[model]) + (frechet ? " frechet_mean " : " midpoint ") +
+                             what + " k=" + std::to_string(k) + " dim=" + std::to_string(dim);
+    const double doubt = frechet ? 1e-9 : 0;  // of a step of 2^-35 radii
+    const double lengths = length(quads(want.g_x));
+    like_doubles((name + " out").c_str(), got.out, want.out, width, doubt * (1 + length(quads(want.out))));
+    for (const auto& r : {got, bare}) {
+        like_doubles((name + " g_x").c_str(), r.g_x, want.g_x, frechet ? k * width : width, doubt * lengths);
+        like_doubles((name + " g_w").c_str(), r.g_w, want.g_w, frechet ? k : 1,
+                     doubt * length(quads(want.g_w)));
+    }
+    like_doubles((name + " g_c").c_str(), got.g_c, want.g_c, 1,
+                 doubt * lengths + doubt * std::abs(want.g_c[0]));
+    if (frechet) like_doubles((name + " variance").c_str(), got.variance, want.variance, 1);
+}
+
+// Near, far, close together, at the rim, with weights that cancel: what plain sums do not hold is to be done
+// in pairs, so results are those of the same numbers in float64.
+void plain_and_pairs() {
+    for (int model : {poincare, lorentz, klein}) {
+        const double c = model == lorentz ? 1.75 : 0.5;
+        for (double radius : {0.01, 0.5, 2.0, 4.0, 4.8, 5.5, 6.5, 9.0, 12.0})
+            for (double spread : {1.0, 0x1p-6, 0x1p-12, 0x1p-17, 0x1p-22})
+                for (int64_t dim : {1, 2, 4, 5, 8, 33}) {
+                    const int64_t k = dim % 2 ? 9 : 16;
+                    const std::vector<float> base =
+                        random_point<float>(model, dim, model == klein ? radius / 2 : radius, c);
+                    std::vector<float> x, w;
+                    for (int64_t i = 0; i < k; ++i) {
+                        if (spread == 1)
+                            append(x,
+                                   random_point<float>(
+                                       model, dim, (model == klein ? radius / 2 : radius) * (i + 1) / k, c));
+                        else
+                            for (float e : base) x.push_back(e * float(1 + spread * (gaussian() - 3)));
+                        w.push_back(float(0.5 + i % 3));
+                    }
+                    char what[80];
+                    std::snprintf(what, sizeof what, "radius %g spread %g", radius, spread);
+                    compare_with_doubles(what, false, model, k, dim, c, x, w);
+                    if (radius < 10) compare_with_doubles(what, true, model, k, dim, c, x, w);
+                    for (int64_t i = 0; i < k; i += 3) w[i] = -0.25f * w[i];
+                    if (spread == 1 && radius < 4)
+                        compare_with_doubles("both signs", false, model, k, dim, c, x, w);
+                }
+        if (model != lorentz)
+            for (int64_t dim : {2, 9, 64}) {
+                std::vector<float> x = rim_point(dim, c);
+                append(x, rim_point(dim, c));
+                compare_with_doubles("at the rim", false, model, 2, dim, c, x, {1, 1});
+            }
+    }
+    // the same for sets that are cut into parts
+    for (int model : {poincare, lorentz, klein})
+        for (double radius : {0.5, 9.0, 12.5})
+            for (double spread : {0x1p-8, 0x1p-17, 0x1p-22}) {
+                const int64_t k = 900, dim = 13;
+                const double c = model == lorentz ? 1.75 : 0.5;
+                const std::vector<float> base =
+                    random_point<float>(model, dim, model == klein ? radius / 2 : radius, c);
+                std::vector<float> x, w;
+                for (int64_t i = 0; i < k; ++i) {
+                    for (float e : base) x.push_back(e * float(1 + spread * (gaussian() - 5)));
+                    w.push_back(float(0.5 + i % 3));
+                }
+                for (bool frechet : {false, true})
+                    if (!frechet || radius < 10)
+                        compare_with_doubles("in parts", frechet, model, k, dim, c, x, w);
+            }
+    // a mean goes on in pairs until the tolerance is met
+    std::vector<float> points;
+    for (double radius : {1.0, 2.0, 3.0}) append(points, random_point<float>(poincare, 3, radius, 1));
+    int32_t steps[2] = {};
+    const std::vector<double> wide(points.begin(), points.end());
+    double workspace[3], out[3];
+    for (int type : {HORO_F32, HORO_F64})
+        CHECK(horo_frechet_mean(HORO_POINCARE, type, 1, 3, 3,
+                                type == HORO_F32 ? (const void*)points.data() : wide.data(), 0, 3, nullptr, 0,
+                                1, 1e-15, 500, out, 0, nullptr, &steps[type == HORO_F64], workspace,
+                                sizeof workspace, nullptr) == HORO_OK);
+    CHECK(steps[0] >= steps[1] - 2 && steps[1] > 10, "%d of %d midpoints", steps[0], steps[1]);
+    // second differences: times and sums cancel
+    const float d = 0x1p-20f, e = 0x1p-43f;
+    compare_with_doubles("cancelling", false, lorentz, 3, 2, 1, {0, 0.5f - d, 0, 0, 0.5f, e, 0, 0.5f + d, 0},
+                         {1, -2, 1});
+    compare_with_doubles("cancelling", false, klein, 3, 2, 1, {0.5f - d, 0, 0.5f, e, 0.5f + d, 0},
+                         {1, -2, 1});
+    // the best of many pairs of weights for points on either side: the sum is some 2^-40 of its terms
+    for (int model : {poincare, klein}) {
+        const auto factor = [&](Quad x) { return model == klein ? 1 / sqrtq(1 - x * x) : 2 / (1 - x * x); };
+        const float x[] = {0.7f, -0.3f};
+        const Quad ratio = -factor(x[0]) * x[0] / (factor(x[1]) * x[1]);
+        Quad least = 1;
+        std::vector<float> w;
+        for (int n = 0; n < 100000; ++n) {
+            const float one = 1 + float(n) * 0x1p-23f, other = float(one * ratio);
+            const Quad left = one * ratio / other - 1, size = left < 0 ? -left : left;
+            if (size > least || size == 0) continue;
+            least = size;
+            w = {one, other};
+        }
+        CHECK(least < 0x1p-36, "%g", double(least));
+        compare_with_doubles("sums that cancel", false, model, 2, 1, 1, {x[0], x[1]}, w);
+    }
+    // apart in a coordinate that does not show in the norm
+    for (int model : {poincare, klein})
+        for (bool frechet : {false, true})
+            compare_with_doubles("a little apart", frechet, model, 2, 2, 1, {0.5f, 0x1p-40f, 0.5f, 0x1p-41f},
+                                 {1, 1});
+    for (bool frechet : {false, true})
+        compare_with_doubles("a little apart", frechet, lorentz, 2, 2, 1,
+                             {0, 0.5f, 0x1p-40f, 0, 0.5f, 0x1p-41f}, {1, 1});
+}
+
 // ---- Distances
 
 template <class T>
@@ -1501,6 +1686,7 @@ int main() {
     large_sets<double>();
     set_batches<float>();
     set_batches<double>();
+    plain_and_pairs();
     pairs<float>();
     pairs<double>();
     pairs_far_out();
