@@ -296,19 +296,20 @@ HORO_API int32_t horo_split_vjp(int32_t model, int32_t dtype, int64_t rows, int6
                                 const void* g, int64_t g_stride, void* g_x, int64_t g_x_stride,
                                 void* g_curvature, const horo_exec* exec);
 
-/* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks). With P_k =
- * <m_k, x> and r_k = bias_k: HORO_MOBIUS_MATVEC       ball to ball of dimension p: expmap0(m logmap0(x)). No
- * bias. HORO_POINCARE_MLR        ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2
- * sqrt(c) P_k/|m_k| cosh(2 sqrt(c) r_k) - (1 + c|x|^2) sinh(2 sqrt(c) r_k)) / (1 - c|x|^2)).
- *  HORO_POINCARE_DIST2PLANE the same over 2|m_k|: p signed distances to the hyperplanes of normal m_k through
- *                           expmap0(r_k m_k/|m_k|).
- *  HORO_POINCARE_FC         ball to ball of dimension p: w / (1 + sqrt(1 + c|w|^2)), w_k = sinh(sqrt(c) v_k)
- * / sqrt(c), v the logits; sqrt(c)|v_k| beyond 350 as at 350. HORO_LORENTZ_LINEAR      hyperboloid to
- * hyperboloid of dimension p: space part m x + bias, m of dim + 1 columns, the first against the time (arXiv
- * 2105.14686), the time recomputed. HORO_LORENTZ_MLR         hyperboloid to p logits: |m_k| sqrt(K)
- * asinh((cosh(q) P_k/|m_k| - sinh(q) x0) / sqrt(K)), q = r_k/sqrt(K), P_k of the space parts (arXiv
- * 2303.15919). HORO_LORENTZ_DIST2PLANE  the same over |m_k|: p signed distances. A row m_k = 0 gives 0 in
- * MLR, and gradient 0. bias: p numbers, NULL for zeros. */
+/* Maps of points by a matrix m of p rows, m_stride apart (the layers of hyperbolic networks), with P_k =
+ * <m_k, x> and r_k = bias_k. bias: p numbers, NULL for zeros. A row m_k = 0 gives 0 in MLR, and gradient 0.
+ *  - HORO_MOBIUS_MATVEC: ball to ball of dimension p: expmap0(m logmap0(x)). No bias.
+ *  - HORO_POINCARE_MLR: ball to p logits of HNN++ (arXiv 2006.08210): 2|m_k|/sqrt(c) asinh((2 sqrt(c)
+ *    P_k/|m_k| cosh(2 sqrt(c) r_k) - (1 + c|x|^2) sinh(2 sqrt(c) r_k)) / (1 - c|x|^2)).
+ *  - HORO_POINCARE_DIST2PLANE: the same over 2|m_k|: p signed distances to the hyperplanes of normal m_k
+ *    through expmap0(r_k m_k/|m_k|).
+ *  - HORO_POINCARE_FC: ball to ball of dimension p: w / (1 + sqrt(1 + c|w|^2)), w_k = sinh(sqrt(c) v_k) /
+ *    sqrt(c), v the logits; sqrt(c)|v_k| beyond 350 as at 350.
+ *  - HORO_LORENTZ_LINEAR: hyperboloid to hyperboloid of dimension p: space part m x + bias, m of dim + 1
+ *    columns, the first against the time (arXiv 2105.14686), the time recomputed.
+ *  - HORO_LORENTZ_MLR: hyperboloid to p logits: |m_k| sqrt(K) asinh((cosh(q) P_k/|m_k| - sinh(q) x0) /
+ *    sqrt(K)), q = r_k/sqrt(K), P_k of the space parts (arXiv 2303.15919).
+ *  - HORO_LORENTZ_DIST2PLANE: the same over |m_k|: p signed distances. */
 #define HORO_MOBIUS_MATVEC 0
 #define HORO_POINCARE_MLR 1
 #define HORO_POINCARE_DIST2PLANE 2
