@@ -3,8 +3,11 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+
+#include "cpu/quota.h"
 
 namespace horo {
 namespace {
@@ -106,7 +109,7 @@ int32_t default_threads() {
         cpu_set_t set;
         CPU_ZERO(&set);
         const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-        return cores < 1 ? 1 : cores;
+        return static_cast<int32_t>(std::clamp<int64_t>(cpu_quota(), 1, std::max(1, cores)));
     }();
     return threads;
 }

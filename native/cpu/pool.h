@@ -7,7 +7,7 @@
 
 namespace horo {
 
-// The cores this process may use, or HORO_THREADS.
+// The cores this process may use, by its CPU quota too, or HORO_THREADS.
 int32_t default_threads();
 
 using ChunkFunction = void (*)(void* context, int64_t chunk);

@@ -27,7 +27,8 @@ public final class Exec implements AutoCloseable {
             Native.bind("horo_exec_threads", FunctionDescriptor.of(JAVA_INT, ADDRESS));
 
     /**
-     * The CPU with as many threads as this process may use cores; {@code HORO_THREADS} overrides.
+     * The CPU with as many threads as this process may use cores, a container's CPU quota rounded
+     * up included; {@code HORO_THREADS} overrides.
      */
     public static final Exec CPU = new Exec(MemorySegment.NULL, null);
 
