@@ -22,6 +22,7 @@ import org.horosphere.finetune.ModelConfig;
 import org.horosphere.finetune.RopeConfig;
 import org.horosphere.finetune.TrainingBenchmark;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /**
@@ -147,12 +148,7 @@ final class BenchCommand implements Runnable {
                 description = "Where that script is (default: ${DEFAULT-VALUE}).")
         private Path peerScript;
 
-        @Option(
-                names = "--threads",
-                paramLabel = "N",
-                defaultValue = "0",
-                description = "CPU threads; 0 takes all cores.")
-        private int threads;
+        @Mixin private ThreadsOption threads;
 
         @Option(
                 names = "--json",
@@ -162,9 +158,8 @@ final class BenchCommand implements Runnable {
 
         @Override
         public Integer call() throws IOException {
-            UsageException.require("--threads", threads, 0, 1024);
+            Exec exec = threads.exec();
             Outputs.requireUsable(json);
-            Exec exec = threads == 0 ? Exec.CPU : Exec.cpu(threads);
             List<AdapterKind> kinds =
                     adapter == null
                             ? List.of(AdapterKind.LORA, AdapterKind.HYPLORA, AdapterKind.COEFF)

@@ -6,6 +6,7 @@ import org.horosphere.Device;
 import org.horosphere.Exec;
 import org.horosphere.HorosphereException;
 import org.horosphere.Stream;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** Where kernels run. The CPU unless told: a device rounds differently, and nobody asked for it. */
@@ -21,18 +22,18 @@ final class DeviceOption {
                     "cpu, or cuda[:N] for a CUDA device (default: ${DEFAULT-VALUE}). Results differ in the last bits.")
     private String device;
 
+    @Mixin private ThreadsOption threads;
+
     /** As the run's configuration records it; null for the CPU. */
     String described() {
         return device.equals(CPU) ? null : device;
     }
 
-    /**
-     * @param threads of the CPU; 0 takes all cores
-     */
-    Exec exec(int threads) {
+    Exec exec() {
         Matcher cuda = CUDA.matcher(device);
+        Exec cpu = threads.exec();
         if (device.equals(CPU)) {
-            return threads == 0 ? Exec.CPU : Exec.cpu(threads);
+            return cpu;
         }
         if (!cuda.matches()) {
             throw new UsageException("--device: " + device + ", expected cpu, cuda or cuda:N");

@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import org.horosphere.Exec;
 import org.horosphere.Lorentz;
 import org.horosphere.Manifold;
 import org.horosphere.PoincareBall;
@@ -13,6 +14,7 @@ import org.horosphere.finetune.EmbeddingFiles;
 import org.horosphere.finetune.Hierarchy;
 import org.horosphere.finetune.HierarchyEmbedding;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -122,6 +124,8 @@ final class EmbedCommand implements Callable<Integer> {
             description = "With --dim 2, draw the disk: .png, else SVG.")
     private Path draw;
 
+    @Mixin private ThreadsOption threads;
+
     @Option(names = "--json", paramLabel = "FILE", description = "Write the report here.")
     private Path json;
 
@@ -133,10 +137,11 @@ final class EmbedCommand implements Callable<Integer> {
         if (!(curvature < 0) || curvature == Double.NEGATIVE_INFINITY) {
             throw new UsageException("--curvature: " + curvature + ", expected a negative number");
         }
+        Exec exec = threads.exec();
         Manifold manifold =
                 model == Model.POINCARE
-                        ? new PoincareBall(-curvature)
-                        : new Lorentz(-1 / curvature);
+                        ? new PoincareBall(-curvature, exec)
+                        : new Lorentz(-1 / curvature, exec);
         HierarchyEmbedding.Options options =
                 UsageException.check(
                         () ->

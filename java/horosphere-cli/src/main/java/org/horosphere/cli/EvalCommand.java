@@ -119,7 +119,7 @@ final class EvalCommand implements Callable<Integer> {
             return classify();
         }
         model.requireText();
-        try (CausalLm lm = model.open(device.exec(0))) {
+        try (CausalLm lm = model.open(device.exec())) {
             Path file = data == null ? Defaults.testData() : data;
             int context = maxLength == null ? lm.maxLength() : Math.min(maxLength, lm.maxLength());
             Dataset dataset =
@@ -216,7 +216,7 @@ final class EvalCommand implements Callable<Integer> {
     }
 
     private int classify() {
-        try (ImageClassifier classifier = model.openClassifier(device.exec(0))) {
+        try (ImageClassifier classifier = model.openClassifier(device.exec())) {
             List<String> labels = classifier.labels();
             if (labels == null) {
                 throw new UsageException(

@@ -92,7 +92,7 @@ final class GenerateCommand implements Callable<Integer> {
     public Integer call() {
         UsageException.require("--max-new-tokens", maxNewTokens, 0, Integer.MAX_VALUE);
         GenerateOptions options = UsageException.check(this::options);
-        try (CausalLm lm = model.open(device.exec(0))) {
+        try (CausalLm lm = model.open(device.exec())) {
             System.out.print(prompt + lm.generate(prompt, options));
             if (Terminal.isInteractive()) {
                 System.out.println();

@@ -37,6 +37,8 @@ final class InspectCommand implements Callable<Integer> {
 
     @Mixin private ModelOptions model;
 
+    @Mixin private ThreadsOption threads;
+
     @Option(
             names = "--data",
             paramLabel = "FILE",
@@ -110,6 +112,7 @@ final class InspectCommand implements Callable<Integer> {
         if (!matrices.isEmpty() && (data != null || model.isGiven())) {
             throw new UsageException("--matrix: not together with --model, --adapter or --data");
         }
+        Exec exec = threads.exec();
         Outputs.requireUsable(json);
         Outputs.requireUsable(html);
         if (plots != null) {
@@ -118,7 +121,7 @@ final class InspectCommand implements Callable<Integer> {
         Inspection.Options options =
                 new Inspection.Options(prompts, points, replicates, resamples, seed);
         Inspection.Report report =
-                matrices.isEmpty() ? inspectModel(options) : inspectMatrices(options);
+                matrices.isEmpty() ? inspectModel(options, exec) : inspectMatrices(options, exec);
         System.out.print(ReportWriter.text(report));
         if (html != null) {
             Files.createDirectories(html.toAbsolutePath().normalize().getParent());
@@ -133,8 +136,8 @@ final class InspectCommand implements Callable<Integer> {
         return 0;
     }
 
-    private Inspection.Report inspectModel(Inspection.Options options) {
-        try (CausalLm lm = model.open(Exec.CPU)) {
+    private Inspection.Report inspectModel(Inspection.Options options, Exec exec) {
+        try (CausalLm lm = model.open(exec)) {
             Path file = data == null ? Defaults.testData() : data;
             List<String> texts =
                     Dataset.isRecords(file)
@@ -147,14 +150,14 @@ final class InspectCommand implements Callable<Integer> {
                     texts,
                     List.of(model.name(), data == null ? "embedded test set" : data.toString()),
                     options,
-                    Exec.CPU,
+                    exec,
                     Terminal::progress);
         }
     }
 
-    private Inspection.Report inspectMatrices(Inspection.Options options) {
+    private Inspection.Report inspectMatrices(Inspection.Options options, Exec exec) {
         OneDnn.ensureLoaded();
         List<Points> all = matrices.stream().map(MatrixFiles::read).toList();
-        return Inspection.matrices(all, options, Exec.CPU, Terminal::progress);
+        return Inspection.matrices(all, options, exec, Terminal::progress);
     }
 }

@@ -9,6 +9,7 @@ import org.horosphere.finetune.CausalLm;
 import org.horosphere.finetune.Dataset;
 import org.horosphere.finetune.Merger;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code horo merge}. */
@@ -57,26 +58,31 @@ final class MergeCommand implements Callable<Integer> {
             description = "Text, JSONL or JSON for --approximate (default: the embedded test set).")
     private Path data;
 
+    @Mixin private ThreadsOption threads;
+
     @Override
     public Integer call() {
         if (data != null && !approximate) {
             throw new UsageException("--data: is for --approximate");
         }
+        Exec exec = threads.exec();
         Outputs.requireUsable(output, overwrite);
         Path base = model == null ? Defaults.model() : model;
         Outputs.requireOther("--adapter", adapter, output);
         Outputs.requireOther("--model", base, output);
         if (!approximate) {
-            Merger.merge(base, adapter, output, dtype.storage(), Exec.CPU);
+            Merger.merge(base, adapter, output, dtype.storage(), exec);
             System.out.println("merged into " + output);
             return 0;
         }
-        print(Merger.approximate(base, adapter, output, dtype.storage(), examples(base), Exec.CPU));
+        print(
+                Merger.approximate(
+                        base, adapter, output, dtype.storage(), examples(base, exec), exec));
         return 0;
     }
 
-    private List<Dataset.Example> examples(Path base) {
-        try (CausalLm lm = CausalLm.open(base, Exec.CPU)) {
+    private List<Dataset.Example> examples(Path base, Exec exec) {
+        try (CausalLm lm = CausalLm.open(base, exec)) {
             Path file = data == null ? Defaults.testData() : data;
             return Dataset.load(file, lm.tokenizer(), lm.maxLength(), Dataset.Loss.ALL).examples();
         }

@@ -8,7 +8,6 @@ import picocli.CommandLine.Option;
 /** What fine-tuning and pre-training have in common. */
 final class TrainingOptions {
     private static final int MAX_BATCH = 1 << 20;
-    private static final int MAX_THREADS = 1024;
 
     @Option(names = "--steps", paramLabel = "N", description = "Optimiser steps.")
     private Integer steps;
@@ -66,13 +65,6 @@ final class TrainingOptions {
                     "Seed of initialisation, shuffling and dropout (default: ${DEFAULT-VALUE}).")
     private long seed;
 
-    @Option(
-            names = "--threads",
-            paramLabel = "N",
-            defaultValue = "0",
-            description = "CPU threads; 0 takes all cores. Results do not depend on it.")
-    private int threads;
-
     @Mixin private DeviceOption device;
 
     TrainOptions with(int defaultSteps, int defaultBatch, double defaultRate, int defaultEvery) {
@@ -120,7 +112,6 @@ final class TrainingOptions {
     }
 
     Exec exec() {
-        UsageException.require("--threads", threads, 0, MAX_THREADS);
-        return device.exec(threads);
+        return device.exec();
     }
 }

@@ -11,6 +11,7 @@ import org.horosphere.Exec;
 import org.horosphere.finetune.GoldenVerifier;
 import org.horosphere.finetune.ModelVerifier;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -36,11 +37,14 @@ final class VerifyCommand implements Callable<Integer> {
     @Option(names = "--json", paramLabel = "FILE", description = "Write {\"results\": [...]} here.")
     private Path json;
 
+    @Mixin private ThreadsOption threads;
+
     @Override
     public Integer call() {
+        Exec exec = threads.exec();
         Outputs.requireUsable(json);
         if (folder != null && ModelVerifier.isModel(folder)) {
-            return verifyModel() ? 0 : 1;
+            return verifyModel(exec) ? 0 : 1;
         }
         if (folder != null && !GoldenVerifier.isGolden(folder)) {
             throw new IllegalArgumentException(
@@ -48,13 +52,13 @@ final class VerifyCommand implements Callable<Integer> {
         }
         List<GoldenVerifier.Result> results =
                 folder == null
-                        ? GoldenVerifier.verifyBuiltIn(id -> {})
-                        : GoldenVerifier.verify(folder, id -> {});
+                        ? GoldenVerifier.verifyBuiltIn(exec, id -> {})
+                        : GoldenVerifier.verify(folder, exec, id -> {});
         return report(results) ? 0 : 1;
     }
 
-    private boolean verifyModel() {
-        List<ModelVerifier.Result> results = ModelVerifier.verify(folder, Exec.CPU);
+    private boolean verifyModel(Exec exec) {
+        List<ModelVerifier.Result> results = ModelVerifier.verify(folder, exec);
         System.out.println(ModelVerifier.HEADER);
         results.forEach(System.out::println);
         Reports.writeJson(

@@ -96,10 +96,12 @@ public final class GoldenVerifier {
     private static final ValueLayout.OfLong LONG =
             ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+    private final Exec exec;
     private final Function<String, SafeTensors> files;
     private final Map<String, Tally> tallies = new TreeMap<>();
 
-    private GoldenVerifier(Function<String, SafeTensors> files) {
+    private GoldenVerifier(Exec exec, Function<String, SafeTensors> files) {
+        this.exec = exec;
         this.files = files;
     }
 
@@ -111,11 +113,12 @@ public final class GoldenVerifier {
     /**
      * Runs every case of a folder.
      *
+     * @param exec the CPU with some number of threads
      * @param progress told the id of each case before it runs
      * @throws DataException if the index is malformed or a tensor is not there
      * @throws CheckpointException if a file cannot be read
      */
-    public static List<Result> verify(Path folder, Consumer<String> progress) {
+    public static List<Result> verify(Path folder, Exec exec, Consumer<String> progress) {
         JsonNode index;
         try {
             index = Json.MAPPER.readTree(folder.resolve(INDEX).toFile());
@@ -126,6 +129,7 @@ public final class GoldenVerifier {
         try (Arena arena = Arena.ofConfined()) {
             Map<String, SafeTensors> open = new HashMap<>();
             return new GoldenVerifier(
+                            exec,
                             name ->
                                     open.computeIfAbsent(
                                             name, n -> SafeTensors.open(folder.resolve(n), arena)))
@@ -134,10 +138,11 @@ public final class GoldenVerifier {
     }
 
     /** Runs the cases in the jar. */
-    public static List<Result> verifyBuiltIn(Consumer<String> progress) {
+    public static List<Result> verifyBuiltIn(Exec exec, Consumer<String> progress) {
         try (InputStream index = resource(INDEX)) {
             Map<String, SafeTensors> open = new HashMap<>();
             return new GoldenVerifier(
+                            exec,
                             name ->
                                     open.computeIfAbsent(
                                             name,
@@ -202,13 +207,13 @@ public final class GoldenVerifier {
 
     // ---- Running
 
-    private static double[] forward(Case c, RowOp op) {
+    private double[] forward(Case c, RowOp op) {
         List<double[]> in = new ArrayList<>();
         op.inputs().forEach(operand -> in.add(c.need(operand.name())));
         return run(c, op, c.rows, in).get("out");
     }
 
-    private static Map<String, double[]> vjp(Case c, RowOp op) {
+    private Map<String, double[]> vjp(Case c, RowOp op) {
         int[] rows = c.vjpRows();
         Map<String, double[]> picked = new LinkedHashMap<>();
         for (RowOp.Operand operand : op.inputs()) {
@@ -243,7 +248,7 @@ public final class GoldenVerifier {
         return space;
     }
 
-    private static Map<String, double[]> run(Case c, RowOp op, int rows, List<double[]> in) {
+    private Map<String, double[]> run(Case c, RowOp op, int rows, List<double[]> in) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment[] inputs =
                     in.stream()
@@ -254,7 +259,7 @@ public final class GoldenVerifier {
                             .map(o -> empty(rows * o.kind().width(c.dim), c.dtype, arena))
                             .toArray(MemorySegment[]::new);
             double[] params = op.parameters().stream().mapToDouble(c::number).toArray();
-            op.run(Exec.CPU, c.dtype, rows, c.dim, inputs, null, outputs, null, params);
+            op.run(exec, c.dtype, rows, c.dim, inputs, null, outputs, null, params);
             Map<String, double[]> out = new LinkedHashMap<>();
             for (int i = 0; i < outputs.length; i++) {
                 out.put(op.outputs().get(i).name(), read(outputs[i], c.dtype));
@@ -263,9 +268,9 @@ public final class GoldenVerifier {
         }
     }
 
-    private static Map<String, double[]> midpoint(Case c, HyperbolicSets.Model model) {
+    private Map<String, double[]> midpoint(Case c, HyperbolicSets.Model model) {
         String curvature = model == HyperbolicSets.Model.LORENTZ ? "K" : "c";
-        HyperbolicSets sets = new HyperbolicSets(model, c.number(curvature), Exec.CPU);
+        HyperbolicSets sets = new HyperbolicSets(model, c.number(curvature), exec);
         int k = c.size("k");
         double[] x = c.need("X");
         double[] w = c.need("w");
@@ -305,8 +310,9 @@ public final class GoldenVerifier {
         }
     }
 
-    private static Map<String, double[]> matvec(Case c) {
-        HyperbolicLinear map = HyperbolicLinear.mobius_matvec(new PoincareBall(c.number("c")));
+    private Map<String, double[]> matvec(Case c) {
+        HyperbolicLinear map =
+                HyperbolicLinear.mobius_matvec(new PoincareBall(c.number("c"), exec));
         double[] x = c.need("x");
         double[] m = c.need("M");
         if (m.length % c.dim != 0) {
@@ -344,7 +350,7 @@ public final class GoldenVerifier {
         }
     }
 
-    private static Map<String, double[]> hyplora(Case c) {
+    private Map<String, double[]> hyplora(Case c) {
         double[] x = c.need("x");
         double[] a = c.need("A");
         double[] b = c.need("B");
@@ -375,9 +381,9 @@ public final class GoldenVerifier {
             MemorySegment gain = empty(c.rows, DType.F64, arena);
             MemorySegment norm = empty(c.rows, DType.F64, arena);
             MemorySegment m = empty(c.rows, DType.F64, arena);
-            LowRankAdapter.gram(Exec.CPU, shape, bs, gram);
+            LowRankAdapter.gram(exec, shape, bs, gram);
             LowRankAdapter.forward(
-                    Exec.CPU, shape, c.rows, xs, c.dim, as, bs, gram, curvature, s, out, k, p, gain,
+                    exec, shape, c.rows, xs, c.dim, as, bs, gram, curvature, s, out, k, p, gain,
                     norm, m);
             MemorySegment dx = empty(x.length, c.dtype, arena);
             MemorySegment da = empty(a.length, c.dtype, arena);
@@ -385,9 +391,9 @@ public final class GoldenVerifier {
             MemorySegment dK = empty(1, DType.F64, arena);
             MemorySegment ds = empty(1, DType.F64, arena);
             MemorySegment workspace =
-                    arena.allocate(Math.max(1, shape.workspaceBytes(Exec.CPU, c.rows)));
+                    arena.allocate(Math.max(1, shape.workspaceBytes(exec, c.rows)));
             LowRankAdapter.backward(
-                    Exec.CPU,
+                    exec,
                     shape,
                     c.rows,
                     xs,
@@ -422,7 +428,7 @@ public final class GoldenVerifier {
         }
     }
 
-    private static Map<String, double[]> attention(Case c) {
+    private Map<String, double[]> attention(Case c) {
         int tokens = c.size("N");
         int heads = c.size("H");
         int kvHeads = c.size("Hkv");
@@ -459,13 +465,13 @@ public final class GoldenVerifier {
             MemorySegment out = arena.allocate(q.byteSize(), Double.BYTES);
             MemorySegment lse = empty((long) c.size("B") * heads * tokens, c.dtype, arena);
             Attention.forward(
-                    Exec.CPU, shape, q, k, v, mix, ends, out, lse, workspace(shape, false, arena));
+                    exec, shape, q, k, v, mix, ends, out, lse, workspace(shape, false, arena));
             MemorySegment dq = arena.allocate(q.byteSize(), Double.BYTES);
             MemorySegment dk = arena.allocate(k.byteSize(), Double.BYTES);
             MemorySegment dv = arena.allocate(v.byteSize(), Double.BYTES);
             MemorySegment dalpha = arena.allocate(mix.byteSize(), Double.BYTES);
             Attention.backward(
-                    Exec.CPU,
+                    exec,
                     shape,
                     q,
                     k,
@@ -490,8 +496,8 @@ public final class GoldenVerifier {
         }
     }
 
-    private static MemorySegment workspace(Attention shape, boolean backward, Arena arena) {
-        return arena.allocate(Math.max(1, shape.workspaceBytes(Exec.CPU, true, backward)));
+    private MemorySegment workspace(Attention shape, boolean backward, Arena arena) {
+        return arena.allocate(Math.max(1, shape.workspaceBytes(exec, true, backward)));
     }
 
     /** The listed positions of a head-major tensor; all of it if there is no list. */

@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.horosphere.Exec;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -40,7 +41,7 @@ class GoldenVerifierTest {
     @Test
     void everyBuiltInCasePasses() {
         List<String> ids = new ArrayList<>();
-        List<GoldenVerifier.Result> results = GoldenVerifier.verifyBuiltIn(ids::add);
+        List<GoldenVerifier.Result> results = GoldenVerifier.verifyBuiltIn(Exec.CPU, ids::add);
         assertEquals(86, ids.size());
         assertPasses(results);
     }
@@ -49,7 +50,9 @@ class GoldenVerifierTest {
     void everySharedCasePasses() {
         List<GoldenVerifier.Result> results =
                 GoldenVerifier.verify(
-                        SharedTestData.require("golden/index.json").getParent(), id -> {});
+                        SharedTestData.require("golden/index.json").getParent(),
+                        Exec.CPU,
+                        id -> {});
         assertPasses(results);
     }
 
@@ -93,7 +96,7 @@ class GoldenVerifierTest {
             file.putDouble(at, file.getDouble(at) * 1.01 + 1e-3);
             Files.write(copy.resolve(TENSORS), bytes);
             List<GoldenVerifier.Result> bad =
-                    GoldenVerifier.verify(copy, id -> {}).stream()
+                    GoldenVerifier.verify(copy, Exec.CPU, id -> {}).stream()
                             .filter(r -> !r.missing() && !r.ok())
                             .toList();
             assertEquals(1, bad.size(), bad.toString());
@@ -110,7 +113,7 @@ class GoldenVerifierTest {
         ((ObjectNode) index.get("cases").get(0)).put("op", "poincare.no_such");
         Files.writeString(folder.resolve(INDEX), index.toString());
         GoldenVerifier.Result result =
-                GoldenVerifier.verify(folder, id -> {}).stream()
+                GoldenVerifier.verify(folder, Exec.CPU, id -> {}).stream()
                         .filter(r -> r.op().equals("poincare.no_such"))
                         .findFirst()
                         .orElseThrow();
@@ -139,7 +142,9 @@ class GoldenVerifierTest {
     private void assertRefused(String index, String named) throws IOException {
         Files.writeString(folder.resolve(INDEX), index);
         DataException failure =
-                assertThrows(DataException.class, () -> GoldenVerifier.verify(folder, id -> {}));
+                assertThrows(
+                        DataException.class,
+                        () -> GoldenVerifier.verify(folder, Exec.CPU, id -> {}));
         assertTrue(failure.getMessage().contains(named), failure.getMessage());
     }
 }
