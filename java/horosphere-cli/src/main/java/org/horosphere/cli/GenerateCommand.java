@@ -54,12 +54,8 @@ final class GenerateCommand implements Callable<Integer> {
                     "Sample among the likeliest tokens that reach probability P (default: all).")
     private Double topP;
 
-    @Option(
-            names = "--seed",
-            paramLabel = "N",
-            defaultValue = "1",
-            description = "Seed of sampling (default: ${DEFAULT-VALUE}).")
-    private long seed;
+    @Option(names = "--seed", paramLabel = "N", description = "Seed of sampling (default: 1).")
+    private Long seed;
 
     @Option(
             names = "--beams",
@@ -71,10 +67,9 @@ final class GenerateCommand implements Callable<Integer> {
     @Option(
             names = "--length-penalty",
             paramLabel = "X",
-            defaultValue = "1",
             description =
-                    "Beam search divides log probabilities by length to this power (default: ${DEFAULT-VALUE}).")
-    private double lengthPenalty;
+                    "Beam search divides log probabilities by length to this power (default: 1).")
+    private Double lengthPenalty;
 
     private GenerateOptions options() {
         boolean samples = temperature != null || topK != null || topP != null;
@@ -83,15 +78,28 @@ final class GenerateCommand implements Callable<Integer> {
                 temperature != null ? temperature : samples ? 1 : 0,
                 topK == null ? 0 : topK,
                 topP == null ? 1 : topP,
-                seed,
+                seed == null ? 1 : seed,
                 beams,
-                lengthPenalty);
+                lengthPenalty == null ? 1 : lengthPenalty);
+    }
+
+    /** What would be passed over is refused. */
+    private void requireUsed(GenerateOptions options) {
+        if (lengthPenalty != null && options.beams() == 1) {
+            throw new UsageException(
+                    "--length-penalty: is for beam search, expected --beams of 2 or more");
+        }
+        if (seed != null && options.temperature() == 0) {
+            throw new UsageException(
+                    "--seed: is for sampling, expected --temperature above 0, --top-k or --top-p");
+        }
     }
 
     @Override
     public Integer call() {
         UsageException.require("--max-new-tokens", maxNewTokens, 0, Integer.MAX_VALUE);
         GenerateOptions options = UsageException.check(this::options);
+        requireUsed(options);
         try (CausalLm lm = model.open(device.exec())) {
             System.out.print(prompt + lm.generate(prompt, options));
             if (Terminal.isInteractive()) {

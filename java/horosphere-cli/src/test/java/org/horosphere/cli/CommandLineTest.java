@@ -230,7 +230,12 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"--temperature 2 --top-k 50 --top-p 0.9 --seed 3", "--beams 3"})
+    @ValueSource(
+            strings = {
+                "--temperature 2 --top-k 50 --top-p 0.9 --seed 3",
+                "--top-k 50 --seed 3 --threads 3",
+                "--beams 3 --temperature 0 --length-penalty 0.5"
+            })
     void samplesAndSearchesTheSameTwice(String how) {
         String[] options = ("--max-new-tokens 8 " + how).split(" ");
         Result once = Result.of(generate(model, "Tom has", options));
@@ -558,6 +563,14 @@ class CommandLineTest {
                 "generate --prompt x --top-p 0; --top-p: 0",
                 "generate --prompt x --beams 0; --beams: 0",
                 "generate --prompt x --beams 2 --top-k 3; --beams: beam search",
+                "generate --prompt x --beams 2 --top-p 0.5; --beams: beam search",
+                "generate --prompt x --beams 2 --temperature 1; --beams: beam search",
+                "generate --prompt x --length-penalty 1; --length-penalty: is for beam search",
+                "generate --prompt x --top-k 3 --length-penalty 2; --length-penalty: is for",
+                "generate --prompt x --beams 2 --length-penalty -1; --length-penalty: -1",
+                "generate --prompt x --seed 3; --seed: is for sampling",
+                "generate --prompt x --temperature 0 --seed 3; --seed: is for sampling",
+                "generate --prompt x --beams 2 --seed 3; --seed: is for sampling",
                 "merge --output x; --adapter",
                 "merge --adapter x; --output",
                 "merge --adapter x --output y --dtype f64; --dtype",
