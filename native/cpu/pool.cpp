@@ -103,8 +103,9 @@ thread_local bool Pool::inside_ = false;
 int32_t default_threads() {
     static const int32_t threads = [] {
         if (const char* text = std::getenv("HORO_THREADS")) {
-            const int asked = std::atoi(text);
-            if (asked >= 1 && asked <= 1024) return asked;
+            char* end;
+            const long asked = std::strtol(text, &end, 10);
+            if (*end == 0 && asked >= 1 && asked <= 1024) return static_cast<int32_t>(asked);
         }
         cpu_set_t set;
         CPU_ZERO(&set);

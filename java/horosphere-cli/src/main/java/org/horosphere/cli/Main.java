@@ -2,6 +2,8 @@ package org.horosphere.cli;
 
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Supplier;
+import org.horosphere.Exec;
 import org.horosphere.Horosphere;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -107,6 +109,15 @@ public final class Main implements Runnable {
                     return WRONG_USAGE;
                 });
         line.setExecutionExceptionHandler((failure, command, result) -> main.report(failure));
+        line.setExecutionStrategy(
+                parsed -> {
+                    warnOf(
+                            "HORO_ISA",
+                            "avx512, avx2 or scalar, whichever the CPU has",
+                            Horosphere::cpuIsa);
+                    warnOf("HORO_THREADS", "1 to 1024", () -> Integer.toString(Exec.CPU.threads()));
+                    return new CommandLine.RunLast().execute(parsed);
+                });
         int code;
         try {
             code = line.execute(arguments);
@@ -118,6 +129,16 @@ public final class Main implements Runnable {
             return FAILED;
         }
         return code;
+    }
+
+    /** Says so if the library passed over the value of an environment variable. */
+    private static void warnOf(String variable, String expected, Supplier<String> used) {
+        String asked = System.getenv(variable);
+        if (asked != null && !asked.isEmpty() && !asked.equals(used.get())) {
+            System.err.printf(
+                    "horo: %s: '%s', expected %s; the default is %s%n",
+                    variable, Failures.oneLine(asked), expected, used.get());
+        }
     }
 
     private int report(Throwable failure) {

@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -292,6 +293,42 @@ class ProcessTest {
                 "-Dhorosphere.cache.dir",
                 java(List.of("-Dhorosphere.cache.dir=/proc/horo"), "--version"));
         assertTrue(complaint().endsWith(": no such file or directory\n"), complaint());
+    }
+
+    /** What is printed and complained of with these values of HORO_ISA and HORO_THREADS. */
+    private String version(String isa, String threads) throws Exception {
+        ProcessBuilder builder = process(java(List.of(), "--version"));
+        builder.environment().putAll(Map.of("HORO_ISA", isa, "HORO_THREADS", threads));
+        Process process = builder.start();
+        String out = new String(process.getInputStream().readAllBytes());
+        assertEquals(0, process.waitFor(), complaint());
+        return out;
+    }
+
+    @Test
+    void aVariableThatIsPassedOverIsOneLine() throws Exception {
+        String best = version("", "").replaceAll("(?s).*native library [^\n]* \\((.*?)\\).*", "$1");
+        assertEquals("", complaint());
+        assertTrue(version("scalar", "1024").contains("(scalar)"));
+        assertEquals("", complaint());
+        version(best, "3");
+        assertEquals("", complaint());
+        assertTrue(version("avx3", "1025").contains("(" + best + ")"));
+        String[] lines = complaint().split("\n");
+        assertEquals(2, lines.length, complaint());
+        assertTrue(
+                lines[0].matches("horo: HORO_ISA: 'avx3', expected .*; the default is " + best),
+                complaint());
+        assertTrue(
+                lines[1].matches(
+                        "horo: HORO_THREADS: '1025', expected 1 to 1024; the default is [0-9]+"),
+                complaint());
+        for (String wrong : List.of("0", "3x")) {
+            version("", wrong);
+            assertTrue(
+                    complaint().matches("horo: HORO_THREADS: '" + wrong + "', [^\n]+\n"),
+                    complaint());
+        }
     }
 
     @Test
