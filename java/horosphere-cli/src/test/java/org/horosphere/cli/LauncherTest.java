@@ -17,6 +17,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The {@code horo} script in a checkout of its own, with a JDK and build tools that only pretend.
@@ -141,6 +143,28 @@ class LauncherTest {
         assertEquals(1, builds());
     }
 
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "[  1%] Building a|[ 12%] Building b|[ 15%] Building c|[ 31%] Building d",
+                "[1/100] Building a|[12/100] Building b|[15/100] Building c|[3100/10000] Building d"
+            })
+    void saysHowFarTheCompilerIs(String compiler) throws Exception {
+        String lines = "starting|" + compiler + "|[ 99%] Linking e|[100%] Built target jar";
+        script(tools.resolve("mvn"), "echo '" + lines.replace("|", "\n") + "'; " + MVN);
+        Ended ended = run("eval");
+        assertTrue(
+                ended.err()
+                        .matches(
+                                "horo: building [^\n]+\n"
+                                        + "horo: 12% of the C\\+\\+ compiled\n"
+                                        + "horo: 31% of the C\\+\\+ compiled\n"),
+                ended.err());
+        assertEquals(
+                List.of(lines.split("\\|")),
+                Files.readAllLines(root.resolve("java/horosphere-cli/target/build.log")));
+    }
+
     @Test
     void worksThroughASymbolicLink() throws Exception {
         Path link = Files.createSymbolicLink(tools.resolve("horo"), horo);
@@ -205,7 +229,7 @@ class LauncherTest {
         script(tools.resolve("cmake"), "echo the reason; exit 1");
         Ended ended = run("bench", "layers");
         assertEquals(1, ended.code());
-        assertTrue(ended.err().startsWith("horo: building ("), ended.err());
+        assertTrue(ended.err().startsWith("horo: building the C++ library ("), ended.err());
         assertTrue(ended.err().contains("the reason\nhoro: the build failed"), ended.err());
     }
 
