@@ -167,29 +167,36 @@ struct DotSum {
     }
 };
 
+// The sums of the lanes of `width` vectors, one in each lane, as `sum` makes them; the vectors are used up.
+template <int half = width / 2>
+HORO_HD Doubles lane_sums(Doubles* v) {
+    repeat<half>([&](auto n) {
+        exchange<half, width>(v[n], v[n + half], std::make_index_sequence<width>{});
+        v[n] += v[n + half];
+    });
+    if constexpr (half > 1) return lane_sums<half / 2>(v);
+    return v[0];
+}
+
 // The totals of `width` sums, one in each lane.
 template <bool exact>
 static inline horo::Sum<Doubles> totals(const DotSum<exact>* sums) {
     Doubles hi[width], lo[width];
-    for (int l = 0; l < width; ++l) {
+    repeat<width>([&](auto l) {
         hi[l] = sums[l].hi;
         lo[l] = sums[l].lo;
-    }
+    });
+    if constexpr (!exact) return {lane_sums(hi), Doubles{}};
     transpose<double, width>(hi);
-    if constexpr (exact) transpose<double, width>(lo);
+    transpose<double, width>(lo);
 #pragma GCC unroll 4
     for (int w = width / 2; w > 0; w /= 2)
 #pragma GCC unroll 8
         for (int l = 0; l < w; ++l) {
-            if constexpr (exact) {
-                const horo::Sum<Doubles> s = two_sum<Doubles>(hi[l], hi[l + w]);
-                hi[l] = s.hi;
-                lo[l] = s.lo + (lo[l] + lo[l + w]);
-            } else {
-                hi[l] += hi[l + w];
-            }
+            const horo::Sum<Doubles> s = two_sum<Doubles>(hi[l], hi[l + w]);
+            hi[l] = s.hi;
+            lo[l] = s.lo + (lo[l] + lo[l + w]);
         }
-    if constexpr (!exact) return {hi[0], Doubles{}};
     return normalized<Doubles>(hi[0], lo[0]);
 }
 
@@ -201,6 +208,19 @@ static inline horo::Sum<double> square_sum(const T* x, int64_t dim) {
         xx.add(v, v);
     }
     return xx.total();
+}
+
+// The same of `width` rows, one in each lane.
+template <bool exact, class T>
+static inline horo::Sum<Doubles> square_sums(const T* const* x, int64_t dim) {
+    DotSum<exact> xx[width];
+    in_vectors(dim, [&](int64_t j, auto load) {
+        repeat<width>([&](auto n) {
+            const Doubles v = load(x[n], j);
+            xx[n].add(v, v);
+        });
+    });
+    return totals<exact>(xx);
 }
 
 }  // namespace

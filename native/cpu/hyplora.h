@@ -15,16 +15,6 @@ struct Gains {
     Lanes g, by_m_over_m, by_n_over_n, by_K, by_s;  // as in Gain
 };
 
-static inline bool any(LaneMask mask) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
-#else
-    int64_t bits = 0;
-    for (int i = 0; i < token_lanes; ++i) bits |= mask[i];
-    return bits != 0;
-#endif
-}
-
 static inline Lanes saturate(Lanes x) {
     const Lanes most = Lanes{} + std::numeric_limits<double>::max();
     return choose<Lanes>(x > most, most, choose<Lanes>(x < -most, -most, x));

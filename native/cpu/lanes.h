@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
+
+#include "cpu/repeat.h"
 
 namespace horo {
 namespace HORO_ISA_NAMESPACE {
@@ -85,11 +87,23 @@ static inline void exchange(V& a, V& b, std::index_sequence<L...>) {
 template <class T, int W, int step = W / 2>
 static inline void transpose(Vec<T, W>* rows) {
     if constexpr (step > 0) {
-#pragma GCC unroll 16
-        for (int i = 0; i < W; ++i)
-            if (!(i & step)) exchange<step, W>(rows[i], rows[i + step], std::make_index_sequence<W>{});
+        repeat<W>([&](auto i) {
+            if constexpr (!(i & step))
+                exchange<step, W>(rows[i], rows[i + step], std::make_index_sequence<W>{});
+        });
         transpose<T, W, step / 2>(rows);
     }
+}
+
+// Whether a comparison of doubles holds in any lane.
+static inline bool any(Vec<int64_t, lanes<double>> mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
+    return (mask[0] | mask[1]) != 0;
+#endif
 }
 
 template <class T>

@@ -25,37 +25,7 @@ constexpr int64_t slice = plain_most;  // coordinates of the sum that are held a
 template <class T>
 constexpr bool plain_sums = sizeof(T) < 8;
 
-// f(0) .. f(width - 1) with constants, so that what is indexed by them stays in registers
-template <int... n, class F>
-HORO_HD void each_lane(std::integer_sequence<int, n...>, F&& f) {
-    (f(std::integral_constant<int, n>{}), ...);
-}
-template <class F>
-HORO_HD void each_lane(F&& f) {
-    each_lane(std::make_integer_sequence<int, width>{}, f);
-}
-
-// Transposes in registers.
-template <int step = width / 2>
-HORO_HD void turn(Doubles* v) {
-    each_lane([&](auto n) {
-        if constexpr (!(n & step))
-            exchange<step, width>(v[n], v[n + step], std::make_index_sequence<width>{});
-    });
-    if constexpr (step > 1) turn<step / 2>(v);
-}
-
 using Lanes = Mask<Doubles>::type;
-static inline bool any(Lanes mask) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
-#else
-    int64_t all = 0;
-    for (int l = 0; l < width; ++l) all |= mask[l];
-    return all != 0;
-#endif
-}
-static inline Doubles larger(Doubles a, Doubles b) { return choose<Doubles>(a < b, b, a); }
 
 // 1 in the first `count` lanes
 static inline Doubles ones(int64_t count) {
@@ -99,8 +69,8 @@ HORO_HD void load_columns(const T* x, int64_t step, int64_t dim, int64_t count, 
         }
     }
     Doubles v[width];
-    each_lane([&](auto n) { v[n] = load_at(x + smaller(n, count - 1) * step, 0, dim); });
-    turn(v);
+    repeat<width>([&](auto n) { v[n] = load_at(x + smaller(n, count - 1) * step, 0, dim); });
+    transpose<double, width>(v);
     for (int64_t d = 0; d < narrow; ++d) column[d] = v[d];
 #else
     for (int64_t d = 0; d < dim; ++d) {
@@ -115,26 +85,13 @@ struct LaneSums {
     Doubles of[width];
 
     void clear() {
-        each_lane([&](auto n) { of[n] = Doubles{}; });
+        repeat<width>([&](auto n) { of[n] = Doubles{}; });
     }
     // The sum of each, side by side.
     Doubles totals() const {
         Doubles v[width];
-        each_lane([&](auto n) { v[n] = of[n]; });
-        fold<width / 2>(v);
-        return v[0];
-    }
-
-  private:
-    template <int half>
-    HORO_HD static void fold(Doubles* v) {
-        each_lane([&](auto n) {
-            if constexpr (n < half) {
-                exchange<half, width>(v[n], v[n + half], std::make_index_sequence<width>{});
-                v[n] += v[n + half];
-            }
-        });
-        if constexpr (half > 1) fold<half / 2>(v);
+        repeat<width>([&](auto n) { v[n] = of[n]; });
+        return lane_sums(v);
     }
 };
 
@@ -168,8 +125,8 @@ static void wide_dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles
     in_vectors(dim, [&](int64_t j, auto load) {
         [[maybe_unused]] const Doubles b[others + 1] = {load(with, j)..., Doubles{}};
         if (ahead && j * int64_t{sizeof(T)} % 64 == 0)
-            each_lane([&](auto n) { __builtin_prefetch(some.p[n] + j + ahead); });
-        each_lane([&](auto n) {
+            repeat<width>([&](auto n) { __builtin_prefetch(some.p[n] + j + ahead); });
+        repeat<width>([&](auto n) {
             const Doubles v = load(some.p[n], j);
             xx.of[n] = multiply_add(v, v, xx.of[n]);
             if constexpr (others > 0) xa.of[n] = multiply_add(v, b[0], xa.of[n]);
@@ -188,7 +145,7 @@ static inline void add_scaled(const Points<T>& some, int64_t dim, Doubles u, dou
     store<double, width>(all, u);
     in_vectors(dim, [&](int64_t j, auto load) {
         Doubles even = load_doubles(to + j), odd{};
-        each_lane([&](auto n) {
+        repeat<width>([&](auto n) {
             Doubles& s = n % 2 ? odd : even;
             s = multiply_add(load(some.p[n], j), splat<double, width>(all[n]), s);
         });
@@ -259,13 +216,12 @@ class GradientRows {
             }
         }
 #endif
-        if (from < end) put(larger_of_both(from, own_), end);
+        if (from < end) put(larger(from, own_), end);
         std::memcpy(buffer_, buffer_ + end, static_cast<size_t>(filled_ - end) * sizeof(T));
         to_ += end;
         own_ = 0;
         filled_ -= end;
     }
-    static int64_t larger_of_both(int64_t a, int64_t b) { return a < b ? b : a; }
 };
 
 // The sums of a group of sets, or of a part of one.
@@ -309,7 +265,7 @@ class PlainSums {
                 __builtin_prefetch(x + ahead + at);
             load_columns(x, task.x_point, task.dim, some.count, some.column);
         } else
-            each_lane([&](auto n) { some.p[n] = x + smaller(n, some.count - 1) * task.x_point; });
+            repeat<width>([&](auto n) { some.p[n] = x + smaller(n, some.count - 1) * task.x_point; });
         some.weights =
             task.w ? load_at(static_cast<const T*>(task.w) + (first + row) * task.w_row, i, i + some.count)
                    : ones(some.count);
@@ -349,7 +305,7 @@ class PlainSums {
     void add(const Some& some, Doubles u, Doubles t, Doubles xx) {
         add_scaled(some, u);
         times_.of[some.row] += t;
-        leads_.of[some.row] += larger(magnitude<Doubles>(u), magnitude<Doubles>(t));
+        leads_.of[some.row] += larger_of<double, width>(magnitude<Doubles>(t), magnitude<Doubles>(u));
         reaches_.of[some.row] += u * u * xx;
     }
     void finish() {
@@ -472,14 +428,7 @@ class PlainSums {
             for (int64_t d = 0; d < task.dim; ++d) square.add(some.column[d], some.column[d]);
             xx = normalized<Doubles>(square.hi, square.lo);
         } else {
-            DotSum<true> squares[width];
-            in_vectors(task.dim, [&](int64_t j, auto load) {
-                for (int n = 0; n < width; ++n) {
-                    const Doubles v = load(some.p[n], j);
-                    squares[n].add(v, v);
-                }
-            });
-            xx = totals<true>(squares);
+            xx = square_sums<true>(some.p, task.dim);
         }
         const SetShare<Doubles> exact = Model::template share<Doubles>(task.curvature, xx, some.weights);
         const auto pick = [&](horo::Sum<Doubles> a, horo::Sum<Doubles> b) {
@@ -712,9 +661,7 @@ void put_mean(const PlainSums<Model, T>& sums, const typename PlainSums<Model, T
     if constexpr (Model::ambient) *out++ = static_cast<T>(lane(means.time(), row));
     const Doubles scale = splat<double, width>(lane(means.scale(), row));
     const double* s = sums.sum(row);
-    int64_t j = 0;
-    for (; j + width <= task.dim; j += width) store_at(out, j, j + width, scale * load_doubles(s + j));
-    if (j < task.dim) store_at(out, j, task.dim, scale * load_doubles(s + j));
+    for (int64_t j = 0; j < task.dim; j += width) store_at(out, j, task.dim, scale * load_doubles(s + j));
 }
 
 // Rows of whole sets, `exact(row)` for those that want pairs of doubles.
@@ -868,7 +815,7 @@ class PlainFrechet {
     void cotangents(int32_t* steps) {
         bool settled[width];
         int64_t left = 0;
-        const double tolerance = whole.tolerance < plain_step ? plain_step : whole.tolerance;
+        const double tolerance = loose(whole).tolerance;
         for (int64_t r = 0; r < rows; ++r) {
             steps[r] = 0;
             settled[r] = lost[r] || state[r] < 0 || !task.g;

@@ -6,8 +6,8 @@
 #endif
 
 #include <type_traits>
-#include <utility>
 
+#include "cpu/lanes.h"
 #include "cpu/row_tile.h"
 
 namespace horo::HORO_ISA_NAMESPACE::rows {
@@ -282,17 +282,6 @@ HORO_HD void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // ---- Sums
 
-// f(0) to f(n - 1), each a constant: GCC unrolls a loop only after it has decided that an array that the loop
-// indexes lives in memory.
-template <class F, int... i>
-HORO_HD void repeat(std::integer_sequence<int, i...>, [[maybe_unused]] F f) {
-    (f(std::integral_constant<int, i>{}), ...);
-}
-template <int n, class F>
-HORO_HD void repeat(F f) {
-    repeat(std::make_integer_sequence<int, n>{}, f);
-}
-
 // What an operation's `reduce` adds to: `sums` of them, the first `compensated` with their rounding errors
 // (Ogita, Rump, Oishi 2005), as products of float64 numbers need and those of float32 numbers, which are
 // exact in double, do not but where they cancel. Those that `skipped` has a bit for are left out.
@@ -445,16 +434,6 @@ HORO_HD Sum<Vector> across(const Vector* hi, const Vector* lo) {
 // Vectors of a cache line, two at least.
 template <class T>
 constexpr int line_vectors = 64 / (lanes * int{sizeof(T)}) < 2 ? 2 : 64 / (lanes * int{sizeof(T)});
-
-HORO_HD bool any(Indices mask) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX2__)
-    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
-#else
-    return (mask[0] | mask[1]) != 0;
-#endif
-}
 
 // The lanes, from 0 on.
 HORO_HD Indices lane_numbers() {

@@ -93,15 +93,7 @@ struct PointSet {
                 p[n] = set.point(i + smaller(n, points - 1));
                 if (n < points) weights[n] = set.weight(i + n);
             }
-            DotSum<pairs> squares[width];
-            in_vectors(set.task.dim, [&](int64_t j, auto load) {
-#pragma GCC unroll 8
-                for (int n = 0; n < width; ++n) {
-                    const Doubles v = load(p[n], j);
-                    squares[n].add(v, v);
-                }
-            });
-            xx = totals<pairs>(squares);
+            xx = square_sums<pairs>(p, set.task.dim);
         }
     };
 
@@ -844,31 +836,12 @@ constexpr SetParts with_plain(SetParts parts) {
 }
 
 template <class Model, class T>
-constexpr SetParts parts_of = with_plain<Model, T>({sum_part<Model, T, needs_pairs<Model, T>>,
-                                                    sum_part<Model, T, true>,
-                                                    deficit_part<Model, T>,
-                                                    gradient_part<Model, T>,
-                                                    start_part<Model, T>,
-                                                    step_part<Model, T>,
-                                                    variance_part<Model, T>,
-                                                    addend_part<Model, T>,
-                                                    frechet_gradient_part<Model, T>,
-                                                    total,
-                                                    total_deficit,
-                                                    out_of<Model, T>,
-                                                    curvature_of<Model, T>,
-                                                    judge,
-                                                    variance_of<Model, T>,
-                                                    cotangent_of<Model, T>,
-                                                    next_cotangent_of<Model, T>,
-                                                    {},
-                                                    {},
-                                                    {},
-                                                    {},
-                                                    {},
-                                                    {},
-                                                    {},
-                                                    {}});
+constexpr SetParts parts_of = with_plain<Model, T>(
+    {sum_part<Model, T, needs_pairs<Model, T>>, sum_part<Model, T, true>, deficit_part<Model, T>,
+     gradient_part<Model, T>, start_part<Model, T>, step_part<Model, T>, variance_part<Model, T>,
+     addend_part<Model, T>, frechet_gradient_part<Model, T>, total, total_deficit, out_of<Model, T>,
+     curvature_of<Model, T>, judge, variance_of<Model, T>, cotangent_of<Model, T>,
+     next_cotangent_of<Model, T>});
 
 }  // namespace
 

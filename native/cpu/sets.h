@@ -194,8 +194,8 @@ struct SetParts {
     Row total, total_deficit, out, curvature, judge, variance_out, cotangent, next_cotangent;
     // In plain doubles, of sets up to plain_most wide; null where numbers are too long for that. What they
     // cannot do they leave: states that are 0, of the mean -2.
-    Part plain_sum, plain_gradient, plain_start, plain_step;
-    Row plain_total, plain_curvature, plain_start_total, plain_judge;
+    Part plain_sum = nullptr, plain_gradient = nullptr, plain_start = nullptr, plain_step = nullptr;
+    Row plain_total = nullptr, plain_curvature = nullptr, plain_start_total = nullptr, plain_judge = nullptr;
 };
 constexpr int64_t plain_most = 4096;
 // Below this step of a Frechet mean rounding is in the way: pairs of doubles go on from there.

@@ -10,17 +10,6 @@ namespace {
 // Pairs of rows in a register tile.
 constexpr int tile_left = 4, tile_right = width == 8 ? 4 : 2;
 
-// The lane sums of n vectors, a multiple of `width`, by transposing.
-template <int n>
-static inline void lane_sums(Doubles* v, double* out) {
-    for (int i = 0; i < n; i += width) {
-        transpose<double, width>(v + i);
-        for (int step = width / 2; step > 0; step /= 2)
-            for (int l = 0; l < step; ++l) v[i + l] += v[i + l + step];
-        store<double, width>(out + i, v[i]);
-    }
-}
-
 // What a pair of rows sums over its coordinates: `row` and `column` see the elements of row i and j of the
 // block first.
 struct Product {
@@ -37,13 +26,13 @@ static inline void pair_tile(const Pair& pair, const A* a, int64_t a_row, int64_
     a += first_a * a_row;
     b += first_b * b_row;
     out += first_a * stride + first_b;
-    Doubles sum[M * N] = {};
+    Doubles sums[M * N] = {};
     const auto step = [&](auto&& get) {
         Doubles r[N];
         for (int j = 0; j < N; ++j) r[j] = pair.column(get(b + j * b_row), first_b + j);
         for (int i = 0; i < M; ++i) {
             const Doubles l = pair.row(get(a + i * a_row), first_a + i);
-            for (int j = 0; j < N; ++j) sum[i * N + j] = Pair::step(l, r[j], sum[i * N + j]);
+            for (int j = 0; j < N; ++j) sums[i * N + j] = Pair::step(l, r[j], sums[i * N + j]);
         }
     };
     int64_t k = 0;
@@ -51,17 +40,13 @@ static inline void pair_tile(const Pair& pair, const A* a, int64_t a_row, int64_
     if (k < dim) step([&](auto* p) { return load_at(p, k, dim); });
     if constexpr (M * N % width == 0) {
         double total[M * N];
-        lane_sums<M * N>(sum, total);
+        repeat<M * N / width>(
+            [&](auto v) { store<double, width>(total + v * width, lane_sums(sums + v * width)); });
         for (int i = 0; i < M; ++i)
             for (int j = 0; j < N; ++j) out[i * stride + j] = total[i * N + j];
     } else {
         for (int i = 0; i < M; ++i)
-            for (int j = 0; j < N; ++j) {
-                Doubles v = sum[i * N + j];  // in the order of lane_sums
-                for (int s = width / 2; s > 0; s /= 2)
-                    for (int l = 0; l < s; ++l) v[l] += v[l + s];
-                out[i * stride + j] = v[0];
-            }
+            for (int j = 0; j < N; ++j) out[i * stride + j] = sum<double, width>(sums[i * N + j]);
     }
 }
 
