@@ -634,14 +634,7 @@ class CommandLineTest {
             assertFails(
                     2,
                     "--output: " + input + " is the directory of",
-                    "merge",
-                    "--model",
-                    model.toString(),
-                    "--adapter",
-                    output.toString(),
-                    "--output",
-                    input.toString(),
-                    "--overwrite");
+                    merge(input, "--overwrite"));
         }
     }
 
