@@ -1,6 +1,4 @@
 // The built-in matrix product. B may be stored in 16 bits: it becomes float32 on its way to the registers.
-#include <utility>
-
 #include "cpu/gemm.h"
 #include "cpu/half.h"
 #include "cpu/vec.h"
@@ -10,8 +8,8 @@ namespace {
 
 // ---- Blocks of B packed to the stack, C in registers ----
 
-constexpr int block_rows = lanes == 16 ? 12 : 6;  // accumulators fill the register file
-constexpr int block_cols = 2 * lanes;
+constexpr int block_rows = wide == 16 ? 12 : 6;  // accumulators fill the register file
+constexpr int block_cols = 2 * wide;
 constexpr int64_t block_depth = 256;
 
 // One block of C from a packed block of B; rows past `rows` repeat the last one and are not stored.
@@ -19,13 +17,13 @@ HORO_INLINE void block(int64_t rows, int64_t cols, int64_t depth, float alpha, c
                        int64_t a_col, const float* packed, float beta, float* c, int64_t ldc) {
     const float* row[block_rows];
     for (int64_t i = 0; i < block_rows; ++i) row[i] = a + (i < rows ? i : rows - 1) * a_row;
-    Vec sum0[block_rows] = {}, sum1[block_rows] = {};
+    Floats sum0[block_rows] = {}, sum1[block_rows] = {};
     for (int64_t p = 0; p < depth; ++p) {
-        const Vec b0 = load(packed + p * block_cols, Full{}),
-                  b1 = load(packed + p * block_cols + lanes, Full{});
+        const Floats b0 = load(packed + p * block_cols, Full{}),
+                     b1 = load(packed + p * block_cols + wide, Full{});
 #pragma GCC unroll 12
         for (int i = 0; i < block_rows; ++i) {
-            const Vec factor = Vec{} + row[i][p * a_col];
+            const Floats factor = Floats{} + row[i][p * a_col];
             sum0[i] += factor * b0;
             sum1[i] += factor * b1;
         }
@@ -33,47 +31,26 @@ HORO_INLINE void block(int64_t rows, int64_t cols, int64_t depth, float alpha, c
     for (int64_t i = 0; i < rows; ++i, c += ldc) {
         float product[block_cols];
         store(product, sum0[i] * alpha, Full{});
-        store(product + lanes, sum1[i] * alpha, Full{});
+        store(product + wide, sum1[i] * alpha, Full{});
         each(cols, [&](int64_t j, auto part) {
-            const Vec v = load(product + j, part);
+            const Floats v = load(product + j, part);
             store(c + j, beta == 0 ? v : v + beta * load(c + j, part), part);
         });
     }
-}
-
-// One step of a transposition: exchanges the lanes whose index has bit s clear in one vector and set in the
-// other.
-template <int s, int... l>
-HORO_INLINE void exchange(Vec* r, std::integer_sequence<int, l...>) {
-    for (int i = 0; i < lanes; ++i)
-        if (!(i & s)) {
-            const Vec a = r[i], b = r[i + s];
-            r[i] = __builtin_shufflevector(a, b, ((l & s) ? lanes + l - s : l)...);
-            r[i + s] = __builtin_shufflevector(a, b, ((l & s) ? lanes + l : l + s)...);
-        }
-}
-
-// Transposes a square of lanes x lanes.
-HORO_INLINE void transpose(Vec* r) {
-    constexpr std::make_integer_sequence<int, lanes> all{};
-    exchange<1>(r, all);
-    exchange<2>(r, all);
-    if constexpr (lanes > 4) exchange<4>(r, all);
-    if constexpr (lanes > 8) exchange<8>(r, all);
 }
 
 // packed[p][j] = b[j * b_col + p]
 template <class Storage>
 HORO_INLINE void pack_transposed(int64_t depth, int64_t cols, const typename Storage::Element* b,
                                  int64_t b_col, float* packed) {
-    for (int64_t j = 0; j < cols; j += lanes)
+    for (int64_t j = 0; j < cols; j += wide)
         each(
             depth, [&](int64_t p, auto part) __attribute__((always_inline)) {
-                Vec square[lanes] = {};
-                for (int64_t i = 0; i < lanes && j + i < cols; ++i)
+                Floats square[wide] = {};
+                for (int64_t i = 0; i < wide && j + i < cols; ++i)
                     square[i] = Storage::load(b + (j + i) * b_col + p, part);
-                transpose(square);
-                for (int64_t i = 0; i < lanes && p + i < depth; ++i)
+                transpose<float, wide>(square);
+                for (int64_t i = 0; i < wide && p + i < depth; ++i)
                     store(packed + (p + i) * block_cols + j, square[i], Full{});
             });
 }
@@ -113,15 +90,15 @@ template <class Storage, int rows, int cols>
 HORO_INLINE void dot_block(int64_t depth, float alpha, const float* a, int64_t lda,
                            const typename Storage::Element* b, int64_t ldb, float beta, float* c,
                            int64_t ldc) {
-    Vec product[rows][cols] = {};
+    Floats product[rows][cols] = {};
     each(
         depth, [&](int64_t p, auto part) __attribute__((always_inline)) {
-            Vec right[cols];
+            Floats right[cols];
 #pragma GCC unroll 8
             for (int j = 0; j < cols; ++j) right[j] = Storage::load(b + j * ldb + p, part);
 #pragma GCC unroll 8
             for (int i = 0; i < rows; ++i) {
-                const Vec left = load(a + i * lda + p, part);
+                const Floats left = load(a + i * lda + p, part);
 #pragma GCC unroll 8
                 for (int j = 0; j < cols; ++j) product[i][j] += left * right[j];
             }
@@ -129,7 +106,7 @@ HORO_INLINE void dot_block(int64_t depth, float alpha, const float* a, int64_t l
     for (int i = 0; i < rows; ++i)
         for (int j = 0; j < cols; ++j) {
             float& out = c[i * ldc + j];
-            const float value = alpha * sum_lanes(product[i][j]);
+            const float value = alpha * sum<float, wide>(product[i][j]);
             out = beta == 0 ? value : value + beta * out;
         }
 }

@@ -12,21 +12,21 @@ namespace horo::HORO_ISA_NAMESPACE {
 struct Float32 {
     using Element = float;
     template <class Lanes>
-    static inline __attribute__((always_inline)) Vec load(const float* p, Lanes part) {
+    static inline __attribute__((always_inline)) Floats load(const float* p, Lanes part) {
         return HORO_ISA_NAMESPACE::load(p, part);
     }
 };
 
-typedef uint16_t ShortVec __attribute__((vector_size(lanes * 2)));
+using Shorts = Vec<uint16_t, wide>;
 
-HORO_INLINE ShortVec load_shorts(const uint16_t* p, Full) {
-    ShortVec v;
+HORO_INLINE Shorts load_shorts(const uint16_t* p, Full) {
+    Shorts v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
 
-HORO_INLINE ShortVec load_shorts(const uint16_t* p, Part part) {
-    ShortVec v{};
+HORO_INLINE Shorts load_shorts(const uint16_t* p, Part part) {
+    Shorts v{};
     std::memcpy(&v, p, static_cast<size_t>(part.count) * sizeof(uint16_t));
     return v;
 }
@@ -34,23 +34,23 @@ HORO_INLINE ShortVec load_shorts(const uint16_t* p, Part part) {
 struct Bfloat16 {
     using Element = uint16_t;
     template <class Lanes>
-    static inline __attribute__((always_inline)) Vec load(const uint16_t* p, Lanes part) {
-        return bit_cast<Vec>(__builtin_convertvector(load_shorts(p, part), IntVec) << 16);
+    static inline __attribute__((always_inline)) Floats load(const uint16_t* p, Lanes part) {
+        return bit_cast<Floats>(__builtin_convertvector(load_shorts(p, part), Ints) << 16);
     }
 };
 
 struct Float16 {
     using Element = uint16_t;
     template <class Lanes>
-    static inline __attribute__((always_inline)) Vec load(const uint16_t* p, Lanes part) {
-        const ShortVec v = load_shorts(p, part);
+    static inline __attribute__((always_inline)) Floats load(const uint16_t* p, Lanes part) {
+        const Shorts v = load_shorts(p, part);
 #if defined(__AVX512F__)
-        return Vec(_mm512_maskz_cvtph_ps(0xFFFF, bit_cast<__m256i>(v)));
+        return Floats(_mm512_maskz_cvtph_ps(0xFFFF, bit_cast<__m256i>(v)));
 #elif defined(__F16C__)
-        return Vec(_mm256_cvtph_ps(bit_cast<__m128i>(v)));
+        return Floats(_mm256_cvtph_ps(bit_cast<__m128i>(v)));
 #else
-        Vec out{};
-        for (int l = 0; l < lanes; ++l) out[l] = f32_of_f16(v[l]);
+        Floats out{};
+        for (int l = 0; l < wide; ++l) out[l] = f32_of_f16(v[l]);
         return out;
 #endif
     }

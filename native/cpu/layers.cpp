@@ -15,7 +15,7 @@ void rmsnorm_forward(const float* x, const float* weight, double eps, int64_t ro
     for (int64_t row = 0; row < rows; ++row, x += dim, out += dim) {
         const double squares = sum(dim, [&](int64_t i, auto part) {
             prefetch_write(out + i);
-            const Vec v = load(x + i, part);
+            const Floats v = load(x + i, part);
             return v * v;
         });
         const float r = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(dim) + eps));
@@ -39,7 +39,7 @@ void rmsnorm_backward(const float* dout, const float* x, const float* weight, co
         each(dim, [&](int64_t i, auto part) {
             prefetch(x + dim + i);
             prefetch(dout + dim + i);
-            const Vec direct = load(dout + i, part) * load(weight + i, part) * r;
+            const Floats direct = load(dout + i, part) * load(weight + i, part) * r;
             store(dx + i, load(dx + i, part) + (direct - load(x + i, part) * pull), part);
         });
     }
@@ -83,13 +83,13 @@ HORO_INLINE Centre centre(const float* x, int64_t dim) {
     const double n = static_cast<double>(dim);
     const float mean =
         static_cast<float>(sum(dim, [&](int64_t i, auto part) { return load(x + i, part); }) / n);
-    Vec rest{};
+    Floats rest{};
     const double squares = sum(dim, [&](int64_t i, auto part) {
-        const Vec v = load(x + i, part, mean) - mean;
+        const Floats v = load(x + i, part, mean) - mean;
         rest += v;
         return v * v;
     });
-    const double shift = sum_lanes(rest) / n;
+    const double shift = sum<float, wide>(rest) / n;
     return {mean, static_cast<float>(shift), squares / n - shift * shift};
 }
 
@@ -100,7 +100,7 @@ void layernorm_forward(const float* x, const float* weight, const float* bias, d
         const float r = static_cast<float>(1 / std::sqrt(c.variance + eps));
         each(dim, [&](int64_t i, auto part) {
             prefetch(x + dim + i);  // the next row, while this one is written
-            const Vec v = (load(x + i, part) - c.mean) - c.shift;
+            const Floats v = (load(x + i, part) - c.mean) - c.shift;
             store(out + i, v * r * load(weight + i, part) + load(bias + i, part), part);
         });
         if (mean) mean[row] = c.mean + c.shift;
@@ -113,19 +113,20 @@ void layernorm_backward(const float* dout, const float* x, const float* weight, 
     const double n = static_cast<double>(dim);
     for (int64_t row = 0; row < rows; ++row, x += dim, dout += dim, dx += dim) {
         const float m = mean[row], r = rstd[row];
-        Vec total{};
+        Floats total{};
         const double dot = sum(dim, [&](int64_t i, auto part) {
             prefetch_write(dx + i);
-            const Vec g = load(dout + i, part) * load(weight + i, part);
+            const Floats g = load(dout + i, part) * load(weight + i, part);
             total += g;
             return g * ((load(x + i, part) - m) * r);
         });
-        const float level = static_cast<float>(sum_lanes(total) / n), pull = static_cast<float>(dot / n);
+        const float level = static_cast<float>(sum<float, wide>(total) / n),
+                    pull = static_cast<float>(dot / n);
         each(dim, [&](int64_t i, auto part) {
             prefetch(x + dim + i);
             prefetch(dout + dim + i);
-            const Vec g = load(dout + i, part) * load(weight + i, part);
-            const Vec v = (load(x + i, part) - m) * r;
+            const Floats g = load(dout + i, part) * load(weight + i, part);
+            const Floats v = (load(x + i, part) - m) * r;
             store(dx + i, load(dx + i, part) + r * ((g - level) - v * pull), part);
         });
     }
@@ -176,8 +177,8 @@ void rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t h
             float* low = x + t * row_stride + h * head_dim;
             float* high = low + half;
             each(half, [&](int64_t i, auto part) {
-                const Vec a = load(low + i, part), b = load(high + i, part);
-                const Vec c = load(cosine + i, part), s = load(sine + i, part) * sign;
+                const Floats a = load(low + i, part), b = load(high + i, part);
+                const Floats c = load(cosine + i, part), s = load(sine + i, part) * sign;
                 store(low + i, a * c - b * s, part);
                 store(high + i, b * c + a * s, part);
             });
@@ -188,28 +189,28 @@ void rope(float* x, int64_t tokens, int64_t row_stride, int64_t heads, int64_t h
 // ---- Gated activations ----
 
 // sigmoid(x) and 1 - sigmoid(x), both to full relative precision, from e^-|x|.
-HORO_INLINE void sigmoid(Vec x, Vec& s, Vec& complement) {
-    const Vec e = exp(x < 0.0f ? x : -x);
-    const Vec larger = 1.0f / (1.0f + e), smaller = e * larger;
+HORO_INLINE void sigmoid(Floats x, Floats& s, Floats& complement) {
+    const Floats e = exp(x < 0.0f ? x : -x);
+    const Floats larger = 1.0f / (1.0f + e), smaller = e * larger;
     s = x < 0.0f ? smaller : larger;
     complement = x < 0.0f ? larger : smaller;
 }
 
 // An activation is gate * sigmoid(z); these say z and dz/dgate.
 struct Silu {
-    HORO_INLINE void argument(Vec gate, Vec& z, Vec& slope) {
+    HORO_INLINE void argument(Floats gate, Floats& z, Floats& slope) {
         z = gate;
-        slope = Vec{} + 1.0f;
+        slope = Floats{} + 1.0f;
     }
 };
 
 struct GeluTanh {
-    HORO_INLINE void argument(Vec gate, Vec& z, Vec& slope) {
+    HORO_INLINE void argument(Floats gate, Floats& z, Floats& slope) {
         // beyond 16 the sigmoid is 0 or 1, and the cube must not overflow
-        Vec x = gate < -16.0f ? Vec{} - 16.0f : gate;
-        x = x > 16.0f ? Vec{} + 16.0f : x;
+        Floats x = gate < -16.0f ? Floats{} - 16.0f : gate;
+        x = x > 16.0f ? Floats{} + 16.0f : x;
         const float scale = 1.5957691216057308f, cubic = 0.044715f;  // sqrt(8 / pi)
-        const Vec square = x * x;
+        const Floats square = x * x;
         z = scale * x * (1.0f + cubic * square);
         slope = scale * (1.0f + 3 * cubic * square);
     }
@@ -218,8 +219,8 @@ struct GeluTanh {
 template <class Activation>
 void gated_forward(const float* gate, const float* up, float* out, int64_t n) {
     each(n, [&](int64_t i, auto part) {
-        const Vec g = load(gate + i, part);
-        Vec z, slope, s, complement;
+        const Floats g = load(gate + i, part);
+        Floats z, slope, s, complement;
         Activation::argument(g, z, slope);
         sigmoid(z, s, complement);
         store(out + i, g * s * load(up + i, part), part);
@@ -230,11 +231,11 @@ template <class Activation>
 void gated_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
                     int64_t n) {
     each(n, [&](int64_t i, auto part) {
-        const Vec d = load(dout + i, part), g = load(gate + i, part), u = load(up + i, part);
-        Vec z, slope, s, complement;
+        const Floats d = load(dout + i, part), g = load(gate + i, part), u = load(up + i, part);
+        Floats z, slope, s, complement;
         Activation::argument(g, z, slope);
         sigmoid(z, s, complement);
-        const Vec weighted = d * s;
+        const Floats weighted = d * s;
         store(dup + i, weighted * g, part);
         store(dgate + i, weighted * u * (1.0f + g * complement * slope), part);
     });
@@ -245,22 +246,22 @@ void gated_backward(const float* dout, const float* gate, const float* up, float
 // The normal distribution function and exp(-x^2/2), both to full relative precision. With t = |x| the tail is
 // exp(-t^2/2) R(t); R(t) (1 + t), smooth and bounded, is a polynomial in (t - 4) / (t + 4), relative
 // error 2.8e-8.
-HORO_INLINE void normal_cdf(Vec x, Vec& cdf, Vec& bell) {
-    Vec t = x < 0.0f ? -x : x;
-    t = t > 15.0f ? Vec{} + 15.0f : t;  // exp(-112) is 0, and the square must not overflow
+HORO_INLINE void normal_cdf(Floats x, Floats& cdf, Floats& bell) {
+    Floats t = x < 0.0f ? -x : x;
+    t = t > 15.0f ? Floats{} + 15.0f : t;  // exp(-112) is 0, and the square must not overflow
     // the rounding error of t^2, which the exponential would enlarge: t = high + low, products of high are
     // exact
-    IntVec bits;
+    Ints bits;
     std::memcpy(&bits, &t, sizeof bits);
     bits &= static_cast<int32_t>(0xFFFFF000);
-    Vec high;
+    Floats high;
     std::memcpy(&high, &bits, sizeof high);
-    const Vec low = t - high, square = t * t;
-    const Vec error = ((high * high - square) + 2.0f * high * low) + low * low;
-    const Vec e = exp(square * -0.5f);
+    const Floats low = t - high, square = t * t;
+    const Floats error = ((high * high - square) + 2.0f * high * low) + low * low;
+    const Floats e = exp(square * -0.5f);
     bell = e - e * (0.5f * error);
-    const Vec q = (t - 4.0f) / (t + 4.0f);
-    Vec p = Vec{} + 9.032709931e-05f;
+    const Floats q = (t - 4.0f) / (t + 4.0f);
+    Floats p = Floats{} + 9.032709931e-05f;
     p = p * q + 7.251962088e-04f;
     p = p * q - 4.094584729e-04f;
     p = p * q - 5.051590968e-03f;
@@ -270,14 +271,14 @@ HORO_INLINE void normal_cdf(Vec x, Vec& cdf, Vec& bell) {
     p = p * q + 1.399864908e-02f;
     p = p * q - 9.670338780e-02f;
     p = p * q + 4.720532298e-01f;
-    const Vec tail = bell * (p / (1.0f + t));
+    const Floats tail = bell * (p / (1.0f + t));
     cdf = x < 0.0f ? tail : 1.0f - tail;
 }
 
 void gelu_forward(const float* x, float* out, int64_t n) {
     each(n, [&](int64_t i, auto part) {
-        const Vec v = load(x + i, part);
-        Vec cdf, bell;
+        const Floats v = load(x + i, part);
+        Floats cdf, bell;
         normal_cdf(v, cdf, bell);
         store(out + i, v * cdf, part);
     });
@@ -286,8 +287,8 @@ void gelu_forward(const float* x, float* out, int64_t n) {
 void gelu_backward(const float* dout, const float* x, float* dx, int64_t n) {
     const float density = 0.3989422804014327f;  // 1 / sqrt(2 pi)
     each(n, [&](int64_t i, auto part) {
-        const Vec v = load(x + i, part);
-        Vec cdf, bell;
+        const Floats v = load(x + i, part);
+        Floats cdf, bell;
         normal_cdf(v, cdf, bell);
         store(dx + i, load(dout + i, part) * (cdf + v * (bell * density)), part);
     });
@@ -338,7 +339,7 @@ void scale(float a, float* x, int64_t n) {
 }
 
 double sum_squares(const float* x, int64_t n) {
-    constexpr int width = 4 * lanes;
+    constexpr int width = 4 * wide;
     double total[width] = {};
     int64_t i = 0;
     for (; i + width <= n; i += width)
