@@ -138,16 +138,18 @@ static void wide_dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles
     if constexpr (others > 1) to[2] = xb.totals();
 }
 
-// to += the sum of u x
+// to += the sum of u x. A function of its own, on copies, so that its loop reads no pointer again.
 template <class T>
-static inline void add_scaled(const Points<T>& some, int64_t dim, Doubles u, double* to) {
+__attribute__((noinline)) static void add_scaled(const Points<T>& some, int64_t dim, Doubles u, double* to) {
+    const T* p[width];
+    std::memcpy(p, some.p, sizeof p);
     double all[width];
     store<double, width>(all, u);
     in_vectors(dim, [&](int64_t j, auto load) {
         Doubles even = load_doubles(to + j), odd{};
         repeat<width>([&](auto n) {
             Doubles& s = n % 2 ? odd : even;
-            s = multiply_add(load(some.p[n], j), splat<double, width>(all[n]), s);
+            s = multiply_add(load(p[n], j), splat<double, width>(all[n]), s);
         });
         store<double, width>(to + j, even + odd);
     });
