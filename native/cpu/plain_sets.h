@@ -761,7 +761,10 @@ class PlainFrechet {
             for (int64_t i = a_.begin; i < a_.end; ++i) a_.factors(r)[i] = 1;
         a_.sum_up();
     }
-    void leave_start(int64_t part) { a_.leave(part); }
+    void leave_start(int64_t part) {
+        a_.leave(part);
+        task.numbers(first, part)[slot_lost] = 0;
+    }
     // One step of a part.
     void step_part(int64_t part) {
         LaneSums moved, held;
@@ -771,6 +774,33 @@ class PlainFrechet {
         double* const numbers = task.numbers(first, part);
         numbers[slot_moved] = moved.totals()[0];
         numbers[slot_held] = held.totals()[0];
+    }
+    // The sums over a part for the variance.
+    void squares_part(int64_t part) {
+        double of_points[width], of_weights[width];
+        squares(of_points, of_weights);
+        double* const numbers = leave_lost(part);
+        numbers[slot_moved] = of_points[0];
+        numbers[slot_held] = of_weights[0];
+    }
+    // What a part adds to the cotangent.
+    void addend_part(int64_t part) {
+        View view(*now_);
+        LaneSums on_sum;
+        const bool settled[width] = {};
+        addends(view, settled, on_sum);
+        keep(view);
+        leave_lost(part);
+        const Doubles along = splat<double, width>(on_sum.totals()[0]);
+        for (int64_t j = 0; j < task.dim; j += width)
+            store_at(task.slot(first, part), j, task.dim,
+                     multiply_add(along, load_doubles(now_->sum(0) + j), load_doubles(next_->sum(0) + j)));
+    }
+    void gradients_part(int64_t part) {
+        const double* const set = task.numbers(first, -1);
+        double curvature[width];
+        gradients(set + slot_spread, set + slot_variance, curvature);
+        leave_lost(part)[slot_curvature] = curvature[0];
     }
 
     void solve() {
@@ -909,6 +939,12 @@ class PlainFrechet {
     void keep(const View& view) {
         for (int64_t r = 0; r < rows; ++r) lost[r] = lost[r] || view.lost[r];
     }
+    // Whether the part is lost, and its other numbers.
+    double* leave_lost(int64_t part) const {
+        double* const numbers = task.numbers(first, part);
+        if (lost[0]) numbers[slot_lost] = 1;
+        return numbers;
+    }
     struct Alone {
         Points<T> some;
     };
@@ -1008,6 +1044,18 @@ void plain_start_part(const FrechetTask& task, int64_t row, int64_t part) {
 template <class Model, class T>
 void plain_step_part(const FrechetTask& task, int64_t row, int64_t part) {
     PlainFrechet<Model, T>(task, row, part, true).step_part(part);
+}
+template <class Model, class T>
+void plain_variance_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainFrechet<Model, T>(task, row, part, true).squares_part(part);
+}
+template <class Model, class T>
+void plain_addend_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainFrechet<Model, T>(task, row, part, true).addend_part(part);
+}
+template <class Model, class T>
+void plain_frechet_gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
+    PlainFrechet<Model, T>(task, row, part, true).gradients_part(part);
 }
 
 // Rows of whole sets; exact(row, n, settled) for those that want pairs of doubles, with n midpoints made.

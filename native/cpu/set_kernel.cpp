@@ -812,6 +812,10 @@ void plain_judge(const FrechetTask& task, int64_t row) {
     judge(PlainFrechet<Model, T>::loose(task), row);
     if (!holds) task.set.numbers(row, -1)[slot_state] = -2;
 }
+inline void plain_lost(const FrechetTask& task, int64_t row) {
+    if (!(sum_of_parts(task.set, row, slot_lost) > 0)) return;
+    task.set.numbers(row, -1)[slot_lost] = task.set.numbers(row, -1)[slot_settled] = 1;
+}
 template <class Model, class T>
 void plain_curvature(const FrechetTask& task, int64_t row) {
     if (sum_of_parts(task.set, row, slot_lost) > 0)
@@ -827,10 +831,14 @@ constexpr SetParts with_plain(SetParts parts) {
         parts.plain_gradient = plain_gradient_part<Model, T>;
         parts.plain_start = plain_start_part<Model, T>;
         parts.plain_step = plain_step_part<Model, T>;
+        parts.plain_variance = plain_variance_part<Model, T>;
+        parts.plain_addend = plain_addend_part<Model, T>;
+        parts.plain_frechet_gradient = plain_frechet_gradient_part<Model, T>;
         parts.plain_total = plain_total<Model, T>;
         parts.plain_curvature = plain_curvature<Model, T>;
         parts.plain_start_total = plain_start_total<Model, T>;
         parts.plain_judge = plain_judge<Model, T>;
+        parts.plain_lost = plain_lost;
     }
     return parts;
 }

@@ -61,8 +61,8 @@ struct CutSets {
         });
     }
     double& at(int64_t row, int number) const { return task.set.numbers(row, -1)[number]; }
-    void clear(int number) const {
-        for (int64_t row = 0; row < task.set.rows; ++row) at(row, number) = 0;
+    void set(int number, double to) const {
+        for (int64_t row = 0; row < task.set.rows; ++row) at(row, number) = to;
     }
     bool any(int number) const {
         for (int64_t row = 0; row < task.set.rows; ++row)
@@ -78,7 +78,8 @@ struct CutSets {
     }
     bool plain() const { return phases.plain_sum && task.set.dim <= plain_most; }
 
-    // Means in plain doubles, as far as these go; the rest begins anew where slot_settled is 0.
+    // Means in plain doubles, as far as these go; the rest begins anew where slot_settled is 0. What follows
+    // the means can be plain where slot_lost is 0.
     void plain_means() const {
         each(phases.plain_start, slot_state);
         rows(phases.plain_start_total, slot_state);
@@ -91,6 +92,33 @@ struct CutSets {
             at(row, slot_settled) = state != -2;
             if (state == -2) steps = 0;
             if (state == -2 || (state > 0 && task.tolerance < plain_step)) state = 0;
+            at(row, slot_lost) = state == 0;
+        }
+    }
+
+    // Variances and gradients of the sets where slot_lost is `lost`.
+    void follow(bool vjp, bool lost) const {
+        for (int64_t row = 0; row < task.set.rows; ++row)
+            at(row, slot_settled) = (at(row, slot_lost) != 0) != lost;
+        const auto each_part = [&](SetParts::Part exact, SetParts::Part in_doubles, int number, double is) {
+            each(lost ? exact : in_doubles, number, is);
+            if (!lost) rows(phases.plain_lost, number, is);
+        };
+        if (lost && plain()) centre(true, slot_settled);  // of some the sum is plain
+        if (vjp) {
+            rows(phases.cotangent, slot_settled);
+            while (any(slot_settled)) {
+                each_part(phases.addend, phases.plain_addend, slot_settled, 0);
+                rows(phases.next_cotangent, slot_settled);
+            }
+        }
+        if (task.variance || task.g_variance) {
+            each_part(phases.variance, phases.plain_variance, slot_lost, lost);
+            rows(phases.variance_out, slot_lost, lost);
+        }
+        if (vjp) {
+            each_part(phases.frechet_gradient, phases.plain_frechet_gradient, slot_lost, lost);
+            rows(phases.curvature, slot_lost, lost);
         }
     }
 };
@@ -104,7 +132,7 @@ void midpoint(int32_t model, int32_t dtype, const MidpointTask& task, bool vjp, 
         whole.set = task;
         const SetParts& phases = kernel().parts[model][dtype];
         const CutSets sets{whole, phases, exec};
-        sets.clear(slot_state);
+        sets.set(slot_state, 0);
         if (sets.plain()) {
             sets.each(phases.plain_sum, slot_state);
             sets.rows(phases.plain_total, slot_state);
@@ -132,9 +160,10 @@ void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, co
     }
     const SetParts& phases = kernel().parts[model][dtype];
     const CutSets sets{task, phases, exec};
-    sets.clear(slot_state);
-    sets.clear(slot_steps);
-    sets.clear(slot_settled);
+    sets.set(slot_state, 0);
+    sets.set(slot_steps, 0);
+    sets.set(slot_settled, 0);
+    sets.set(slot_lost, 1);
     if (sets.plain()) sets.plain_means();
     sets.each(phases.start, slot_settled);
     for (sets.centre(true); sets.any(slot_state);) {
@@ -142,24 +171,11 @@ void frechet(int32_t model, int32_t dtype, const FrechetTask& task, bool vjp, co
         sets.centre(true);
         sets.rows(phases.judge, slot_state);
     }
-    sets.clear(slot_settled);                                                     // for all rows
-    if (sets.plain() && (vjp || task.variance)) sets.centre(true, slot_settled);  // what follows is in pairs
+    sets.set(slot_settled, 0);  // for all rows
     if (!vjp) sets.rows(phases.out, slot_settled);
-    if (vjp) {
-        sets.rows(phases.cotangent, slot_settled);
-        while (sets.any(slot_settled)) {
-            sets.each(phases.addend, slot_settled);
-            sets.rows(phases.next_cotangent, slot_settled);
-        }
-        sets.clear(slot_settled);
-    }
-    if (task.variance || task.g_variance) {
-        sets.each(phases.variance, slot_settled);
-        sets.rows(phases.variance_out, slot_settled);
-    }
-    if (vjp) {
-        sets.each(phases.frechet_gradient, slot_settled);
-        sets.rows(phases.curvature, slot_settled);
+    if (vjp || task.variance) {
+        if (sets.plain()) sets.follow(vjp, false);
+        sets.follow(vjp, true);
     }
     for (int64_t row = 0; row < task.set.rows && task.iterations; ++row) {
         const double n = sets.at(row, slot_state);

@@ -38,7 +38,7 @@ enum SlotNumber {
     slot_spread,
     slot_lead,  // of sums in plain doubles, see plain_sets.h
     slot_reach,
-    slot_lost,
+    slot_lost,  // of the set: what follows the mean is done in pairs of doubles
     slot_numbers
 };
 constexpr int64_t slot_padded(int64_t dim) { return (dim + 7) & ~int64_t{7}; }
@@ -194,8 +194,10 @@ struct SetParts {
     Row total, total_deficit, out, curvature, judge, variance_out, cotangent, next_cotangent;
     // In plain doubles, of sets up to plain_most wide; null where numbers are too long for that. What they
     // cannot do they leave: states that are 0, of the mean -2.
-    Part plain_sum = nullptr, plain_gradient = nullptr, plain_start = nullptr, plain_step = nullptr;
-    Row plain_total = nullptr, plain_curvature = nullptr, plain_start_total = nullptr, plain_judge = nullptr;
+    Part plain_sum = nullptr, plain_gradient = nullptr, plain_start = nullptr, plain_step = nullptr,
+         plain_variance = nullptr, plain_addend = nullptr, plain_frechet_gradient = nullptr;
+    Row plain_total = nullptr, plain_curvature = nullptr, plain_start_total = nullptr, plain_judge = nullptr,
+        plain_lost = nullptr;
 };
 constexpr int64_t plain_most = 4096;
 // Below this step of a Frechet mean rounding is in the way: pairs of doubles go on from there.
