@@ -260,10 +260,10 @@ struct Seen {
           tau(mean.tau(share)) {
         DotSum<false> gf[width], ff[width];
         DotSum<Model::precise> xf[width];
-        for (int64_t n = 0; n < points; ++n) {
-            DotSum<false> g_f, f_f;  // in registers, as those with a number are not
-            DotSum<Model::precise> x_f;
-            offsets(n, [&](int64_t, int64_t, Doubles v, Doubles h, horo::Sum<Doubles> f) {
+        slices([&](int64_t n, int64_t first) {
+            DotSum<false> g_f = gf[n], f_f = ff[n];  // in registers, as those with a number are not
+            DotSum<Model::precise> x_f = xf[n];
+            offsets(n, first, [&](int64_t, Doubles v, Doubles h, horo::Sum<Doubles> f) {
                 g_f.add(h, f.hi);
                 f_f.add(f.hi, f.hi);
                 x_f.add(v, f.hi, f.lo);
@@ -271,21 +271,25 @@ struct Seen {
             gf[n] = g_f;
             ff[n] = f_f;
             xf[n] = x_f;
-        }
+        });
         dots = {some.xx.hi, totals<false>(gf).hi, totals<false>(ff).hi, totals<Model::precise>(xf).hi};
     }
-    // body(first, j, v, h, f) for the vectors of point n and of the cotangent, at first + j, and f = s - tau
-    // x
+    // body(n, first) for all points, slice by slice: one may have to be summed again.
     template <class Body>
-    void offsets(int64_t n, Body&& body) {
-        const horo::Sum<double> t = {tau.hi[n], tau.lo[n]};
+    void slices(Body&& body) {
         for (int64_t first = 0; first < set.task.dim; first += slice) {
             set.sum_slice(first);
-            in_vectors(set.count, [&](int64_t j, auto load) {
-                const Doubles v = load(some.p[n] + first, j), h = g ? load(g + first, j) : Doubles{};
-                body(first, j, v, h, set.offset(v, t, precision, j));
-            });
+            for (int64_t n = 0; n < points; ++n) body(n, first);
         }
+    }
+    // body(j, v, h, f) for the vectors of point n and of the cotangent, at j of the slice, and f = s - tau x
+    template <class Body>
+    void offsets(int64_t n, int64_t first, Body&& body) const {
+        const horo::Sum<double> t = {tau.hi[n], tau.lo[n]};
+        in_vectors(set.count, [&](int64_t j, auto load) {
+            const Doubles v = load(some.p[n] + first, j), h = g ? load(g + first, j) : Doubles{};
+            body(j, v, h, set.offset(v, t, precision, j));
+        });
     }
     SetSlopes<Doubles> slopes(double g0, double gs) const {
         return mean.slopes(splat<double, width>(g0), splat<double, width>(gs), some.weights, share, dots);
@@ -293,14 +297,17 @@ struct Seen {
     SetDistance<Doubles> distance(double ss) const {
         return mean.distance(splat<double, width>(ss), share, dots);
     }
-    // The gradient of point n.
-    void write(int64_t row, int64_t i, int64_t n, double along_g, double along_x, double along_f) {
+    // The gradients of the points, the first of them point i.
+    void write(int64_t row, int64_t i, Doubles along_g, Doubles along_x, Doubles along_f) {
         const MidpointTask& task = set.task;
         if (!task.g_x) return;
-        T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + (i + n) * task.g_x_point;
-        if constexpr (Model::ambient) *out++ = 0;
-        offsets(n, [&](int64_t first, int64_t j, Doubles v, Doubles h, horo::Sum<Doubles> f) {
-            store_at(out + first, j, set.count, along_g * h + (along_x * v + along_f * f.hi));
+        slices([&](int64_t n, int64_t first) {
+            T* out = static_cast<T*>(task.g_x) + row * task.g_x_row + (i + n) * task.g_x_point;
+            if constexpr (Model::ambient) *out++ = 0;
+            const double on_g = lane(along_g, n), on_x = lane(along_x, n), on_f = lane(along_f, n);
+            offsets(n, first, [&](int64_t j, Doubles v, Doubles h, horo::Sum<Doubles> f) {
+                store_at(out + first, j, set.count, on_g * h + (on_x * v + on_f * f.hi));
+            });
         });
     }
 };
@@ -325,10 +332,8 @@ double point_gradients(PointSet<Model, T, true>& set, int64_t row) {
         const SetSlopes<Doubles> slope = seen.slopes(g0, gs);
         if (task.g_w)
             store_at(static_cast<T*>(task.g_w) + row * task.g_w_row, i, i + seen.points, slope.weight);
-        for (int64_t n = 0; n < seen.points; ++n) {
-            curvature += lane(slope.curvature, n);
-            seen.write(row, i, n, lane(slope.along_g, n), lane(slope.along_x, n), lane(slope.along_f, n));
-        }
+        for (int64_t n = 0; n < seen.points; ++n) curvature += lane(slope.curvature, n);
+        seen.write(row, i, slope.along_g, slope.along_x, slope.along_f);
     }
     return curvature;
 }
@@ -466,15 +471,15 @@ struct Frechet {
             Points seen(set, mean, i, u);
             const SetSlopes<Doubles> slope = seen.slopes(g0, us);
             const SetDistance<Doubles> d = seen.distance(ss);
-            for (int64_t n = 0; n < seen.points; ++n) {
+            seen.slices([&](int64_t n, int64_t first) {
                 const double h = lane(slope.weight, n) * set.given_weight(i + n) * lane(d.slope, n);
                 const double along_f = lane(d.along_f, n), along_s = lane(d.along_s, n);
-                seen.offsets(n, [&](int64_t first, int64_t j, Doubles, Doubles, horo::Sum<Doubles> f) {
+                seen.offsets(n, first, [&](int64_t j, Doubles, Doubles, horo::Sum<Doubles> f) {
                     store_at(to + first, j, set.count,
                              load_at(to + first, j, set.count) +
                                  h * (along_f * f.hi + along_s * load_doubles(set.hi + j)));
                 });
-            }
+            });
         }
     }
 
@@ -512,19 +517,19 @@ struct Frechet {
             Points seen(set, mean, i, u);
             const SetSlopes<Doubles> slope = seen.slopes(g0, us);
             const SetDistance<Doubles> d = seen.distance(ss);
+            Doubles h{};
             for (int64_t n = 0; n < seen.points; ++n) {
                 const double w = set.given_weight(i + n),
                              by_weight = lane(slope.weight, n) * w * lane(d.slope, n);
-                const double h = by_weight + by.spread * w * mean.unit() * lane(d.steep, n);
+                h[n] = by_weight + by.spread * w * mean.unit() * lane(d.steep, n);
                 curvature += lane(slope.curvature, n) + by_weight * lane(d.by_curvature, n) +
                              by.spread * w * lane(d.dist_by_curvature, n);
                 if (task.g_w)
                     static_cast<T*>(task.g_w)[row * task.g_w_row + i + n] =
                         static_cast<T>(lane(slope.weight, n) * set.factor[i + n] +
                                        by.spread * (mean.unit() * lane(d.square, n) - by.variance));
-                seen.write(row, i, n, lane(slope.along_g, n), lane(slope.along_x, n) + h * lane(d.by_x, n),
-                           lane(slope.along_f, n) + h * lane(d.by_f, n));
             }
+            seen.write(row, i, slope.along_g, slope.along_x + h * d.by_x, slope.along_f + h * d.by_f);
         }
         return curvature;
     }
