@@ -53,4 +53,20 @@ HORO_HD Sum<V> exactly(V a) {
     return {a, V{}};
 }
 
+// For sums of a few products: a b, a + b with the parts left as they come, and both parts as one number.
+template <class V>
+HORO_HD Sum<V> times_number(Sum<V> a, V b) {
+    const Sum<V> p = two_product(a.hi, b);
+    return {p.hi, p.lo + a.lo * b};
+}
+template <class V>
+HORO_HD Sum<V> add(Sum<V> a, Sum<V> b) {
+    const Sum<V> s = two_sum(a.hi, b.hi);
+    return {s.hi, s.lo + (a.lo + b.lo)};
+}
+template <class V>
+HORO_HD V total(Sum<V> a) {
+    return a.hi + a.lo;
+}
+
 }  // namespace horo

@@ -201,6 +201,34 @@ HORO_HD V tangent_square(const Solve<V>& row, V inverse_x) {
     return (k * row.sum[1].hi + determinant_of<TangentOperation>(row)) * (inverse_x * inverse_x) * (1.0 / k);
 }
 
+// A tangent vector of length n, beside the ray from the origin to x at radius r. What is made of times far
+// out is a small difference on the way in, its derivative by K on the way out; so written it is a sum.
+template <class V>
+struct AlongRay {
+    V space, along, exp;  // |xs| = sqrt(K) sinh(r), the part of v along the ray, e^n
+    V inward, outward;    // n - along, n + along, of which one is 0 on the ray ..
+    V across;             // .. and v's squared part across it
+    HORO_HD AlongRay(const Solve<V>& row, V inverse_x, V w, const SinhParts<V>& p)
+        : space(square_root(row.sum[0].hi)) {
+        const V inverse = 1.0 / space, n = square_root(w);
+        along = row.sum[2].hi * (inverse_x * inverse);
+        exp = p.cosh + n * p.ratio;
+        inward = n - along;
+        outward = n + along;
+        across = determinant_of<TangentOperation>(row) * (inverse * inverse) * (1.0 / row.param[0]);
+    }
+    // cosh(n) x0 + sinh(n)/n v0 = sqrt(K) (cosh(r - n) + sinh(r) sinh(n) (n + along)/n), along <= 0
+    HORO_HD V time(double k, V x, const SinhParts<V>& p) const {
+        const double radius = __builtin_sqrt(k);
+        const V left = (x + space) / (radius * exp);  // e^(r - n)
+        return 0.5 * radius * (left + 1.0 / left) + p.ratio * space * across / inward;
+    }
+    // cosh(n) - sinh(n)/n v0/x0 = e^-n + sinh(n) (1 - along/n + along/n (1 - tanh(r))), along >= 0
+    HORO_HD V slope(double k, V x, const SinhParts<V>& p) const {
+        return 1.0 / exp + p.ratio * (across / outward + along * (k / (x * (x + space))));
+    }
+};
+
 struct Expmap : TangentOperation {
     static constexpr const char* name = "lorentz.expmap";
     static constexpr const char* signature = "x:ambient v:ambient; K -> out:ambient";
@@ -221,10 +249,15 @@ struct Expmap : TangentOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const double k = row.param[0];
         const V x = time_of(k, row.sum[0]), inverse = 1.0 / x;
-        const SinhParts<V> p = sinh_parts(tangent_square(row, inverse));
+        const V w = tangent_square(row, inverse);
+        const SinhParts<V> p = sinh_parts(w);
         row.k[0] = p.cosh;
         row.k[1] = p.ratio;
         row.result[0] = p.cosh * x + p.ratio * (row.sum[2].hi * inverse);
+        if (is_double(row)) {
+            const V back = AlongRay<V>(row, inverse, w, p).time(row.param[0], x, p);
+            row.result[0] = choose<V>(row.sum[2].hi < 0.0, back, row.result[0]);
+        }
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -265,8 +298,12 @@ struct ExpmapVjp : TangentOperation {
         row.result[0] = row.result[1] = V{};
         // w by K is -(w + Gram/K^2) / x0^2, in which nothing cancels
         const V gram_xv = determinant_of<TangentOperation>(row) * (inverse_k * inverse_k);
-        row.result[2] = 0.5 * g * (p.cosh - p.ratio * (v * inverse)) * inverse -
-                        by_w * (w + gram_xv) * (inverse * inverse);
+        V by_time = p.cosh - p.ratio * (v * inverse);
+        if (is_double(row)) {
+            const V out = AlongRay<V>(row, inverse, w, p).slope(k, x, p);
+            by_time = choose<V>(row.sum[2].hi > 0.0, out, by_time);
+        }
+        row.result[2] = 0.5 * g * by_time * inverse - by_w * (w + gram_xv) * (inverse * inverse);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -377,8 +414,14 @@ struct LogmapVjp : PairOperation {
         const AsinhParts<V> p = asinh_parts(s);
         const V i = p.inverse_root, g = p.ratio * i, slope = -0.5 * (p.difference * i + g * (i * i));
         const V inverse_x = pair.inverse_x(), inverse_y = pair.inverse_y();
-        const V hx = row.sum[5].hi + h * x;  // with the times
-        const V value = row.sum[6].hi + h * pair.advance - 2.0 * s * hx;
+        const V xx = row.sum[0].hi, m = row.sum[3].hi, hs = row.sum[5].hi;
+        const V hx = hs + h * x;  // with the times
+        // near the origin the time of the result, and what it gives to the derivative by K, are small
+        // differences
+        const auto near = xx < pair.k;
+        const V near_value =
+            row.sum[6].hi - 2.0 * s * hs + h * (2.0 * pair.half) * (x * m - pair.advance * xx);
+        const V value = choose<V>(near, near_value, row.sum[6].hi + h * pair.advance - 2.0 * s * hx);
         const V by_s = slope * value - 2.0 * g * hx;
         const V by_x = -g * h * (1.0 + 2.0 * s), by_y = g * h;  // by the times
         row.k[0] = -g * (1.0 + 2.0 * s);
@@ -388,7 +431,10 @@ struct LogmapVjp : PairOperation {
         row.k[3] = g;
         row.k[4] = pair.own_y(by_s) + by_y * inverse_y;
         row.result[0] = row.result[1] = V{};
-        row.result[2] = by_s * pair.by_k() - 0.5 * g * h * (pair.advance * inverse_y + 2.0 * s) * inverse_x;
+        const V near_time = pair.half * (pair.advance * xx * inverse_y - m + 4.0 * s * xx);
+        const V by_time = choose<V>(near, near_time, -0.5 * (pair.advance * inverse_y + 2.0 * s));
+        row.result[2] =
+            (slope * value - 2.0 * g * choose<V>(near, hs, hx)) * pair.by_k() + g * h * by_time * inverse_x;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -529,9 +575,8 @@ struct Ptransp : RowOperation {
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        const Sum<V> x = two_product(k[0], in[0]), y = two_product(k[0], in[1]);
-        const Sum<V> s = two_sum(in[2], x.hi), t = two_sum(s.hi, y.hi);
-        out[0] = t.hi + (t.lo + s.lo + (x.lo + y.lo + k[1] * (in[0] + in[1])));
+        const Sum<V> f{k[0], k[1]};
+        out[0] = total(add(add(exactly(in[2]), times_number(f, in[0])), times_number(f, in[1])));
     }
     template <class V>
     HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
@@ -547,12 +592,12 @@ struct PtranspVjp : RowOperation {
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and K." HORO_LORENTZ_RANGE;
     static constexpr bool precise = true, tested = true;
     static constexpr unsigned derived = Ptransp::derived;
-    static constexpr int dots = 8, sums = 9, coefficients = 10;
+    static constexpr int dots = 9, sums = 9, coefficients = 12;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
         Ptransp::reduce(in, sum);
-        sum.add(8, in[3] * (in[0] + in[1]));
+        sum.dot(8, in[3], in[0] + in[1]);
     }
     template <class V>
     HORO_HD static void derive(Sum<V>* sum) {
@@ -564,6 +609,9 @@ struct PtranspVjp : RowOperation {
         const V g = Ptransp::growth(sum, param[0]);
         return (g > 0.0) & (error * (g * g) <= 0x1p-30);
     }
+    // The gradients are f gs + b vs + c xs + e ys, f gs + l vs + d ys + e xs and gs + b xs + l ys, with
+    // b = (h - l y)/x, c = b (f - v/x), d = (f (h - l x) - l v)/y, e = l f. For close points far out b is
+    // nearly -l, c and d are nearly -e, and as pairs say by how much they are not.
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         const Pair<V> pair(row);
@@ -573,48 +621,67 @@ struct PtranspVjp : RowOperation {
         const typename Ptransp::Shift<V> shift(pair, row.sum);
         const V f = inner_tangent(pair, row.sum) * i;
         const V hs = row.sum[8].hi + h * (x + y);
-        const V l = hs * i, m = row.sum[4].hi;
+        const V l = hs * i, m = row.sum[4].hi, lf = l * f;
         const V by_v = -i * (h * (m + row.sum[1].hi) + y * row.sum[8].hi);  // h - l y
         const V by_u = -i * (h * (m + row.sum[0].hi) + x * row.sum[8].hi);  // h - l x
-        // the gradients are f gs + by_v/x vs + by_v (f - v/x)/x xs + l f ys, f gs + l vs + (f by_u - l
-        // v)/y ys + l f xs,
-        // gs + by_v/x xs + l ys
-        const auto close = pair.is_close;
-        const V lf = l * f;
-        row.k[0] = f;
-        row.k[1] =
-            (choose<V>(close, f * (h - l * pair.advance), f * by_v) - by_v * (v * inverse_x)) * inverse_x;
-        row.k[2] = choose<V>(close, lf, V{});
-        row.k[3] = (f * choose<V>(close, h + l * pair.advance, by_u) - l * v) * inverse_y;
-        row.k[4] = choose<V>(close, h - l * pair.advance, by_v) * inverse_x;
-        row.k[5] = l;
-        row.k[6] = by_v * inverse_x;
-        row.k[7] = choose<V>(close, V{}, lf);
-        row.k[8] = choose<V>(close, l, V{});
-        row.k[9] = choose<V>(close, V{}, l);
+        const auto close = pair.is_close & (row.sum[0].hi > pair.k);
+        const V less_v = h - l * pair.advance, less_u = h + l * pair.advance;
+        const V turn = by_v * (v * inverse_x);
+        const auto with = [&](V near, V common, V far) {
+            const Sum<V> s = two_sum<V>(near, -common);
+            return Sum<V>{choose<V>(close, s.hi, far), choose<V>(close, s.lo, V{})};
+        };
+        Sum<V> k[6] = {exactly(f),
+                       with(less_v * inverse_x, l, by_v * inverse_x),
+                       with((f * less_v - turn) * inverse_x, lf, (f * by_v - turn) * inverse_x),
+                       with((f * less_u - l * v) * inverse_y, lf, (f * by_u - l * v) * inverse_y),
+                       exactly(lf),
+                       exactly(l)};
+        const Sum<V> both = shift.x + shift.y, half = exactly(V{} + 0.5), reach = row.sum[4] + row.sum[1];
+        if (is_double(row)) {
+            const Sum<V> ht = exactly(h), reach_x = row.sum[4] + row.sum[0];
+            const Sum<V> pl = (row.sum[8] + ht * both) / shift.denominator;
+            const Sum<V> less_y = ht * reach + shift.y * row.sum[8];
+            const Sum<V> less_x = ht * reach_x + shift.x * row.sum[8];
+            const Sum<V> b = -less_y / (shift.denominator * shift.x);
+            const Sum<V> c = b * (shift.f - shift.v / shift.x);
+            const Sum<V> d = -(shift.f * less_x / shift.denominator + pl * shift.v) / shift.y;
+            const Sum<V> held[6] = {shift.f, b, c, d, pl * shift.f, pl};
+            for (int j = 0; j < 6; ++j)
+                k[j] = {choose<V>(shift.held, held[j].hi, k[j].hi),
+                        choose<V>(shift.held, held[j].lo, k[j].lo)};
+        }
+        for (int j = 0; j < 6; ++j) {
+            row.k[j] = k[j].hi;
+            row.k[6 + j] = k[j].lo;
+        }
         row.result[0] = row.result[1] = row.result[2] = V{};
         // what the gradient of f by K gives along g (the first) and h (the second), where pairs of doubles
         // hold it
-        const Sum<V> both = shift.x + shift.y, half = exactly(V{} + 0.5);
         const Sum<V> bent = shift.v * (shift.y - shift.x) / (shift.x * shift.x) - shift.f * both / shift.x;
         const Sum<V> f_k = half * bent * both / (shift.y * shift.denominator);
-        const Sum<V> h_k = both * f_k + half * (shift.f * both / shift.y - shift.v / shift.x) / shift.x;
+        // of the time, (<y,vs> + f (<x,y> + |y|^2)) / y0
+        const Sum<V> time = (row.sum[7] + shift.f * reach) / shift.y;
+        const Sum<V> h_k = (f_k * reach - half * time / shift.y) / shift.y;
         const V plain_f_k =
             (v * pair.advance * inverse_x - f * (x + y)) * inverse_x * (0.5 * (x + y) * inverse_y) * i;
         const V plain_h_k = 0.5 * (f * (x + y) * inverse_y - v * inverse_x) * inverse_x;
         row.result[3] =
-            choose<V>(shift.held, row.sum[8].hi * f_k.hi + h * h_k.hi, hs * plain_f_k + h * plain_h_k);
+            choose<V>(shift.held, (row.sum[8] * f_k + exactly(h) * h_k).hi, hs * plain_f_k + h * plain_h_k);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        const V delta = in[1] - in[0], d = k[2] * delta;
-        out[0] = k[0] * in[3] + (k[1] * in[0] + (k[7] * in[1] + d)) + k[6] * in[2];
-        out[1] = k[0] * in[3] + (k[3] * in[1] + (k[7] * in[0] - d)) + k[5] * in[2];
-        out[2] = in[3] + (k[4] * in[0] + (k[8] * delta + k[9] * in[1]));
+        const auto times = [&](int i, V a) { return times_number<V>({k[i], k[6 + i]}, a); };
+        const Sum<V> fg = times(0, in[3]);
+        out[0] = total(add(add(add(fg, times(1, in[2])), times(2, in[0])), times(4, in[1])));
+        out[1] = total(add(add(add(fg, times(5, in[2])), times(3, in[1])), times(4, in[0])));
+        out[2] = total(add(add(exactly(in[3]), times(1, in[0])), times(5, in[1])));
     }
     template <class V>
     HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
-        combine(in, k, out);
+        out[0] = k[0] * in[3] + (k[2] * in[0] + k[4] * in[1]) + k[1] * in[2];
+        out[1] = k[0] * in[3] + (k[3] * in[1] + k[4] * in[0]) + k[5] * in[2];
+        out[2] = in[3] + (k[1] * in[0] + k[5] * in[1]);
     }
 };
 

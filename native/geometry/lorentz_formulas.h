@@ -86,15 +86,13 @@ struct PairParts {
     S s;        // sinh^2(d/2)
 };
 
-// As Pair, from |xs|^2, |ys|^2, d = |ys - xs|^2, m = <xs, ys - xs>, p = <xs,ys> and the determinants |xs|^2
-// |ys|^2 - p^2 and |xs|^2 d - m^2, which are equal in exact arithmetic.
-template <class K, class X, class Y, class D, class M, class P, class G, class H>
+// As Pair, from |xs|^2, |ys|^2, d = |ys - xs|^2, m = <xs, ys - xs>, p = <xs,ys> and |xs|^2 |ys|^2 - p^2.
+template <class K, class X, class Y, class D, class M, class P, class G>
 HORO_HD auto pair_parts(const K& k, const X& xx, const Y& yy, const D& dd, const M& m, const P& p,
-                        const G& by_y, const H& by_d) {
+                        const G& gram_xy) {
     const auto x = root(k + xx);
     const auto y = root(k + yy);
     const auto advance = (dd + 2.0 * m) / (x + y);
-    const auto gram_xy = pick(value_of(yy) < value_of(dd), by_y, by_d);
     const auto same = (dd + gram_xy / k) / (2.0 * (x * y + k + p));  // its derivative by k does not cancel
     const auto opposite = ((k * (xx + yy) + xx * yy) / (x * y + k) - p) / (2.0 * k);
     const auto s = pick(value_of(p) > 0.0, same, opposite);
@@ -108,12 +106,17 @@ struct PointPair : Differences<at, 2> {
     static constexpr int dots = 5;
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 1}, {0, 2}};
     static constexpr Determinant determinant{0, 1, 4, 2, 3};
+    static constexpr Determinant angles[] = {{0, 1, 4}};
     template <class Row>
     HORO_HD static auto parts(Row& row) {
-        return pair_parts(row.curvature(), row.sum(Index<0>()), row.sum(Index<1>()), row.sum(Index<2>()),
-                          row.sum(Index<3>()), row.sum(Index<4>()),
-                          row.gram(Index<0>(), Index<1>(), Index<4>()),
-                          row.gram(Index<0>(), Index<2>(), Index<3>()));
+        const auto yy = row.sum(Index<1>());
+        const auto dd = row.sum(Index<2>());
+        // by y - x it is the same, and exact for close points
+        const auto by_y = row.gram(Index<0>(), Index<1>(), Index<4>());
+        const auto by_d = row.gram(Index<0>(), Index<2>(), Index<3>());
+        const auto gram = pick(value_of(yy) < value_of(dd), value_of(by_y), value_of(by_d));
+        return pair_parts(row.curvature(), row.sum(Index<0>()), yy, dd, row.sum(Index<3>()),
+                          row.sum(Index<4>()), with_value(by_y, gram));
     }
 };
 
@@ -180,10 +183,11 @@ struct MobiusAdd : Totals<0, 2> {
     HORO_HD static void evaluate(Row& row) {
         const auto k = row.curvature();
         const auto radius = root(k);
-        const auto pair =
-            pair_parts(k, row.sum(Index<0>()), row.sum(Index<1>()), row.sum(Index<2>()), -row.sum(Index<3>()),
-                       -row.sum(Index<4>()), row.gram(Index<0>(), Index<1>(), Index<4>()),
-                       row.gram(Index<0>(), Index<2>(), Index<3>()));
+        const auto gram =
+            pick(value_of(row.sum(Index<1>())) < value_of(row.sum(Index<2>())),
+                 row.gram(Index<0>(), Index<1>(), Index<4>()), row.gram(Index<0>(), Index<2>(), Index<3>()));
+        const auto pair = pair_parts(k, row.sum(Index<0>()), row.sum(Index<1>()), row.sum(Index<2>()),
+                                     -row.sum(Index<3>()), -row.sum(Index<4>()), gram);
         // the time sqrt(K) (1 + 2S), with derivatives that do not cancel where one of the points is near the
         // origin
         const auto xx = row.sum(Index<0>());

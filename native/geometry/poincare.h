@@ -665,7 +665,7 @@ struct Turn {
     }
 };
 
-// The gradient of the gyration, for curvature -c of either sign.
+// The gradient of the gyration; on the sphere it is another.
 struct GyrationGradient : RowOperation {
     static constexpr int dots = 7, sums = 10, coefficients = 11;
 
@@ -677,18 +677,15 @@ struct GyrationGradient : RowOperation {
         sum.add(8, s * in[2]);
         sum.add(9, in[3] * s);
     }
-    // Twice: written on x + y it is exact near x = -y, written on y where x or y vanishes.
+    // Twice: written on x + y it is exact near x = -y, which it answers, written on y where x or y vanishes.
     template <class V>
-    HORO_HD static void solve_for(double c, const Solve<V>& row) {
-        const bool ball = c > 0;
+    HORO_HD static auto solve_for(double c, const Solve<V>& row) {
         const V xx = row.sum[0].hi, yy = row.sum[1].hi, xy = row.sum[2].hi, ss = row.sum[7].hi;
         const V p = row.sum[3].hi, r = row.sum[4].hi, q = row.sum[8].hi;
         const V gx = row.sum[5].hi, gy = row.sum[6].hi, gs = row.sum[9].hi;
         const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), s = c * ss;
-        const V e = ball ? 0.5 * (s + a + b) : gap(-c, row.sum[2]);
-        const V d = ball ? s + a * b : e * e + c * c * gram(row.sum[0], row.sum[1], row.sum[2]);
-        const V i = 1.0 / d, f = 2.0 * c * i;
-        const auto rim = ss < (ball ? choose<V>(xx < yy, xx, yy) : V{});
+        const V d = s + a * b, i = 1.0 / d, f = 2.0 * c * i;
+        const auto rim = ss < choose<V>(xx < yy, xx, yy);
         // on x + y; w = <g, out - v> / (2c)
         const V along_x = (s + b) * q - s * p, along_s = -((1.0 - a) * q + a * p);
         const V w = (along_x * gx + along_s * gs) * i;
@@ -712,7 +709,8 @@ struct GyrationGradient : RowOperation {
         row.k[8] = choose<V>(rim, row.k[5], V{});
         row.k[9] = choose<V>(rim, V{}, in_xy);
         row.k[10] = choose<V>(rim, V{}, row.k[5]);
-        row.result[3] = Turn<V>(row.sum).by_curvature(c, e, d);
+        row.result[3] = Turn<V>(row.sum).by_curvature(c, 0.5 * (s + a + b), d);
+        return rim;
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
@@ -832,8 +830,7 @@ struct PtranspGradient : RowOperation {
                          t.scale * Turn<V>(row.sum).by_curvature(c, 0.5 * (d + a + b), denominator);
         // on y - x, which needs no compensated sums; the identity has no derivative
         const V plain = -2.0 * t.scale * t.w + row.sum[7].hi * t.by_d - xx->hi * t.by_a - yy->hi * t.by_b;
-        const bool compensated = row.rounding < 0x1p-50;
-        row.result[3] = compensated ? turned : choose<V>(row.sum[7].hi == 0.0, V{}, plain);
+        row.result[3] = is_double(row) ? turned : choose<V>(row.sum[7].hi == 0.0, V{}, plain);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {

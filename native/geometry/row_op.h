@@ -94,6 +94,12 @@ struct Solve {
     const V* across;      // null, or of a row read once more: |w|^2 as in `across_step`
 };
 
+// Whether rows are stored in double, so that errors of its arithmetic are seen; the same for all of a call.
+template <class V>
+HORO_HD bool is_double(const Solve<V>& row) {
+    return row.rounding < 0x1p-40;
+}
+
 // 1 - c s to the last bits, however close to zero: s is a compensated |x|^2.
 template <class V>
 HORO_HD V gap(double c, const Sum<V>& s) {

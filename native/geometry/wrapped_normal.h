@@ -316,7 +316,8 @@ struct WrappedNormalLogProb : PointPair<0> {
                            (pick(less, value_of(yy), value_of(xx)) < value_of(k));
         const auto far = 2.0 * (pair.x * pair.y - row.sum(Index<4>()) - k);
         const auto chord = with_value(pick(close, dd - advance * advance, far), 4.0 * k * pair.s);
-        const auto w = chord / (4.0 * k);
+        // over 4K that derivative by K cancels far out
+        const auto w = pick(pick(less, value_of(xx), value_of(yy)) > value_of(k), pair.s, chord / (4.0 * k));
         const auto ratio = asinh_ratio(w);
         row.result(
             0, wrapped_normal_log_prob(row.option(1), row.number(Index<2>()), chord * (ratio * ratio), w));
