@@ -25,11 +25,12 @@ constexpr bool many_inputs() {
     for (int i = 0; i < signature.inputs; ++i) inputs += signature.input[i] != Kind::scalar;
     return inputs >= 3;
 }
-// More rows would spill: three inputs and their sums take twice the registers, as do compensated sums and a
-// second pass.
+// More rows would spill: three inputs and their sums take twice the registers, as do compensated sums, a
+// second pass and many coefficients.
 template <class Op>
 constexpr int narrow_rows() {
-    return (many_inputs<Op>() ? 2 : 4) / (Op::precise || Op::refined ? 2 : 1);
+    return (many_inputs<Op>() ? 2 : 4) /
+           (Op::precise || Op::refined || Op::dots + Op::coefficients > 18 ? 2 : 1);
 }
 // A row on 1 to 8 warps: 4096 or 2048 float32 numbers; wider rows are read twice.
 constexpr int wide_threads = 256;

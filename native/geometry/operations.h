@@ -159,9 +159,9 @@
     HORO_FORMULA(X, stereographic::Dist)            \
     HORO_FORMULA(X, stereographic::Dist0)           \
     HORO_FORMULA(X, stereographic::Geodesic)        \
-    X(Apply<stereographic::Gyration>)               \
+    X(stereographic::Gyration)                      \
     X(stereographic::GyrationVjp)                   \
-    X(Apply<stereographic::Ptransp>)                \
+    X(stereographic::Ptransp)                       \
     X(stereographic::PtranspVjp)                    \
     HORO_FORMULA(X, stereographic::Transp0)         \
     HORO_FORMULA(X, stereographic::Transp0Back)     \

@@ -79,6 +79,16 @@ HORO_HD bool hyperbolic(const Row& row) {
     return row.option(0) < 0;
 }
 
+// A number that is the same for all rows, as one of each.
+template <class V>
+HORO_HD V each(V, double x) {
+    return V{} + x;
+}
+template <class V, unsigned m>
+HORO_HD Dual<V, m> each(V, const Dual<V, m>& x) {
+    return x;
+}
+
 // x, x + y, y (or x, y - x, y) and the other inputs: |x|^2, |y|^2, <x,y> and the square of the middle one.
 template <class Vectors>
 struct Pairs : AnyCurvature<Vectors> {
@@ -100,6 +110,7 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
         "x (+) y = ((1 - 2k<x,y> - k|y|^2) x + (1 + k|x|^2) y) / (1 - 2k<x,y> + k^2|x|^2|y|^2), k = "
         "kappa." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 3;
+    static constexpr Determinant angles[] = {{0, 1, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
@@ -257,24 +268,39 @@ struct Logmap : Pairs<Differences<0, 2>> {
         "(2/lambda_x) logmap0(-x (+) y): the velocity at x of the geodesic that reaches y at time 1; NaN "
         "outside the "
         "ball, and for antipodes on the sphere." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int terms = 2;
+    static constexpr int terms = 3;
+    static constexpr Determinant angles[] = {{0, 1, 2}};
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
-        const auto a = row.gap(Index<0>());
-        const auto b = row.gap(Index<1>());
         const auto dd = row.sum(Index<3>());
         if (hyperbolic(row)) {
-            const auto d = c * dd + a * b;
-            const auto scale = a * asinh_ratio(c * dd / (a * b)) / (root(a * b) * root(d));
+            const auto a = row.gap(Index<0>());
+            const auto ab = a * row.gap(Index<1>());
+            const auto scale = a * asinh_ratio(c * dd / ab) / (root(ab) * root(c * dd + ab));
             row.coefficient(0, -(scale * (c * dd)));
             row.coefficient(1, scale * a);
+            row.constant(2, 0.0);
         } else {
-            const auto d =
-                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
-            const auto scale = a * atan_ratio(-c * dd / d) / d;
-            row.coefficient(0, -(scale * (c * dd)));
-            row.coefficient(1, scale * a);
+            const auto xx = row.sum(Index<0>());
+            const auto yy = row.sum(Index<1>());
+            const auto xy = row.sum(Index<2>());
+            const auto least = pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
+            // 1 and kappa, or, if both points are on the far half, 1/kappa and 1: all is of degree zero in
+            // these two, and there large terms would cancel in the derivative by kappa
+            const auto kappa = each(least, -c);
+            const auto far = value_of(kappa) * least > 1.0;
+            const auto one = unless(value_of(kappa) * least <= 1.0, 1.0 / kappa, 1.0);
+            const auto k = unless(far, kappa, 1.0);
+            const auto a = one + k * xx;
+            const auto even = pick(far, one + k * xy, row.gap(Index<2>()));
+            const auto d = even * even + k * k * row.gram(Index<0>(), Index<1>(), Index<2>());
+            const auto scale = a * atan_ratio(one * k * dd / d) / d;
+            // y - x has no digits of a small one next to a large one
+            const auto close = value_of(dd) < least;
+            row.coefficient(0, scale * pick(close, k * dd, k * (yy - 2.0 * xy) - one));
+            row.coefficient(1, only(close, scale * a));
+            row.coefficient(2, unless(close, scale * a));
         }
     }
 };
@@ -459,45 +485,103 @@ struct Geodesic : Pairs<Differences<1, 2>> {
     }
 };
 
-struct Gyration : AnyCurvature<Totals<0, 3>> {
+// gyr[x, y] on the sphere next to where its denominator D = 1 + 2c<x,y> + c^2|x|^2|y|^2 vanishes, where it
+// turns fast: v + 2c (<y,v> x - <X,v>/D Y), X = x + c|x|^2 y and Y = y + c|y|^2 x, of lengths |x| sqrt(D) and
+// |y| sqrt(D). Both, and 1 - c^2|x|^2|y|^2, are small there, and differences that are taken in pairs.
+template <class V>
+struct FastTurn {
+    V d, excess;                   // D, 1 - c^2|x|^2|y|^2
+    Sum<V> cxx, cyy;               // c|x|^2, c|y|^2: Y = y + cyy x
+    typename Mask<V>::type holds;  // where to use it: both terms are then below 4|c||x||y|
+    HORO_HD FastTurn(double c, const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy)
+        : cxx(exactly(V{} + c) * xx), cyy(exactly(V{} + c) * yy) {
+        const V even = gap(-c, xy);
+        d = even * even + c * c * gram(xx, yy, xy);
+        excess = (exactly(V{} + 1.0) - cxx * cyy).hi;
+        holds = d < 1.0;
+    }
+    // <X,v> and <Y,v> from <x,v> and <y,v>
+    HORO_HD V on_x(Sum<V> x, Sum<V> y) const { return (x + cxx * y).hi; }
+    HORO_HD V on_y(Sum<V> x, Sum<V> y) const { return (y + cyy * x).hi; }
+};
+
+// The derivatives of <g, gyr[x, y] v> there, r = <y,v> and gx = <g,x>: by x  2c (r - c|y|^2 chi) g - 2c gamma
+// v
+// - 4c^2 r gamma x + 4c^2 chi gamma Y, by y  -2c (b v + chi g) + 4c^2 chi (a x + b Y), by v  g - 2c (a x + b
+// Y).
+template <class V>
+struct FastTurnSlopes {
+    V gamma, chi, a, b;
+    V less;  // (<g, gyr[x, y] v> - <g,v>) / (2c)
+    HORO_HD FastTurnSlopes(const FastTurn<V>& t, Sum<V> p, Sum<V> r, Sum<V> gx, Sum<V> gy) {
+        const V i = 1.0 / t.d, on_y = t.on_y(gx, gy);
+        gamma = on_y * i;
+        chi = t.on_x(p, r) * i;
+        a = gamma * t.excess + t.cyy.hi * gx.hi;
+        b = gamma * t.cxx.hi - gx.hi;
+        less = r.hi * gx.hi - chi * on_y;
+    }
+};
+
+struct Gyration : RowOperation {
     static constexpr const char* name = "stereographic.gyration";
     static constexpr const char* signature = "x:row y:row v:row; kappa:any -> out:row";
     static constexpr const char* doc =
         "gyr[x, y] v = -(x (+) y) (+) (x (+) (y (+) v)) as the linear map it is, for any "
         "v." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int terms = 4, dots = 3;
-    static constexpr Product products[] = {{0, 0}, {2, 2}, {0, 2}, {1, 1}, {0, 3}, {1, 3}, {2, 3}};
-    template <class Row>
-    HORO_HD static void evaluate(Row& row) {
-        const auto c = row.curvature();
-        const auto xx = row.sum(Index<0>());
-        const auto yy = row.sum(Index<1>());
-        const auto xy = row.sum(Index<2>());
-        const auto ss = row.sum(Index<3>());
-        const auto vx = row.sum(Index<4>());
-        const auto vs = row.sum(Index<5>());
-        const auto vy = row.sum(Index<6>());
-        row.constant(3, 1.0);
-        // on x and y: -2c^2 (...) + 2c (...), the terms small where x or y is
-        const auto on_x = c * (2.0 * (c * xy) * vy - (c * yy) * vx + vy);
-        const auto on_y = -(c * ((c * xx) * vy + vx));
-        if (hyperbolic(row)) {
-            const auto a = row.gap(Index<0>());
-            const auto b = row.gap(Index<1>());
-            const auto s = c * ss;
-            const auto opposite =
-                value_of(ss) < pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
-            const auto f = 2.0 / pick(opposite, s + a * b, 1.0 + 2.0 * c * xy + (c * xx) * (c * yy));
-            row.coefficient(0, f * pick(opposite, c * ((s + b) * vs - s * vx), on_x));
-            row.coefficient(1, only(opposite, -(f * c * ((1.0 - a) * vs + a * vx))));
-            row.coefficient(2, unless(opposite, f * on_y));
+    static constexpr int dots = 5, sums = 7, coefficients = 4;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V s = in[0] + in[1];
+        sum.dot(0, in[0], in[0]);
+        sum.dot(1, in[1], in[1]);
+        sum.dot(2, in[0], in[1]);
+        sum.dot(3, in[0], in[2]);
+        sum.dot(4, in[1], in[2]);
+        sum.add(5, s * s);
+        sum.add(6, s * in[2]);
+    }
+    // On x and y - t x: x + y in the ball where it is the shorter, else y, terms small where x or y is.
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = -row.param[0];
+        const V xx = row.sum[0].hi, yy = row.sum[1].hi, xy = row.sum[2].hi;
+        const V vx = row.sum[3].hi, vy = row.sum[4].hi;
+        const V on_x = c * (2.0 * (c * xy) * vy - (c * yy) * vx + vy), on_y = -(c * ((c * xx) * vy + vx));
+        row.k[3] = V{};
+        if (c > 0) {
+            const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), ss = row.sum[5].hi, s = c * ss;
+            const V vs = row.sum[6].hi;
+            const auto opposite = ss < choose<V>(xx < yy, xx, yy);
+            const V f = 2.0 / choose<V>(opposite, s + a * b, 1.0 + 2.0 * c * xy + (c * xx) * (c * yy));
+            row.k[0] = f * choose<V>(opposite, c * ((s + b) * vs - s * vx), on_x);
+            row.k[1] = f * choose<V>(opposite, -(c * ((1.0 - a) * vs + a * vx)), on_y);
+            row.k[2] = choose<V>(opposite, V{} - 1.0, V{});
         } else {
-            const auto f =
-                2.0 / sphere_denominator(c, 1.0 + c * xy, row.gram(Index<0>(), Index<1>(), Index<2>()));
-            row.coefficient(0, f * on_x);
-            row.constant(1, 0.0);
-            row.coefficient(2, f * on_y);
+            const FastTurn<V> turn(c, row.sum[0], row.sum[1], row.sum[2]);
+            const V f = 2.0 / turn.d;
+            row.k[0] = choose<V>(turn.holds, 2.0 * c * vy, f * on_x);
+            row.k[1] = f * choose<V>(turn.holds, -c * turn.on_x(row.sum[3], row.sum[4]), on_y);
+            row.k[2] = choose<V>(turn.holds, -turn.cyy.hi, V{});
+            row.k[3] = choose<V>(turn.holds, -turn.cyy.lo, V{});
         }
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = in[2] + (k[0] * in[0] + k[1] * across_part(in[1], k[2], k[3], in[0]));
+    }
+};
+
+// What the gradients of both that follow combine: by x, y and v on x, y - t x, v and g, t the last two.
+struct TurnCombination {
+    static constexpr int coefficients = 12;
+    template <class V>
+    HORO_HD static void combine(V x, V y, V v, V g, const V* k, V& by_x, V& by_y, V& by_v) {
+        const V w = across_part(y, k[10], k[11], x);
+        by_x = k[0] * x + k[1] * w + (k[2] * v + k[3] * g);
+        by_y = k[4] * x + k[5] * w + (k[6] * v + k[7] * g);
+        by_v = k[9] * g + (k[8] * x + k[6] * w);
     }
 };
 
@@ -507,47 +591,106 @@ struct GyrationVjp : poincare::GyrationGradient {
         "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
     static constexpr const char* doc =
         "Gradient of <g, gyr[x, y] v> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
+    static constexpr int coefficients = TurnCombination::coefficients;
+    template <class V>
+    HORO_HD static void in_ball(double c, const Solve<V>& row) {
+        const auto rim = solve_for(c, row);
+        const V *k = row.k, by_y = k[4], on_s = k[1], on_y = k[9];
+        row.k[8] = k[7];
+        row.k[1] = choose<V>(rim, on_s, on_y);
+        row.k[4] = choose<V>(rim, -by_y, on_y);
+        row.k[7] = k[6];
+        row.k[6] = k[5];
+        row.k[5] = choose<V>(rim, on_s + by_y, by_y);
+        row.k[10] = choose<V>(rim, V{} - 1.0, V{});
+        row.k[11] = V{};
+    }
+    template <class V>
+    HORO_HD static void on_sphere(double c, const Solve<V>& row) {
+        const Sum<V>* sum = row.sum;
+        const FastTurn<V> turn(c, sum[0], sum[1], sum[2]);
+        const FastTurnSlopes<V> t(turn, sum[3], sum[4], sum[5], sum[6]);
+        row.result[3] = poincare::Turn<V>(sum).by_curvature(c, gap(-c, sum[2]), turn.d);
+        const V xx = sum[0].hi, yy = sum[1].hi, p = sum[3].hi, r = sum[4].hi, gx = sum[5].hi, gy = sum[6].hi;
+        const V i = 1.0 / turn.d, f = 2.0 * c * i, z = 1.0 + 2.0 * c * sum[2].hi;
+        const V on_x = r * z - c * yy * p, on_y = -(p + c * xx * r);
+        const V u = (on_x * gx + on_y * gy) * i, in_xy = 2.0 * c * f * (r * gx - u);
+        const double c2 = 2.0 * c;
+        const auto fast = turn.holds;
+        row.k[0] = -c2 * choose<V>(fast, c2 * r * t.gamma, f * (r * gy + c * yy * u));
+        row.k[1] = choose<V>(fast, c2 * c2 * t.chi * t.gamma, in_xy);
+        row.k[2] = choose<V>(fast, -c2 * t.gamma, -f * (c * yy * gx + gy));
+        row.k[3] = choose<V>(fast, c2 * (r - turn.cyy.hi * t.chi), f * on_x);
+        row.k[4] = choose<V>(fast, c2 * c2 * t.chi * t.a, in_xy);
+        row.k[5] = c2 * choose<V>(fast, c2 * t.chi * t.b, -f * (p * gx + c * xx * u));
+        row.k[6] = choose<V>(fast, -c2 * t.b, f * (gx * z - c * xx * gy));
+        row.k[7] = choose<V>(fast, -c2 * t.chi, f * on_y);
+        row.k[8] = choose<V>(fast, -c2 * t.a, row.k[2]);
+        row.k[10] = choose<V>(fast, -turn.cyy.hi, V{});
+        row.k[11] = choose<V>(fast, -turn.cyy.lo, V{});
+    }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
-        solve_for(-row.param[0], row);
+        const double c = -row.param[0];
+        if (c > 0)
+            in_ball(c, row);
+        else
+            on_sphere(c, row);
+        row.k[9] = V{} + 1.0;
         row.result[3] = -row.result[3];
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        TurnCombination::combine(in[0], in[1], in[2], in[3], k, out[0], out[1], out[2]);
     }
 };
 
-struct Ptransp : AnyCurvature<Differences<0, 3>> {
+struct Ptransp : RowOperation {
     static constexpr const char* name = "stereographic.ptransp";
     static constexpr const char* signature = "x:row y:row v:row; kappa:any -> out:row";
     static constexpr const char* doc =
         "(lambda_x / lambda_y) gyr[y, -x] v: parallel transport of the tangent vector v from x to y along "
         "the "
         "geodesic." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int terms = 4, dots = 3;
-    static constexpr Product products[] = {{0, 0}, {2, 2}, {0, 2}, {1, 1}, {0, 3}, {1, 3}, {2, 3}};
-    template <class Row>
-    HORO_HD static void evaluate(Row& row) {
-        const auto c = row.curvature();
-        const auto a = row.gap(Index<0>());
-        const auto b = row.gap(Index<1>());
-        const auto d = c * row.sum(Index<3>());
-        const auto p = row.sum(Index<4>());
-        const auto q = row.sum(Index<5>());
-        const auto scale = b / a;
-        row.coefficient(3, scale);
-        if (hyperbolic(row)) {
-            const auto f = -(2.0 * c * scale / (d + a * b));
-            row.coefficient(0, f * (d * p - a * q));
-            row.coefficient(1, f * ((b + d) * p + (1.0 - a) * q));
-            row.constant(2, 0.0);
-        } else {  // on x and y: y - x has no digits of a small one next to a large one
-            const auto r = row.sum(Index<6>());
-            const auto denominator =
-                sphere_denominator(c, row.gap(Index<2>()), row.gram(Index<0>(), Index<1>(), Index<2>()));
-            const auto f = 2.0 * c * scale / denominator;
-            row.coefficient(0, f * (r - c * row.sum(Index<1>()) * p));
-            row.constant(1, 0.0);
-            row.coefficient(2,
-                            -(f * ((1.0 - 2.0 * c * row.sum(Index<2>())) * p + c * row.sum(Index<0>()) * r)));
+    static constexpr int dots = 5, sums = 7, coefficients = 5;
+
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V d = in[1] - in[0];
+        sum.dot(0, in[0], in[0]);
+        sum.dot(1, in[1], in[1]);
+        sum.dot(2, in[0], in[1]);
+        sum.dot(3, in[0], in[2]);
+        sum.dot(4, in[1], in[2]);
+        sum.add(5, d * d);
+        sum.add(6, d * in[2]);
+    }
+    // On y and x - t y: x - y in the ball, x on the sphere, as y - x has no digits of a small one next to a
+    // large one.
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const double c = -row.param[0];
+        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), scale = b / a, p = row.sum[3].hi;
+        row.k[4] = scale;
+        if (c > 0) {
+            const V d = c * row.sum[5].hi, q = row.sum[6].hi, f = 2.0 * c * scale / (d + a * b);
+            row.k[0] = -f * (d * p - a * q);
+            row.k[1] = f * (b * p + q);
+            row.k[2] = V{} + 1.0;
+            row.k[3] = V{};
+        } else {
+            const FastTurn<V> turn(c, row.sum[1], row.sum[0], -row.sum[2]);
+            const V f = 2.0 * c * scale / turn.d, r = row.sum[4].hi;
+            const V on_y = (1.0 - 2.0 * c * row.sum[2].hi) * p + c * row.sum[0].hi * r;
+            row.k[0] = choose<V>(turn.holds, -2.0 * c * scale * p, -f * on_y);
+            row.k[1] = f * turn.on_x(row.sum[4], -row.sum[3]);
+            row.k[2] = choose<V>(turn.holds, turn.cyy.hi, V{});
+            row.k[3] = choose<V>(turn.holds, turn.cyy.lo, V{});
         }
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        out[0] = k[4] * in[2] + (k[0] * in[1] + k[1] * across_part(in[0], k[2], k[3], in[1]));
     }
 };
 
@@ -557,48 +700,60 @@ struct PtranspVjp : poincare::PtranspGradient {
         "x:row y:row v:row g:row; kappa:any -> g_x:row g_y:row g_v:row g_kappa:scalar";
     static constexpr const char* doc =
         "Gradient of <g, ptransp(x, y, v)> by x, y, v and kappa." HORO_STEREOGRAPHIC_RANGE;
-    // On x and y, as the forward pass, of b/a (v + 2c/D (along_x x + along_y y)).
+    static constexpr int coefficients = TurnCombination::coefficients;
+    // On y and x - y what is there on x and y - x.
+    template <class V>
+    HORO_HD static void in_ball(double c, const Solve<V>& row) {
+        V k[10];
+        solve_for(c, Solve<V>{row.sum, row.scalar, row.param, k, row.result, row.rounding, row.across});
+        const V turned[] = {k[4], -k[1], k[5], k[6], k[0], k[0] + k[1], k[2], k[3], k[8], k[7]};
+        for (int j = 0; j < 10; ++j) row.k[j] = turned[j];
+        row.k[10] = V{} + 1.0;
+        row.k[11] = V{};
+    }
+    // Of b/a (v + 2c/D (along_x x + along_y y)), or as that of gyr[y, -x].
     template <class V>
     HORO_HD static void on_sphere(double c, const Solve<V>& row) {
-        const V xx = row.sum[0].hi, yy = row.sum[1].hi, xy = row.sum[2].hi;
-        const V p = row.sum[3].hi, r = row.sum[4].hi, gx = row.sum[5].hi, gy = row.sum[6].hi;
-        const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), e = gap(c, row.sum[2]);
-        const V d = e * e + c * c * gram(row.sum[0], row.sum[1], row.sum[2]);
-        const V i = 1.0 / d, scale = b / a, f = 2.0 * c * i * scale, z = 1.0 - 2.0 * c * xy;
+        const Sum<V>* sum = row.sum;
+        const FastTurn<V> turn(c, sum[1], sum[0], -sum[2]);
+        const FastTurnSlopes<V> t(turn, sum[4], -sum[3], sum[6], -sum[5]);
+        const V a = gap(c, sum[0]), scale = gap(c, sum[1]) / a;
+        const V turned = scale * poincare::Turn<V>(sum).by_curvature(c, gap(c, sum[2]), turn.d);
+        const V farther = (sum[0].hi - sum[1].hi) + (sum[0].lo - sum[1].lo);
+        const V xx = sum[0].hi, yy = sum[1].hi, p = sum[3].hi, r = sum[4].hi, gx = sum[5].hi, gy = sum[6].hi;
+        const V i = 1.0 / turn.d, f = 2.0 * c * i * scale, z = 1.0 - 2.0 * c * sum[2].hi;
         const V along_x = r - c * yy * p, along_y = -(z * p + c * xx * r);
-        const V w = (along_x * gx + along_y * gy) * i, value = row.sum[10].hi + 2.0 * c * w;
-        row.k[0] = 2.0 * c * (value * scale / a - f * (r * gy + c * yy * w));
-        row.k[1] = 2.0 * c * f * (p * gy + w);
-        row.k[2] = -f * (c * yy * gx + z * gy);
-        row.k[3] = f * along_x;
-        row.k[4] = -2.0 * c * (value / a + f * (p * gx + c * xx * w));
-        row.k[5] = f * (gx - c * xx * gy);
-        row.k[6] = f * along_y;
-        row.k[7] = scale;
-        row.k[8] = row.k[2];
-        row.k[9] = V{};
-        const Sum<V>*x = row.sum, *y = row.sum + 1;
-        row.result[3] = -value * ((x->hi - y->hi) + (x->lo - y->lo)) / (a * a) -
-                        scale * poincare::Turn<V>(row.sum).by_curvature(c, e, d);
+        const V w = (along_x * gx + along_y * gy) * i;
+        const double c2 = 2.0 * c;
+        const auto fast = turn.holds;
+        const V value = sum[10].hi + c2 * choose<V>(fast, t.less, w);
+        const V in_xy = c2 * f * (p * gy + w), s = c2 * scale, by_value = c2 * value / a;
+        row.k[0] = choose<V>(fast, s * c2 * p * t.gamma, -c2 * f * (p * gx + c * xx * w)) - by_value;
+        row.k[1] = choose<V>(fast, -s * c2 * t.chi * t.gamma, in_xy);
+        row.k[2] = choose<V>(fast, -s * t.gamma, f * (gx - c * xx * gy));
+        row.k[3] = choose<V>(fast, -s * (p + turn.cyy.hi * t.chi), f * along_y);
+        row.k[4] = choose<V>(fast, by_value * scale * turn.cyy.hi - s * c2 * t.chi * t.a, in_xy);
+        row.k[5] = by_value * scale + c2 * choose<V>(fast, s * t.chi * t.b, -f * (r * gy + c * yy * w));
+        row.k[6] = choose<V>(fast, s * t.b, -f * (c * yy * gx + z * gy));
+        row.k[7] = choose<V>(fast, s * t.chi, f * along_x);
+        row.k[8] = choose<V>(fast, -s * t.a, row.k[2]);
+        row.k[9] = scale;
+        row.k[10] = choose<V>(fast, turn.cyy.hi, V{});
+        row.k[11] = choose<V>(fast, turn.cyy.lo, V{});
+        row.result[3] = -value * farther / (a * a) - turned;
     }
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         if (row.param[0] < 0) {
-            solve_for(-row.param[0], row);
+            in_ball(-row.param[0], row);
             row.result[3] = -row.result[3];
-            row.k[1] = -row.k[1];
-            row.k[9] = V{} + 1.0;
         } else {
             on_sphere(-row.param[0], row);
         }
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        // on differences in the ball, on y and x on the sphere
-        const V y = in[1] - k[9] * in[0], x = in[0] - k[9] * in[1];
-        out[0] = k[0] * in[0] + k[1] * y + (k[2] * in[2] + k[3] * in[3]);
-        out[1] = k[4] * in[1] + k[1] * x + (k[5] * in[2] + k[6] * in[3]);
-        out[2] = k[7] * in[3] + (k[8] * in[0] + k[5] * y);
+        TurnCombination::combine(in[1], in[0], in[2], in[3], k, out[1], out[0], out[2]);
     }
 };
 
