@@ -299,9 +299,24 @@ struct Midpoint {
         HORO_HD SetSlopes<V> slopes(V g0, V gs, V w, const SetShare<V>& p, const SetDots<V>& dot) const {
             const V x0 = p.lambda.hi, m = w * q;
             const V along = gs + g0 * t.hi, gamma = along / (n * n);
-            const V from = tau(p).hi;
+            const V from = tau(p).hi, m0 = q * t.hi;
+            const V square = (dot.xf * dot.xf + k * dot.ff) / (k * n * n);  // sinh^2(d)
+            const V less_one = square / (1.0 + square_root<V>(1.0 + square));
+            // summed over the points what <f,x>/q would give, of which for points on one ray next to nothing
+            // is left
+            const V bent = 2.0 * spread(x0, m0, x0 - m0, less_one, dot);
             return {m, m * gamma, m * g0 / x0, -q / from * (dot.gf + gamma * (from * dot.xf + dot.ff)),
-                    0.5 * m * (g0 / x0 - gamma * dot.xf / k)};
+                    0.5 * (m * g0 / x0 - w * gamma * bent)};
+        }
+        // The derivative of cosh(d) by K, times K: half of (x0 - m0)^2/(x0 m0) less cosh(d) - 1, and on one
+        // side of the origin the sum that is.
+        HORO_HD V spread(V x0, V m0, V apart, V less_one, const SetDots<V>& dot) const {
+            const V both = x0 * m0, r = apart / x0;
+            const V dd = q * q * dot.ff + r * (r * dot.xx - 2.0 * q * dot.xf);  // |x - m|^2
+            const V turn = dot.xx * dot.ff - dot.xf * dot.xf, gram = q * q * choose<V>(turn < 0.0, V{}, turn);
+            const V near = -(k * k * (1.0 + 0.5 * less_one) * dd + (k + both) * gram) /
+                           (k * both * (2.0 * both - k * less_one));
+            return choose<V>(k * (1.0 + less_one) < both, near, 0.5 * apart * apart / both - less_one);
         }
         // On cosh(d) = -<M,X>_L / K, M = q S.
         HORO_HD SetDistance<V> distance(V ss, const SetShare<V>& p, const SetDots<V>& dot) const {
@@ -318,7 +333,7 @@ struct Midpoint {
                     V{},
                     -q / k,
                     V{},
-                    (0.5 * apart * apart / (x0 * m0) - w / (1.0 + h.root)) / k,
+                    spread(x0, m0, apart, w / (1.0 + h.root), dot) / k,
                     2.0 * h.ratio,
                     h.ratio * (w * w * (h.difference - 1.0 / (h.root * (1.0 + h.root) * (1.0 + h.root))) +
                                apart * apart / (x0 * m0))};

@@ -530,6 +530,29 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 
 // A set so large that it is cut into parts, each of its points many times with a share of its weight each,
 // is to give what the points give once.
+// The gradient by K of points on one ray far out: in what each of them adds all but the last digits
+// cancelled. Values from 330 digits.
+void curvature_on_a_ray() {
+    const double by_two =
+        run_set<double>(false, lorentz, 1, 2, 2, 7.3,
+                        {0, -409779.06770136, 435072.0088419673,  //
+                         0, -7505.365313912049, 7968.621683224403},
+                        {1, 1}, {0.4245013382978631, 0.4159191678682874, -1.1727355214731927})
+            .g_c[0];
+    CHECK(std::fabs(by_two / -5.5462641204582416e-05 - 1) < 1e-14, "midpoint: %.17g", by_two);
+    const double by_five = run_set<double>(true, lorentz, 1, 5, 2, 1,
+                                           {0, 26.06304377493502, 69.4754216197173,     //
+                                            0, 10515.059684908512, 28029.658058130313,  //
+                                            0, 10515.059684908512, 28029.658058130313,  //
+                                            0, 1423.058559430785, 3793.401655607195,    //
+                                            0, 1423.058559430785, 3793.401655607195},
+                                           {0.1173640937079925, 0.4787610344279041, 0.06133284307226583,
+                                            0.22478786868950074, 0.8731584877470455},
+                                           {1.3409496007404134, 0.9287200427006932, -0.7610058781101987})
+                               .g_c[0];
+    CHECK(std::fabs(by_five / 0.016752379337042312 - 1) < 1e-13, "Frechet mean: %.17g", by_five);
+}
+
 template <class T>
 void large_sets() {
     for (bool frechet : {false, true})
@@ -1682,6 +1705,7 @@ int main() {
     variances<double>();
     set_properties();
     set_rim();
+    curvature_on_a_ray();
     large_sets<float>();
     large_sets<double>();
     set_batches<float>();
