@@ -89,6 +89,22 @@ HORO_HD Dual<V, m> each(V, const Dual<V, m>& x) {
     return x;
 }
 
+// 1 and kappa for what is of degree zero in these two; or, for points beyond the equator, 1/kappa and 1, as
+// large terms would cancel in the derivative by kappa.
+template <class One, class K, class M>
+struct Units {
+    One one;
+    K kappa;
+    M far;
+};
+template <class K, class V>
+HORO_HD auto units_for(const K& kappa, V square) {  // of the nearest point
+    const auto far = value_of(kappa) * square > 1.0;
+    const auto one = unless(value_of(kappa) * square <= 1.0, 1.0 / kappa, 1.0);
+    const auto k = unless(far, kappa, 1.0);
+    return Units<decltype(one), decltype(k), decltype(far)>{one, k, far};
+}
+
 // x, x + y, y (or x, y - x, y) and the other inputs: |x|^2, |y|^2, <x,y> and the square of the middle one.
 template <class Vectors>
 struct Pairs : AnyCurvature<Vectors> {
@@ -208,10 +224,10 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
         const auto xx = row.sum(Index<0>());
         const auto vv = row.sum(Index<1>());
         const auto xv = row.sum(Index<2>());
-        const auto a = row.gap(Index<0>());
         const auto gram_xv = row.gram(Index<0>(), Index<1>(), Index<2>());
-        const auto w = c * vv / (a * a);
         if (hyperbolic(row)) {
+            const auto a = row.gap(Index<0>());
+            const auto w = c * vv / (a * a);
             const auto ratio = tanh_ratio(w);
             const auto length = ratio / a;  // y = length v
             const auto q = w * (ratio * ratio);
@@ -220,15 +236,19 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
             row.coefficient(0, 1.0 + a * q / d);
             row.coefficient(1, ratio / d);
         } else {  // all times cos^2, as the tangent has poles
-            const auto ratio = sin_ratio(-w);
-            const auto cosine = cos_root(-w);
-            const auto scale = c * ratio / a;
+            const auto units = units_for(each(value_of(xx), -c), value_of(xx));
+            const auto whole = units.one + units.kappa * xx;
+            const auto k = units.kappa / whole;  // kappa over 1 + kappa|x|^2
+            const auto w = vv * k * (units.one / whole);
+            const auto ratio = sin_ratio(w);
+            const auto cosine = cos_root(w);
+            const auto scale = -(k * ratio);
             const auto one = cosine + scale * xv;
             const auto d = one * one + scale * scale * gram_xv;
-            const auto less = w * (ratio * ratio);
-            const auto near = 1.0 + a * less / d;
+            const auto square = ratio * ratio;
+            const auto near = 1.0 - vv * k * square / d;
             // far out 1 and a term that is not small cancel
-            const auto far = (cosine * (cosine + 2.0 * (scale * xv)) + less) / d;
+            const auto far = (cosine * (cosine + 2.0 * (scale * xv)) - w * square) / d;
             row.coefficient(0, pick(value_of(near) < 0.5, far, near));
             row.coefficient(1, ratio * cosine / d);
         }
@@ -286,14 +306,11 @@ struct Logmap : Pairs<Differences<0, 2>> {
             const auto yy = row.sum(Index<1>());
             const auto xy = row.sum(Index<2>());
             const auto least = pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
-            // 1 and kappa, or, if both points are on the far half, 1/kappa and 1: all is of degree zero in
-            // these two, and there large terms would cancel in the derivative by kappa
-            const auto kappa = each(least, -c);
-            const auto far = value_of(kappa) * least > 1.0;
-            const auto one = unless(value_of(kappa) * least <= 1.0, 1.0 / kappa, 1.0);
-            const auto k = unless(far, kappa, 1.0);
+            const auto units = units_for(each(least, -c), least);
+            const auto one = units.one;
+            const auto k = units.kappa;
             const auto a = one + k * xx;
-            const auto even = pick(far, one + k * xy, row.gap(Index<2>()));
+            const auto even = pick(units.far, one + k * xy, row.gap(Index<2>()));
             const auto d = even * even + k * k * row.gram(Index<0>(), Index<1>(), Index<2>());
             const auto scale = a * atan_ratio(one * k * dd / d) / d;
             // y - x has no digits of a small one next to a large one
