@@ -723,17 +723,6 @@ struct Apply : RowOperation {
     }
 };
 
-// y less t times x, to the last bits of what is left if they are parallel
-template <class V>
-HORO_HD V across_part(V y, V t_hi, V t_lo, V x) {
-#if defined(HORO_HAS_FMA)
-    return fused_subtract_from(fused_subtract_from(y, t_hi, x), t_lo, x);
-#else
-    const Sum<V> p = two_product(t_hi, x);
-    return ((y - p.hi) - p.lo) - t_lo * x;
-#endif
-}
-
 // How far the gradient by x of |x|^2 |y|^2 - <x,y>^2 reaches and the t of 2|y|^2 (x - t y), which it is.
 template <class V>
 HORO_HD void angle_slope(V weight, const Sum<V>& yy, const Sum<V>& xy, V* k) {

@@ -271,7 +271,7 @@ struct ExpmapVjp : TangentOperation {
         "x:ambient v:ambient g:ambient; K -> g_x:ambient g_v:ambient g_K:scalar";
     static constexpr const char* doc = "Gradient of <g, expmap(x, v)> by x, v and K. Range: as expmap.";
     static constexpr bool refined = true;
-    static constexpr int dots = 3, sums = 5, coefficients = 5;
+    static constexpr int dots = 3, sums = 5, coefficients = 8;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
@@ -289,12 +289,24 @@ struct ExpmapVjp : TangentOperation {
         const V gx = g * x + row.sum[3].hi, gv = g * v + row.sum[4].hi;
         const V by_w = 0.5 * (p.ratio * gx + p.difference * gv);
         const V by_v = p.ratio * g - 2.0 * inverse_k * (by_w * v);  // by the time of v, that of x fixed
-        const V by_x = p.cosh * g - by_v * (v * inverse);
+        // on x and v less t x. Along the ray outwards v - v0/x0 x, which w leaves, is a small difference of
+        // long vectors: there it is what is across x and the rest of what is along it.
+        Sum<V> t{};
+        V rest = -v * inverse;
+        if (is_double(row)) {
+            const auto none = row.sum[0].hi == 0.0;
+            const Sum<V> along = row.sum[2] / row.sum[0];
+            t = {choose<V>(none, V{}, along.hi), choose<V>(none, V{}, along.lo)};
+            rest = choose<V>(none, rest, k * along.hi * (inverse * inverse));
+        }
         row.k[0] = p.cosh;
-        row.k[1] = by_x * inverse;
         row.k[2] = by_v * inverse;
+        row.k[1] = p.cosh * g * inverse + row.k[2] * rest;
         row.k[3] = p.ratio;
         row.k[4] = 2.0 * inverse_k * by_w;
+        row.k[5] = p.ratio * g * inverse + row.k[4] * rest;
+        row.k[6] = t.hi;
+        row.k[7] = t.lo;
         row.result[0] = row.result[1] = V{};
         // w by K is -(w + Gram/K^2) / x0^2, in which nothing cancels
         const V gram_xv = determinant_of<TangentOperation>(row) * (inverse_k * inverse_k);
@@ -307,8 +319,9 @@ struct ExpmapVjp : TangentOperation {
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        out[0] = k[0] * in[2] + (k[1] * in[0] + k[2] * in[1]);
-        out[1] = k[3] * in[2] + (k[2] * in[0] + k[4] * in[1]);
+        const V across = across_part(in[1], k[6], k[7], in[0]);
+        out[0] = k[0] * in[2] + (k[1] * in[0] + k[2] * across);
+        out[1] = k[3] * in[2] + (k[5] * in[0] + k[4] * across);
     }
 };
 

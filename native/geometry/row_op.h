@@ -143,6 +143,18 @@ HORO_HD V less_product(V c, V a, V b) {
     return c - a * b;
 #endif
 }
+
+// y less t times x, to the last bits of what is left if they are parallel
+template <class V>
+HORO_HD V across_part(V y, V t_hi, V t_lo, V x) {
+#if defined(HORO_HAS_FMA)
+    return fused_subtract_from(fused_subtract_from(y, t_hi, x), t_lo, x);
+#else
+    const Sum<V> p = two_product(t_hi, x);
+    return ((y - p.hi) - p.lo) - t_lo * x;
+#endif
+}
+
 template <class Op, class V>
 HORO_HD V across_step(const V* in, const V* k) {
     V x, y;
