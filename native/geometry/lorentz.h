@@ -201,8 +201,8 @@ HORO_HD V tangent_square(const Solve<V>& row, V inverse_x) {
     return (k * row.sum[1].hi + determinant_of<TangentOperation>(row)) * (inverse_x * inverse_x) * (1.0 / k);
 }
 
-// A tangent vector of length n, beside the ray from the origin to x at radius r. What is made of times far
-// out is a small difference on the way in, its derivative by K on the way out; so written it is a sum.
+// A tangent vector of length n, beside the ray from the origin to x at radius r, |xs|^2 > K. What is made of
+// times is a small difference on the way in, its derivative by K on the way out; so written it is a sum.
 template <class V>
 struct AlongRay {
     V space, along, exp;  // |xs| = sqrt(K) sinh(r), the part of v along the ray, e^n
@@ -256,7 +256,7 @@ struct Expmap : TangentOperation {
         row.result[0] = p.cosh * x + p.ratio * (row.sum[2].hi * inverse);
         if (is_double(row)) {
             const V back = AlongRay<V>(row, inverse, w, p).time(row.param[0], x, p);
-            row.result[0] = choose<V>(row.sum[2].hi < 0.0, back, row.result[0]);
+            row.result[0] = choose<V>((row.sum[2].hi < 0.0) & (row.sum[0].hi > k), back, row.result[0]);
         }
     }
     template <class V>
@@ -293,11 +293,11 @@ struct ExpmapVjp : TangentOperation {
         // long vectors: there it is what is across x and the rest of what is along it.
         Sum<V> t{};
         V rest = -v * inverse;
+        const auto far = row.sum[0].hi > k;
         if (is_double(row)) {
-            const auto none = row.sum[0].hi == 0.0;
             const Sum<V> along = row.sum[2] / row.sum[0];
-            t = {choose<V>(none, V{}, along.hi), choose<V>(none, V{}, along.lo)};
-            rest = choose<V>(none, rest, k * along.hi * (inverse * inverse));
+            t = {choose<V>(far, along.hi, V{}), choose<V>(far, along.lo, V{})};
+            rest = choose<V>(far, k * along.hi * (inverse * inverse), rest);
         }
         row.k[0] = p.cosh;
         row.k[2] = by_v * inverse;
@@ -313,7 +313,7 @@ struct ExpmapVjp : TangentOperation {
         V by_time = p.cosh - p.ratio * (v * inverse);
         if (is_double(row)) {
             const V out = AlongRay<V>(row, inverse, w, p).slope(k, x, p);
-            by_time = choose<V>(row.sum[2].hi > 0.0, out, by_time);
+            by_time = choose<V>((row.sum[2].hi > 0.0) & far, out, by_time);
         }
         row.result[2] = 0.5 * g * by_time * inverse - by_w * (w + gram_xv) * (inverse * inverse);
     }
