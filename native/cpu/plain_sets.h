@@ -142,14 +142,16 @@ static void wide_dots(const Points<T>& some, int64_t dim, int64_t ahead, Doubles
 template <class T>
 __attribute__((noinline)) static void add_scaled(const Points<T>& some, int64_t dim, Doubles u, double* to) {
     const T* p[width];
-    std::memcpy(p, some.p, sizeof p);
-    double all[width];
-    store<double, width>(all, u);
+    Doubles all[width];
+    repeat<width>([&](auto n) {
+        p[n] = some.p[n];
+        all[n] = splat<double, width>(u[n.value]);
+    });
     in_vectors(dim, [&](int64_t j, auto load) {
         Doubles even = load_doubles(to + j), odd{};
         repeat<width>([&](auto n) {
             Doubles& s = n % 2 ? odd : even;
-            s = multiply_add(load(p[n], j), splat<double, width>(all[n]), s);
+            s = multiply_add(load(p[n], j), all[n], s);
         });
         store<double, width>(to + j, even + odd);
     });
