@@ -632,9 +632,7 @@ class CommandLineTest {
         assertEquals(0, Result.of(finetune(model, data, "--adapter", "lora")).code());
         for (Path input : List.of(model, output)) {
             assertFails(
-                    2,
-                    "--output: " + input + " is the directory of",
-                    merge(input, "--overwrite"));
+                    2, "--output: " + input + " is the directory of", merge(input, "--overwrite"));
         }
     }
 
