@@ -193,9 +193,9 @@ static inline horo::Sum<Doubles> totals(const DotSum<exact>* sums) {
     for (int w = width / 2; w > 0; w /= 2)
 #pragma GCC unroll 8
         for (int l = 0; l < w; ++l) {
-            const horo::Sum<Doubles> s = two_sum<Doubles>(hi[l], hi[l + w]);
+            const horo::Sum<Doubles> s = add<Doubles>({hi[l], lo[l]}, {hi[l + w], lo[l + w]});
             hi[l] = s.hi;
-            lo[l] = s.lo + (lo[l] + lo[l + w]);
+            lo[l] = s.lo;
         }
     return normalized<Doubles>(hi[0], lo[0]);
 }

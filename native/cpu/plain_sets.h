@@ -1043,21 +1043,9 @@ void plain_start_part(const FrechetTask& task, int64_t row, int64_t part) {
     search.start();
     search.leave_start(part);
 }
-template <class Model, class T>
-void plain_step_part(const FrechetTask& task, int64_t row, int64_t part) {
-    PlainFrechet<Model, T>(task, row, part, true).step_part(part);
-}
-template <class Model, class T>
-void plain_variance_part(const FrechetTask& task, int64_t row, int64_t part) {
-    PlainFrechet<Model, T>(task, row, part, true).squares_part(part);
-}
-template <class Model, class T>
-void plain_addend_part(const FrechetTask& task, int64_t row, int64_t part) {
-    PlainFrechet<Model, T>(task, row, part, true).addend_part(part);
-}
-template <class Model, class T>
-void plain_frechet_gradient_part(const FrechetTask& task, int64_t row, int64_t part) {
-    PlainFrechet<Model, T>(task, row, part, true).gradients_part(part);
+template <class Model, class T, void (PlainFrechet<Model, T>::*work)(int64_t part)>
+void plain_part(const FrechetTask& task, int64_t row, int64_t part) {
+    (PlainFrechet<Model, T>(task, row, part, true).*work)(part);
 }
 
 // Rows of whole sets; exact(row, n, settled) for those that want pairs of doubles, with n midpoints made.

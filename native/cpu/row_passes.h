@@ -9,6 +9,7 @@
 
 #include "cpu/lanes.h"
 #include "cpu/row_tile.h"
+#include "geometry/double_double.h"
 
 namespace horo::HORO_ISA_NAMESPACE::rows {
 namespace {
@@ -388,12 +389,10 @@ constexpr int sets = Pass::sums - __builtin_popcount(Pass::skipped) <= 4 ? 2 : 1
 
 template <bool exact>
 HORO_HD Sum<Vector> plus(const Sum<Vector>& a, const Sum<Vector>& b) {
-    if constexpr (exact) {
-        const Sum<Vector> s = two_sum(a.hi, b.hi);
-        return {s.hi, (a.lo + b.lo) + s.lo};
-    } else {
+    if constexpr (exact)
+        return add(a, b);
+    else
         return {a.hi + b.hi, Vector{}};
-    }
 }
 
 // Of two vectors: every 2nd, 4th, ... element, and the others.

@@ -835,10 +835,11 @@ constexpr SetParts with_plain(SetParts parts) {
         parts.plain_sum = plain_sum_part<Model, T>;
         parts.plain_gradient = plain_gradient_part<Model, T>;
         parts.plain_start = plain_start_part<Model, T>;
-        parts.plain_step = plain_step_part<Model, T>;
-        parts.plain_variance = plain_variance_part<Model, T>;
-        parts.plain_addend = plain_addend_part<Model, T>;
-        parts.plain_frechet_gradient = plain_frechet_gradient_part<Model, T>;
+        using Search = PlainFrechet<Model, T>;
+        parts.plain_step = plain_part<Model, T, &Search::step_part>;
+        parts.plain_variance = plain_part<Model, T, &Search::squares_part>;
+        parts.plain_addend = plain_part<Model, T, &Search::addend_part>;
+        parts.plain_frechet_gradient = plain_part<Model, T, &Search::gradients_part>;
         parts.plain_total = plain_total<Model, T>;
         parts.plain_curvature = plain_curvature<Model, T>;
         parts.plain_start_total = plain_start_total<Model, T>;

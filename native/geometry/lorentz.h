@@ -205,27 +205,23 @@ HORO_HD V tangent_square(const Solve<V>& row, V inverse_x) {
 // times is a small difference on the way in, its derivative by K on the way out; so written it is a sum.
 template <class V>
 struct AlongRay {
-    V space, along, exp;  // |xs| = sqrt(K) sinh(r), the part of v along the ray, e^n
-    V inward, outward;    // n - along, n + along, of which one is 0 on the ray ..
-    V across;             // .. and v's squared part across it
+    V space, n, exp;  // |xs| = sqrt(K) sinh(r), e^n
+    V along, across;  // v's part along the ray, and the square of that across it
     HORO_HD AlongRay(const Solve<V>& row, V inverse_x, V w, const SinhParts<V>& p)
-        : space(square_root(row.sum[0].hi)) {
-        const V inverse = 1.0 / space, n = square_root(w);
+        : space(square_root(row.sum[0].hi)), n(square_root(w)), exp(p.cosh + n * p.ratio) {
+        const V inverse = 1.0 / space;
         along = row.sum[2].hi * (inverse_x * inverse);
-        exp = p.cosh + n * p.ratio;
-        inward = n - along;
-        outward = n + along;
         across = determinant_of<TangentOperation>(row) * (inverse * inverse) * (1.0 / row.param[0]);
     }
     // cosh(n) x0 + sinh(n)/n v0 = sqrt(K) (cosh(r - n) + sinh(r) sinh(n) (n + along)/n), along <= 0
     HORO_HD V time(double k, V x, const SinhParts<V>& p) const {
         const double radius = __builtin_sqrt(k);
         const V left = (x + space) / (radius * exp);  // e^(r - n)
-        return 0.5 * radius * (left + 1.0 / left) + p.ratio * space * across / inward;
+        return 0.5 * radius * (left + 1.0 / left) + p.ratio * space * across / (n - along);
     }
     // cosh(n) - sinh(n)/n v0/x0 = e^-n + sinh(n) (1 - along/n + along/n (1 - tanh(r))), along >= 0
     HORO_HD V slope(double k, V x, const SinhParts<V>& p) const {
-        return 1.0 / exp + p.ratio * (across / outward + along * (k / (x * (x + space))));
+        return 1.0 / exp + p.ratio * (across / (n + along) + along * (k / (x * (x + space))));
     }
 };
 
@@ -292,12 +288,14 @@ struct ExpmapVjp : TangentOperation {
         // on x and v less t x. Along the ray outwards v - v0/x0 x, which w leaves, is a small difference of
         // long vectors: there it is what is across x and the rest of what is along it.
         Sum<V> t{};
-        V rest = -v * inverse;
-        const auto far = row.sum[0].hi > k;
+        V rest = -v * inverse, by_time = p.cosh - p.ratio * (v * inverse);
         if (is_double(row)) {
+            const auto far = row.sum[0].hi > k;
             const Sum<V> along = row.sum[2] / row.sum[0];
             t = {choose<V>(far, along.hi, V{}), choose<V>(far, along.lo, V{})};
             rest = choose<V>(far, k * along.hi * (inverse * inverse), rest);
+            const V out = AlongRay<V>(row, inverse, w, p).slope(k, x, p);
+            by_time = choose<V>((row.sum[2].hi > 0.0) & far, out, by_time);
         }
         row.k[0] = p.cosh;
         row.k[2] = by_v * inverse;
@@ -310,11 +308,6 @@ struct ExpmapVjp : TangentOperation {
         row.result[0] = row.result[1] = V{};
         // w by K is -(w + Gram/K^2) / x0^2, in which nothing cancels
         const V gram_xv = determinant_of<TangentOperation>(row) * (inverse_k * inverse_k);
-        V by_time = p.cosh - p.ratio * (v * inverse);
-        if (is_double(row)) {
-            const V out = AlongRay<V>(row, inverse, w, p).slope(k, x, p);
-            by_time = choose<V>((row.sum[2].hi > 0.0) & far, out, by_time);
-        }
         row.result[2] = 0.5 * g * by_time * inverse - by_w * (w + gram_xv) * (inverse * inverse);
     }
     template <class V>

@@ -300,13 +300,16 @@ struct Midpoint {
             const V x0 = p.lambda.hi, m = w * q;
             const V along = gs + g0 * t.hi, gamma = along / (n * n);
             const V from = tau(p).hi, m0 = q * t.hi;
-            const V square = (dot.xf * dot.xf + k * dot.ff) / (k * n * n);  // sinh^2(d)
+            const V square = sinh_square(dot);
             const V less_one = square / (1.0 + square_root<V>(1.0 + square));
             // summed over the points what <f,x>/q would give, of which for points on one ray next to nothing
             // is left
             const V bent = 2.0 * spread(x0, m0, x0 - m0, less_one, dot);
             return {m, m * gamma, m * g0 / x0, -q / from * (dot.gf + gamma * (from * dot.xf + dot.ff)),
                     0.5 * (m * g0 / x0 - w * gamma * bent)};
+        }
+        HORO_HD V sinh_square(const SetDots<V>& dot) const {  // of d
+            return (dot.xf * dot.xf + k * dot.ff) / (k * n * n);
         }
         // The derivative of cosh(d) by K, times K: half of (x0 - m0)^2/(x0 m0) less cosh(d) - 1, and on one
         // side of the origin the sum that is.
@@ -320,7 +323,7 @@ struct Midpoint {
         }
         // On cosh(d) = -<M,X>_L / K, M = q S.
         HORO_HD SetDistance<V> distance(V ss, const SetShare<V>& p, const SetDots<V>& dot) const {
-            const V w = (dot.xf * dot.xf + k * dot.ff) / (k * n * n);  // sinh^2(d)
+            const V w = sinh_square(dot);
             const AsinhParts<V> h = asinh_parts<V>(w);
             const V x0 = p.lambda.hi, m0 = q * t.hi;
             const V apart = (dot.xx - q * q * ss) / (x0 + m0);  // x0 - m0, also near the origin

@@ -653,13 +653,18 @@ struct Turn {
         const V i = 1.0 / denominator;
         return 2.0 * i * i * (across * (2.0 * e * e - denominator) - 2.0 * c * e * within);
     }
+    // of the turn itself
     template <class Acc>
-    HORO_HD static void reduce(V x, V y, V v, V g, Acc& sum) {
+    HORO_HD static void reduce(V x, V y, V v, Acc& sum) {
         sum.dot(0, x, x);
         sum.dot(1, y, y);
         sum.dot(2, x, y);
         sum.dot(3, x, v);
         sum.dot(4, y, v);
+    }
+    template <class Acc>
+    HORO_HD static void reduce(V x, V y, V v, V g, Acc& sum) {
+        reduce(x, y, v, sum);
         sum.dot(5, g, x);
         sum.dot(6, g, y);
     }

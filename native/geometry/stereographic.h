@@ -97,8 +97,9 @@ struct Units {
     K kappa;
     M far;
 };
-template <class K, class V>
-HORO_HD auto units_for(const K& kappa, V square) {  // of the nearest point
+template <class C, class V>
+HORO_HD auto units_for(const C& c, V square) {  // of the nearest point
+    const auto kappa = each(square, -c);
     const auto far = value_of(kappa) * square > 1.0;
     const auto one = unless(value_of(kappa) * square <= 1.0, 1.0 / kappa, 1.0);
     const auto k = unless(far, kappa, 1.0);
@@ -236,7 +237,7 @@ struct Expmap : AnyCurvature<Rows<0, 2>> {
             row.coefficient(0, 1.0 + a * q / d);
             row.coefficient(1, ratio / d);
         } else {  // all times cos^2, as the tangent has poles
-            const auto units = units_for(each(value_of(xx), -c), value_of(xx));
+            const auto units = units_for(c, value_of(xx));
             const auto whole = units.one + units.kappa * xx;
             const auto k = units.kappa / whole;  // kappa over 1 + kappa|x|^2
             const auto w = vv * k * (units.one / whole);
@@ -306,12 +307,12 @@ struct Logmap : Pairs<Differences<0, 2>> {
             const auto yy = row.sum(Index<1>());
             const auto xy = row.sum(Index<2>());
             const auto least = pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy));
-            const auto units = units_for(each(least, -c), least);
+            const auto units = units_for(c, least);
             const auto one = units.one;
             const auto k = units.kappa;
             const auto a = one + k * xx;
             const auto even = pick(units.far, one + k * xy, row.gap(Index<2>()));
-            const auto d = even * even + k * k * row.gram(Index<0>(), Index<1>(), Index<2>());
+            const auto d = sphere_denominator(k, even, row.gram(Index<0>(), Index<1>(), Index<2>()));
             const auto scale = a * atan_ratio(one * k * dd / d) / d;
             // y - x has no digits of a small one next to a large one
             const auto close = value_of(dd) < least;
@@ -507,13 +508,14 @@ struct Geodesic : Pairs<Differences<1, 2>> {
 // |y| sqrt(D). Both, and 1 - c^2|x|^2|y|^2, are small there, and differences that are taken in pairs.
 template <class V>
 struct FastTurn {
-    V d, excess;                   // D, 1 - c^2|x|^2|y|^2
+    V even, d, excess;             // 1 + c<x,y>, D, 1 - c^2|x|^2|y|^2
     Sum<V> cxx, cyy;               // c|x|^2, c|y|^2: Y = y + cyy x
     typename Mask<V>::type holds;  // where to use it: both terms are then below 4|c||x||y|
     HORO_HD FastTurn(double c, const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy)
-        : cxx(exactly(V{} + c) * xx), cyy(exactly(V{} + c) * yy) {
-        const V even = gap(-c, xy);
-        d = even * even + c * c * gram(xx, yy, xy);
+        : even(gap(-c, xy)),
+          d(sphere_denominator(c, even, gram(xx, yy, xy))),
+          cxx(exactly(V{} + c) * xx),
+          cyy(exactly(V{} + c) * yy) {
         excess = (exactly(V{} + 1.0) - cxx * cyy).hi;
         holds = d < 1.0;
     }
@@ -522,10 +524,10 @@ struct FastTurn {
     HORO_HD V on_y(Sum<V> x, Sum<V> y) const { return (y + cyy * x).hi; }
 };
 
-// The derivatives of <g, gyr[x, y] v> there, r = <y,v> and gx = <g,x>: by x  2c (r - c|y|^2 chi) g - 2c gamma
-// v
-// - 4c^2 r gamma x + 4c^2 chi gamma Y, by y  -2c (b v + chi g) + 4c^2 chi (a x + b Y), by v  g - 2c (a x + b
-// Y).
+// The derivatives of <g, gyr[x, y] v> there, r = <y,v> and gx = <g,x>:
+// by x  2c (r - c|y|^2 chi) g - 2c gamma v - 4c^2 r gamma x + 4c^2 chi gamma Y,
+// by y  -2c (b v + chi g) + 4c^2 chi (a x + b Y),
+// by v  g - 2c (a x + b Y).
 template <class V>
 struct FastTurnSlopes {
     V gamma, chi, a, b;
@@ -551,11 +553,7 @@ struct Gyration : RowOperation {
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
         const V s = in[0] + in[1];
-        sum.dot(0, in[0], in[0]);
-        sum.dot(1, in[1], in[1]);
-        sum.dot(2, in[0], in[1]);
-        sum.dot(3, in[0], in[2]);
-        sum.dot(4, in[1], in[2]);
+        poincare::Turn<V>::reduce(in[0], in[1], in[2], sum);
         sum.add(5, s * s);
         sum.add(6, s * in[2]);
     }
@@ -627,7 +625,7 @@ struct GyrationVjp : poincare::GyrationGradient {
         const Sum<V>* sum = row.sum;
         const FastTurn<V> turn(c, sum[0], sum[1], sum[2]);
         const FastTurnSlopes<V> t(turn, sum[3], sum[4], sum[5], sum[6]);
-        row.result[3] = poincare::Turn<V>(sum).by_curvature(c, gap(-c, sum[2]), turn.d);
+        row.result[3] = poincare::Turn<V>(sum).by_curvature(c, turn.even, turn.d);
         const V xx = sum[0].hi, yy = sum[1].hi, p = sum[3].hi, r = sum[4].hi, gx = sum[5].hi, gy = sum[6].hi;
         const V i = 1.0 / turn.d, f = 2.0 * c * i, z = 1.0 + 2.0 * c * sum[2].hi;
         const V on_x = r * z - c * yy * p, on_y = -(p + c * xx * r);
@@ -674,11 +672,7 @@ struct Ptransp : RowOperation {
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
         const V d = in[1] - in[0];
-        sum.dot(0, in[0], in[0]);
-        sum.dot(1, in[1], in[1]);
-        sum.dot(2, in[0], in[1]);
-        sum.dot(3, in[0], in[2]);
-        sum.dot(4, in[1], in[2]);
+        poincare::Turn<V>::reduce(in[0], in[1], in[2], sum);
         sum.add(5, d * d);
         sum.add(6, d * in[2]);
     }
@@ -735,7 +729,7 @@ struct PtranspVjp : poincare::PtranspGradient {
         const FastTurn<V> turn(c, sum[1], sum[0], -sum[2]);
         const FastTurnSlopes<V> t(turn, sum[4], -sum[3], sum[6], -sum[5]);
         const V a = gap(c, sum[0]), scale = gap(c, sum[1]) / a;
-        const V turned = scale * poincare::Turn<V>(sum).by_curvature(c, gap(c, sum[2]), turn.d);
+        const V turned = scale * poincare::Turn<V>(sum).by_curvature(c, turn.even, turn.d);
         const V farther = (sum[0].hi - sum[1].hi) + (sum[0].lo - sum[1].lo);
         const V xx = sum[0].hi, yy = sum[1].hi, p = sum[3].hi, r = sum[4].hi, gx = sum[5].hi, gy = sum[6].hi;
         const V i = 1.0 / turn.d, f = 2.0 * c * i * scale, z = 1.0 - 2.0 * c * sum[2].hi;
