@@ -158,7 +158,8 @@
     HORO_FORMULA(X, stereographic::Logmap0)         \
     HORO_FORMULA(X, stereographic::Dist)            \
     HORO_FORMULA(X, stereographic::Dist0)           \
-    HORO_FORMULA(X, stereographic::Geodesic)        \
+    X(stereographic::Geodesic)                      \
+    X(stereographic::GeodesicVjp)                   \
     X(stereographic::Gyration)                      \
     X(stereographic::GyrationVjp)                   \
     X(stereographic::Ptransp)                       \

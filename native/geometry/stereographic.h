@@ -384,7 +384,7 @@ HORO_HD auto compose(const Dual<V, 3>& f, const Dual<V, a>& x, const Dual<V, b>&
     return chain<V>(f.value, f.slope[0], x, f.slope[1], y);
 }
 
-struct Geodesic : Pairs<Differences<1, 2>> {
+struct GeodesicFormula : Pairs<Differences<1, 2>> {
     static constexpr const char* name = "stereographic.geodesic";
     static constexpr const char* signature = "t:scalar x:row y:row; kappa:any -> out:row";
     static constexpr const char* doc =
@@ -408,12 +408,12 @@ struct Geodesic : Pairs<Differences<1, 2>> {
         const auto c = row.curvature();
         const auto t = row.number(Index<0>());
         const auto u = 1.0 - t;
-        const auto a = row.gap(Index<0>());
-        const auto b = row.gap(Index<1>());
         const auto dd = row.sum(Index<3>());
         const auto first = value_of(t) * value_of(t) <= value_of(u) * value_of(u);
         const auto small = pick(first, t, u);
         if (hyperbolic(row)) {
+            const auto a = row.gap(Index<0>());
+            const auto b = row.gap(Index<1>());
             const auto large = pick(first, u, t);
             const auto w = c * dd / (a * b);
             const auto ratio = asinh_ratio(w);
@@ -439,12 +439,19 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             row.coefficient(2, unless(near, at_y));
         } else {
             const auto gram = row.gram(Index<0>(), Index<1>(), Index<2>());
-            const auto d = sphere_denominator(c, row.gap(Index<2>()), gram);
             const auto xx = row.sum(Index<0>());
             const auto yy = row.sum(Index<1>());
             const auto xy = row.sum(Index<2>());
-            const auto ratio = angle_ratio(-c * dd, d);
-            const auto f2 = -c * dd * (ratio * ratio);
+            const auto units = units_for(c, pick(value_of(xx) < value_of(yy), value_of(xx), value_of(yy)));
+            const auto one = units.one;
+            const auto k = units.kappa;
+            const auto a = one + k * xx;
+            const auto b = one + k * yy;
+            const auto d = sphere_denominator(k, pick(units.far, one + k * xy, row.gap(Index<2>())), gram);
+            const auto apart = k * dd;
+            const auto ratio = angle_ratio(one * apart, d);
+            const auto f2_over_one = apart * (ratio * ratio);
+            const auto f2 = one * f2_over_one;
             const auto ab = root(a * b);
             const auto radius = root(d);
             const auto s = variable<1>(f2);
@@ -463,7 +470,7 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto large_cos = cos_f * small_cos + s * sin_f * small_sin;
             const auto at_large = compose(large_sin * large_cos, f2, small) * (ratio * pick(first, b, a));
             const auto at_small = compose(small_sin * small_cos, f2, small) * (ratio * pick(first, a, b));
-            const auto rest = -(compose(s * large_sin * small_sin, f2, small) * ab);
+            const auto rest = -(compose(large_sin * small_sin, f2, small) * (f2_over_one * ab));
             // What is left of their common denominator, sqrt(d) (1 + z)/2, z the height on the unit sphere,
             // once each end has given its weight, if it lies on the far half, or that times -kappa|.|^2:
             // sin 2f -+ sin 2p -+ sin 2q, whichever does not cancel, is a product.
@@ -471,11 +478,10 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto small_square = pick(first, yy, xx);
             const auto far_large = value_of(c * large_square) < -1.0;
             const auto far_small = value_of(c * small_square) < -1.0;
-            const auto any_near = (value_of(c * large_square) >= -1.0) | (value_of(c * small_square) >= -1.0);
-            const auto both = unless(any_near, -s, 1.0) * pick(far_small, large_sin, large_cos) *
-                              pick(far_large, small_sin, small_cos);
+            const auto both = pick(far_small, large_sin, large_cos) * pick(far_large, small_sin, small_cos);
             const auto left =
-                compose(both, f2, small) * ab * unless(far_large == far_small, ratio * radius, 1.0);
+                pick(units.far, rest,
+                     compose(both, f2, small) * ab * unless(far_large == far_small, ratio * radius, 1.0));
             const auto sum = left + at_large * unless(far_large, c * large_square, 1.0) +
                              at_small * unless(far_small, c * small_square, 1.0);
             // Next to the point without coordinates, z = -1, it vanishes as the square of the distance. There
@@ -485,15 +491,15 @@ struct Geodesic : Pairs<Differences<1, 2>> {
             const auto nn = with_value(
                 plain, square(value_of(plain), value_of(large_square), value_of(small_square), value_of(xy),
                               value_of(gram), value_of(at_large), value_of(at_small)));
-            const auto low = 2.0 * value_of(sum) < value_of(radius);
-            const auto i = 1.0 / pick(low, -(c * nn) / (radius - sum), sum);
+            const auto low = 2.0 * value_of(one) * value_of(sum) < value_of(radius);
+            const auto i = 1.0 / pick(low, k * nn / (radius - one * sum), sum);
             const auto part = at_small * i;
             // 1 and a small term, as far as that does not cancel
             const auto less = (at_small + rest) * i;
             const auto whole = pick((absolute(value_of(part)) < 1.0) & (absolute(value_of(less)) < 0.5),
                                     1.0 - less, at_large * i);
             // near points on their difference, unless that is long beside y: it then has no digits of it
-            const auto near = (value_of(-c * dd) < value_of(d)) &
+            const auto near = (value_of(one * apart) < value_of(d)) &
                               ((value_of(c * xx) > -1.0) | (value_of(dd) < 4.0 * value_of(yy)));
             const auto at_y = pick(first, part, whole);
             row.coefficient(0, pick(near, 1.0 - rest * i, pick(first, whole, part)));
@@ -522,6 +528,198 @@ struct FastTurn {
     // <X,v> and <Y,v> from <x,v> and <y,v>
     HORO_HD V on_x(Sum<V> x, Sum<V> y) const { return (x + cxx * y).hi; }
     HORO_HD V on_y(Sum<V> x, Sum<V> y) const { return (y + cyy * x).hi; }
+};
+
+// The geodesic of the unit sphere is C N + S T with C = cos(s f), S = sin(s f), s = 2t - 1, f half the angle
+// between the points X and Y, N and T the directions of X + Y and Y - X. In space these are n (b x + a y) and
+// m (a y - b x), a = 1 + k|x|^2, b = 1 + k|y|^2. Next to antipodes d = (1 + k<x,y>)^2 + k^2 gram is small, a
+// square of cos(f), and X + Y is a short sum of long vectors, which wants pairs.
+template <class V>
+struct WideGeodesic {
+    double k;
+    FastTurn<V> turn;
+    Sum<V> a, b;
+    V d, delta2, sin_f, cos_f, f;  // delta2 = k|y - x|^2 = a b - d
+    typename Mask<V>::type first;  // of t and 1 - t the smaller, r, is t
+    V r, sin_r, cos_r;             // of r f
+    V reach, C, S;                 // reach = C - cos(f)
+    V n, m, n_height, t_height;    // of N and T
+    V rise, difference2;           // 1 + the height of the point; k|a y - b x|^2
+
+    HORO_HD WideGeodesic(double kappa, V t, const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy, V dd)
+        : k(kappa),
+          turn(-kappa, xx, yy, -xy),
+          a(exactly(V{} + 1.0) - turn.cxx),
+          b(exactly(V{} + 1.0) - turn.cyy),
+          d(turn.d),
+          delta2(k * dd) {
+        const V root = 1.0 / square_root<V>(a.hi * b.hi), root_d = square_root(d),
+                delta = square_root(delta2);
+        sin_f = delta * root;
+        cos_f = root_d * root;
+        f = delta * angle_ratio<V>(delta2, d);
+        const V u = 1.0 - t;
+        first = t * t <= u * u;
+        r = choose<V>(first, t, u);
+        const V angle = r * f;
+        const SineParts<V> parts = sine_parts<V>(angle * angle);
+        sin_r = angle * parts.ratio;
+        cos_r = parts.cos;
+        reach = 2.0 * sin_r * (sin_f * cos_r - cos_f * sin_r);
+        C = cos_f + reach;
+        const V less = sin_f - 2.0 * sin_r * (sin_r * sin_f + cos_r * cos_f);
+        S = choose<V>(first, -less, less);
+        n = root / root_d;
+        m = root / delta;
+        n_height = turn.excess * n;
+        t_height = k * (xx.hi - yy.hi) * m;
+        // On the lower half the height is that of a short vector in space: its parts along x and across it.
+        const V rx = square_root<V>(k * xx.hi), ry = square_root<V>(k * yy.hi), product = rx * ry;
+        const V square = k * k * gram(xx, yy, xy), versine = square / (product * (product - k * xy.hi));
+        const V sum_along = turn.excess / (1.0 + product) * (rx - ry) + a.hi * ry * versine;
+        const V difference_along = a.hi * ry * (1.0 - versine) + b.hi * rx;
+        const V across2 = a.hi * a.hi * square / (k * xx.hi);
+        const V along = C * n * sum_along - S * m * difference_along, across = C * n + S * m;
+        const V height = C * n_height + S * t_height;
+        rise = choose<V>(height < 0.0, (along * along + across * across * across2) / (1.0 - height),
+                         1.0 + height);
+        difference2 = difference_along * difference_along + across2;
+    }
+    // d below 1, and small beside a b
+    HORO_HD auto antipodal() const { return turn.holds & (4.0 * d < a.hi * b.hi); }
+};
+
+struct Geodesic : Apply<GeodesicFormula> {
+    using Plain = Apply<GeodesicFormula>;
+    static constexpr int plain = Plain::coefficients, coefficients = plain + 3;
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        Plain::solve(row);
+        V* across = row.k + plain;
+        across[0] = across[1] = across[2] = V{};
+        if (row.param[0] <= 0 || !is_double(row)) return;
+        const Sum<V>* sum = row.sum;
+        const WideGeodesic<V> wide(row.param[0], row.scalar[0], sum[0], sum[1], sum[2], sum[3].hi);
+        const auto antipodal = wide.antipodal();
+        const V i = 1.0 / wide.rise, on_difference = wide.S * wide.m * i;
+        const Sum<V> ratio = -(wide.a / wide.b);
+        row.k[0] = choose<V>(antipodal, -on_difference * wide.b.hi, row.k[0]);
+        row.k[1] = choose<V>(antipodal, V{}, row.k[1]);
+        row.k[2] = choose<V>(antipodal, on_difference * wide.a.hi, row.k[2]);
+        across[0] = choose<V>(antipodal, wide.C * wide.n * wide.b.hi * i, V{});
+        across[1] = choose<V>(antipodal, ratio.hi, V{});
+        across[2] = choose<V>(antipodal, ratio.lo, V{});
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        Plain::combine(in, k, out);
+        out[0] += k[plain] * across_part(in[1], k[plain + 1], k[plain + 2], in[2]);
+    }
+};
+
+// Derivatives of geodesics are Jacobi fields: of X, what of the cotangent is across the geodesic times
+// sin(2(1-t) f) / sin(2f) and what is along it times 1 - t; of Y alike. In coordinates the former is, for x,
+// g/rise - p (b x + a y) - q (a y - b x), the latter along Y = y + k|y|^2 x and x.
+struct GeodesicVjp : Gradient<GeodesicFormula> {
+    using Plain = Gradient<GeodesicFormula>;
+    static constexpr int plain = Plain::coefficients, coefficients = plain + 5, dots = 5;
+    template <class V, class Acc>
+    HORO_HD static void reduce(const V* in, Acc& sum) {
+        const V d = in[2] - in[1];
+        sum.dot(0, in[1], in[1]);
+        sum.dot(1, in[2], in[2]);
+        sum.dot(2, in[1], in[2]);
+        sum.dot(3, in[3], in[1]);
+        sum.dot(4, in[3], in[2]);
+        sum.add(5, d * d);
+        sum.add(6, in[3] * d);
+    }
+    template <class V>
+    HORO_HD static void solve(const Solve<V>& row) {
+        const Sum<V>* s = row.sum;
+        const Sum<V> in_order[] = {s[0], s[1], s[2], s[5], s[3], s[6], s[4]};
+        Solve<V> formula = row;
+        formula.sum = in_order;
+        Plain::solve(formula);
+        for (int i = plain; i < coefficients; ++i) row.k[i] = V{};
+        if (row.param[0] > 0 && is_double(row)) solve_wide(row);
+    }
+    // Next to antipodes, and between points on opposite sides of the one without coordinates.
+    template <class V>
+    HORO_HD static void solve_wide(const Solve<V>& row) {
+        const Sum<V>* s = row.sum;
+        const double k = row.param[0];
+        const V t = row.scalar[0], u = 1.0 - t;
+        const WideGeodesic<V> wide(k, t, s[0], s[1], s[2], s[5].hi);
+        const V a = wide.a.hi, b = wide.b.hi, C = wide.C, S = wide.S, n = wide.n, m = wide.m;
+        const V excess = wide.turn.excess, i = 1.0 / wide.rise;
+        const Sum<V> cxx = wide.turn.cxx, cyy = wide.turn.cyy, kxy = exactly(V{} + k) * s[2];
+        const auto antipodal = wide.antipodal();
+        const auto opposite = (s[2].hi < 0.0) & (a > 4.0) & (b > 4.0);
+
+        // the cotangent along the point itself and along the geodesic, whose direction there is C T - S N
+        const V on_sum = (wide.b * s[3] + wide.a * s[4]).hi, on_difference = a * s[4].hi - b * s[3].hi;
+        const V outward = (C * n * on_sum + S * m * on_difference) * i;
+        const V climb = C * wide.t_height - S * wide.n_height;
+        const V along = (C * m * on_difference - S * n * on_sum - outward * climb) * i;
+        const V p = n * (C * outward * i - S * along), q = m * (S * outward * i + C * along);
+
+        const V both = 1.0 / square_root<V>(wide.d * wide.delta2), level = along * both;
+        const V twice = 2.0 * wide.sin_r * wide.cos_r, small = 0.5 * twice * (a * b) * both;
+        const V large = 1.0 - 2.0 * wide.sin_r * wide.sin_r + 0.5 * (wide.delta2 - wide.d) * both * twice;
+        const V across_x = choose<V>(wide.first, large, small),
+                across_y = choose<V>(wide.first, small, large);
+
+        // What is across, by coordinates: beyond the equator reflected by the sphere's normal, else as it
+        // falls.
+        const V x_sum = (wide.a * kxy - wide.b * cxx).hi, y_sum = (wide.b * kxy - wide.a * cyy).hi;
+        const V x_left = s[3].hi * i - p * x_sum - q * (a * kxy.hi + b * cxx.hi);
+        const V y_left = s[4].hi * i - p * y_sum + q * (a * cyy.hi + b * kxy.hi);
+        const V turned_x = 2.0 * x_left / (2.0 - a), turned_y = 2.0 * y_left / (2.0 - b);
+        const V near_x =
+            choose<V>(a > 4.0, turned_x - p * excess + q * (b - a * cyy.hi), outward * i + q * (a * b));
+        const V near_y =
+            choose<V>(b > 4.0, turned_y - p * excess - q * (a - b * cxx.hi), outward * i - q * (a * b));
+        const V far_x = turned_x + b * (q - p), far_y = turned_y - a * (q + p);
+        const V x = across_x * choose<V>(antipodal, near_x, far_x) +
+                    u * level * choose<V>(antipodal, -wide.d, wide.delta2 - a);
+        const V y = across_y * choose<V>(antipodal, near_y, far_y) -
+                    t * level * choose<V>(antipodal, -wide.d, wide.delta2 - b);
+        // the same from either end; each is small where its weight is
+        const V other = choose<V>(wide.first, across_y * (q - p) - t * level, u * level - across_x * (q + p));
+
+        const auto either = antipodal | opposite;
+        const auto put = [&](int at, V value) { row.k[at] = choose<V>(either, value, row.k[at]); };
+        put(0, 2.0 * across_x * i / a);
+        put(1, V{});
+        put(2, 2.0 * across_y * i / b);
+        put(3, 2.0 * k * x / a);
+        put(4, 2.0 * k * y / b);
+        put(5, choose<V>(antipodal, V{}, 2.0 * k * other));
+        put(6, V{});
+        row.k[plain] = choose<V>(antipodal, 2.0 * k * other, V{});
+        row.k[plain + 1] = choose<V>(antipodal, cyy.hi, V{});
+        row.k[plain + 2] = choose<V>(antipodal, cyy.lo, V{});
+        row.k[plain + 3] = choose<V>(antipodal, cxx.hi, V{});
+        row.k[plain + 4] = choose<V>(antipodal, cxx.lo, V{});
+        row.result[0] = choose<V>(either, 2.0 * wide.f * along, row.result[0]);
+
+        // By kappa a point moves along its meridian: the heights of what is across and of what is along.
+        const V difference_left =
+            on_difference * i + p * excess * k * (s[0].hi - s[1].hi) - q * wide.difference2;
+        const V upright = wide.t_height * wide.t_height;
+        const V down = choose<V>(upright > 0.5, m * difference_left / wide.t_height, outward + along * climb);
+        const V uneven = wide.sin_f * (2.0 * wide.sin_r * wide.sin_r - 2.0 * wide.r) + wide.cos_f * twice;
+        const V slope = choose<V>(wide.first, -uneven, uneven) * wide.n_height + wide.reach * wide.t_height;
+        const V by_k = (wide.reach / wide.cos_f * down + along * slope) / (2.0 * k);
+        row.result[3] = choose<V>(antipodal, by_k, row.result[3]);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        Plain::combine(in, k, out);
+        out[1] += k[plain] * across_part(in[2], k[plain + 1], k[plain + 2], in[1]);
+        out[2] += k[plain] * across_part(in[1], k[plain + 3], k[plain + 4], in[2]);
+    }
 };
 
 // The derivatives of <g, gyr[x, y] v> there, r = <y,v> and gx = <g,x>:
