@@ -95,17 +95,6 @@ static inline void transpose(Vec<T, W>* rows) {
     }
 }
 
-// Whether a comparison of doubles holds in any lane.
-static inline bool any(Vec<int64_t, lanes<double>> mask) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX2__)
-    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
-#else
-    return (mask[0] | mask[1]) != 0;
-#endif
-}
-
 template <class T>
 struct ExpConstants;
 

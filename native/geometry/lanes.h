@@ -31,6 +31,19 @@ HORO_HD V choose(typename Mask<V>::type mask, V yes, V no) {
     return mask ? yes : no;
 }
 
+// Whether a comparison of doubles holds in any lane.
+HORO_HD bool any(bool mask) { return mask; }
+template <class M>
+HORO_HD bool any(M mask) {
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+    if constexpr (sizeof(M) == 64) return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#endif
+#if defined(__AVX2__) && !defined(__CUDACC__)
+    if constexpr (sizeof(M) == 32) return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#endif
+    return (mask[0] | mask[1]) != 0;
+}
+
 template <class V>
 HORO_HD typename Mask<V>::integer bits(V x) {
     typename Mask<V>::integer i;

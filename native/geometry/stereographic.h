@@ -535,10 +535,26 @@ struct FastTurn {
 // m (a y - b x), a = 1 + k|x|^2, b = 1 + k|y|^2. Next to antipodes d = (1 + k<x,y>)^2 + k^2 gram is small, a
 // square of cos(f), and X + Y is a short sum of long vectors, which wants pairs.
 template <class V>
-struct WideGeodesic {
+struct WideEnds {
     double k;
     FastTurn<V> turn;
     Sum<V> a, b;
+    // Where that is to be used: d below 1 and small beside a b; points beyond the equator, one each side.
+    typename Mask<V>::type antipodal, either;
+    HORO_HD WideEnds(double kappa, const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy)
+        : k(kappa),
+          turn(-kappa, xx, yy, -xy),
+          a(exactly(V{} + 1.0) - turn.cxx),
+          b(exactly(V{} + 1.0) - turn.cyy) {
+        antipodal = turn.holds & (4.0 * turn.d < a.hi * b.hi);
+        either = antipodal | ((xy.hi < 0.0) & (a.hi > 4.0) & (b.hi > 4.0));
+    }
+};
+
+template <class V>
+struct WideGeodesic : WideEnds<V> {
+    using Ends = WideEnds<V>;
+    using Ends::a, Ends::b, Ends::k, Ends::turn;
     V d, delta2, sin_f, cos_f, f;  // delta2 = k|y - x|^2 = a b - d
     typename Mask<V>::type first;  // of t and 1 - t the smaller, r, is t
     V r, sin_r, cos_r;             // of r f
@@ -546,13 +562,8 @@ struct WideGeodesic {
     V n, m, n_height, t_height;    // of N and T
     V rise, difference2;           // 1 + the height of the point; k|a y - b x|^2
 
-    HORO_HD WideGeodesic(double kappa, V t, const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy, V dd)
-        : k(kappa),
-          turn(-kappa, xx, yy, -xy),
-          a(exactly(V{} + 1.0) - turn.cxx),
-          b(exactly(V{} + 1.0) - turn.cyy),
-          d(turn.d),
-          delta2(k * dd) {
+    HORO_HD WideGeodesic(const Ends& ends, V t, const Sum<V>& xx, const Sum<V>& yy, const Sum<V>& xy, V dd)
+        : Ends(ends), d(turn.d), delta2(k * dd) {
         const V root = 1.0 / square_root<V>(a.hi * b.hi), root_d = square_root(d),
                 delta = square_root(delta2);
         sin_f = delta * root;
@@ -585,8 +596,6 @@ struct WideGeodesic {
                          1.0 + height);
         difference2 = difference_along * difference_along + across2;
     }
-    // d below 1, and small beside a b
-    HORO_HD auto antipodal() const { return turn.holds & (4.0 * d < a.hi * b.hi); }
 };
 
 struct Geodesic : Apply<GeodesicFormula> {
@@ -599,8 +608,10 @@ struct Geodesic : Apply<GeodesicFormula> {
         across[0] = across[1] = across[2] = V{};
         if (row.param[0] <= 0 || !is_double(row)) return;
         const Sum<V>* sum = row.sum;
-        const WideGeodesic<V> wide(row.param[0], row.scalar[0], sum[0], sum[1], sum[2], sum[3].hi);
-        const auto antipodal = wide.antipodal();
+        const WideEnds<V> ends(row.param[0], sum[0], sum[1], sum[2]);
+        if (!any(ends.antipodal)) return;
+        const WideGeodesic<V> wide(ends, row.scalar[0], sum[0], sum[1], sum[2], sum[3].hi);
+        const auto antipodal = wide.antipodal;
         const V i = 1.0 / wide.rise, on_difference = wide.S * wide.m * i;
         const Sum<V> ratio = -(wide.a / wide.b);
         row.k[0] = choose<V>(antipodal, -on_difference * wide.b.hi, row.k[0]);
@@ -642,20 +653,20 @@ struct GeodesicVjp : Gradient<GeodesicFormula> {
         formula.sum = in_order;
         Plain::solve(formula);
         for (int i = plain; i < coefficients; ++i) row.k[i] = V{};
-        if (row.param[0] > 0 && is_double(row)) solve_wide(row);
+        if (row.param[0] <= 0 || !is_double(row)) return;
+        const WideEnds<V> ends(row.param[0], s[0], s[1], s[2]);
+        if (any(ends.either)) solve_wide(row, ends);
     }
-    // Next to antipodes, and between points on opposite sides of the one without coordinates.
     template <class V>
-    HORO_HD static void solve_wide(const Solve<V>& row) {
+    HORO_HD static void solve_wide(const Solve<V>& row, const WideEnds<V>& ends) {
         const Sum<V>* s = row.sum;
-        const double k = row.param[0];
+        const double k = ends.k;
         const V t = row.scalar[0], u = 1.0 - t;
-        const WideGeodesic<V> wide(k, t, s[0], s[1], s[2], s[5].hi);
+        const WideGeodesic<V> wide(ends, t, s[0], s[1], s[2], s[5].hi);
         const V a = wide.a.hi, b = wide.b.hi, C = wide.C, S = wide.S, n = wide.n, m = wide.m;
         const V excess = wide.turn.excess, i = 1.0 / wide.rise;
         const Sum<V> cxx = wide.turn.cxx, cyy = wide.turn.cyy, kxy = exactly(V{} + k) * s[2];
-        const auto antipodal = wide.antipodal();
-        const auto opposite = (s[2].hi < 0.0) & (a > 4.0) & (b > 4.0);
+        const auto antipodal = wide.antipodal, either = wide.either;
 
         // the cotangent along the point itself and along the geodesic, whose direction there is C T - S N
         const V on_sum = (wide.b * s[3] + wide.a * s[4]).hi, on_difference = a * s[4].hi - b * s[3].hi;
@@ -688,7 +699,6 @@ struct GeodesicVjp : Gradient<GeodesicFormula> {
         // the same from either end; each is small where its weight is
         const V other = choose<V>(wide.first, across_y * (q - p) - t * level, u * level - across_x * (q + p));
 
-        const auto either = antipodal | opposite;
         const auto put = [&](int at, V value) { row.k[at] = choose<V>(either, value, row.k[at]); };
         put(0, 2.0 * across_x * i / a);
         put(1, V{});
