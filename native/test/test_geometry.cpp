@@ -1531,7 +1531,8 @@ void along_the_ray() {
                 const int64_t dim = static_cast<int64_t>(ray.size());
                 std::vector<T> x = {T(gap)}, v;
                 for (double r : ray) x.push_back(T(r));
-                const double per_ray = std::exp2(std::round(std::log2(gap * std::fabs(length))));
+                // few digits, no power of two: products with it are rounded
+                const double per_ray = 1.3125 * std::exp2(std::round(std::log2(gap * std::fabs(length))));
                 for (double r : ray) v.push_back(T(length < 0 ? -per_ray * r : per_ray * r));
                 const std::vector<T> g(cotangent.begin(), cotangent.begin() + dim + 1);
                 const auto got = run<T>(op, 1, dim, static_cast<double>(c), {x, v, g});
