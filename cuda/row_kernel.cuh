@@ -225,8 +225,9 @@ struct Rows {
     }
 
     HORO_DEVICE void combine(const RowPlan& plan, const RowCall& call,
-                             const double (&k)[row_count][Op::coefficients], const int64_t (&row)[row_count],
-                             const Lane (&own)[row_count], int64_t first) const {
+                             const double (&k)[row_count][coefficients_of<Op, T>],
+                             const int64_t (&row)[row_count], const Lane (&own)[row_count],
+                             int64_t first) const {
         each<row_count>([&](auto r) {
             T y[S::outputs][slots];
             each<slots>([&](auto s) {
@@ -234,7 +235,7 @@ struct Rows {
                 each<S::inputs>([&](auto i) {
                     if constexpr (S::reads(i)) in[i] = static_cast<double>(x[r][i][s]);
                 });
-                Op::combine(in, k[r], out);
+                combine_row<Op, T, false>(in, k[r], out);
                 each<S::outputs>([&](auto j) { y[j][s] = static_cast<T>(out[j]); });
             });
             each<S::outputs>([&](auto j) {
@@ -358,7 +359,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
         if constexpr (S::reads_numbers()) __syncwarp();
 
         // Solve: the lanes of a group share its rows out, and each gets all coefficients back.
-        double k[row_count][Op::coefficients];
+        double k[row_count][coefficients_of<Op, T>];
         const int share = row_count > 1 && plan.lanes < row_count ? plan.lanes : row_count;
 #pragma unroll 1
         for (int q = 0; q < row_count; q += share) {
@@ -394,7 +395,7 @@ row_kernel(HORO_CONSTANT RowCall call, HORO_CONSTANT RowPlan plan) {
             if constexpr (S::combines()) {
                 each<row_count>([&](auto r) {
                     if (r >= q && r < q + share)
-                        each<Op::coefficients>([&](auto c) {
+                        each<coefficients_of<Op, T>>([&](auto c) {
                             if constexpr (row_count == 1)
                                 k[r][c] = mine_k[c];
                             else

@@ -333,6 +333,7 @@ struct Layout {
     static constexpr int across = Op::sums + compensated;
     static constexpr int doubt = across + (refined ? 3 : 0);
     static constexpr int sums = doubt + doubted;
+    static constexpr int coefficients = coefficients_of<Op, T>;
     static_assert(Op::dots <= Op::sums, "dots are the first of the sums");
     static_assert(!(refined && compensated), "either");
     // The sums that need not be summed of a row that is not in doubt.
@@ -584,15 +585,6 @@ constexpr bool combines() {
     for (int i = 0; i < signature.outputs; ++i)
         if (signature.output[i] != Kind::scalar) return true;
     return false;
-}
-
-// One coordinate of the outputs, of a row that is not in doubt (plain) or may be.
-template <class Op, bool plain, class V>
-HORO_HD void combine_row(const V* x, const V* k, V* y) {
-    if constexpr (plain && Op::tested)
-        Op::combine_plain(x, k, y);
-    else
-        Op::combine(x, k, y);
 }
 
 template <class Pass>

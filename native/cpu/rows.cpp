@@ -63,7 +63,7 @@ void solve(const TileSums<T>& tile) {
             if (L::signature.input[i] != Kind::row) scalar[i] = load(t.scalar[i] + b * t.scalar_stride[i]);
         const Vector* across = L::refined ? sums + L::across : nullptr;
         Op::template solve<Vector>({sum, scalar, param, k, result, t.rounding, across});
-        for (int c = 0; c < Op::coefficients; ++c) t.coefficients[b * Op::coefficients + c] = k[c];
+        for (int c = 0; c < L::coefficients; ++c) t.coefficients[b * L::coefficients + c] = k[c];
         for (int i = 0; i < L::signature.outputs; ++i)
             if (L::signature.output[i] != Kind::row) store(t.result[i] + b * t.result_stride[i], result[i]);
     }
@@ -78,8 +78,8 @@ void combine_narrow(const Tile<T>& tile) {
         T* q[operands];
         for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + b * t.in_stride[i];
         for (int i = 0; i < L::signature.outputs; ++i) q[i] = t.out[i] + b * t.out_stride[i];
-        Vector k[Op::coefficients];
-        for (int c = 0; c < Op::coefficients; ++c) k[c] = t.coefficients[b * Op::coefficients + c];
+        Vector k[L::coefficients];
+        for (int c = 0; c < L::coefficients; ++c) k[c] = t.coefficients[b * L::coefficients + c];
         Indices doubtful{};
         if constexpr (L::tested) doubtful = (Indices)t.sums[b * L::sums + L::doubt];
         const bool twice = any(doubtful);
@@ -87,10 +87,10 @@ void combine_narrow(const Tile<T>& tile) {
             Vector x[operands] = {}, y[operands] = {};
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j * lanes);
-            combine_row<Op, L::tested>(x, k, y);
+            combine_row<Op, T, L::tested>(x, k, y);
             if (L::tested && twice) {
                 Vector z[operands] = {};
-                Op::combine(x, k, z);
+                combine_row<Op, T, false>(x, k, z);
                 for (int i = 0; i < L::signature.outputs; ++i) y[i] = doubtful ? z[i] : y[i];
             }
             for (int i = 0; i < L::signature.outputs; ++i)
@@ -108,16 +108,16 @@ void combine_row_wide(const Tile<T>& t, int64_t row) {
     for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
     for (int i = 0; i < L::signature.outputs; ++i) q[i] = t.out[i] + row * t.out_stride[i];
     const double* coefficients =
-        reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
-    Vector k[Op::coefficients], x[operands] = {}, y[operands] = {};
-    for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
+        reinterpret_cast<const double*>(t.coefficients + row / lanes * L::coefficients) + row % lanes;
+    Vector k[L::coefficients], x[operands] = {}, y[operands] = {};
+    for (int c = 0; c < L::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
     for (int64_t j = 0; j < whole; j += lanes) {
         for (int i = 0; i < L::signature.inputs; ++i) {
             if (L::signature.input[i] == Kind::scalar) continue;
             x[i] = load(p[i] + j);
             if (i % 2 && t.halves) prefetch(p[i] + j + t.ahead[i]);
         }
-        combine_row<Op, plain>(x, k, y);
+        combine_row<Op, T, plain>(x, k, y);
         for (int i = 0; i < L::signature.outputs; ++i)
             if (L::signature.output[i] != Kind::scalar) {
                 if (t.stream && t.out_step[i])
@@ -129,7 +129,7 @@ void combine_row_wide(const Tile<T>& t, int64_t row) {
     if (rest) {
         for (int i = 0; i < L::signature.inputs; ++i)
             if (L::signature.input[i] != Kind::scalar) x[i] = load_part(p[i] + whole, rest);
-        combine_row<Op, plain>(x, k, y);
+        combine_row<Op, T, plain>(x, k, y);
         for (int i = 0; i < L::signature.outputs; ++i)
             if (L::signature.output[i] != Kind::scalar) store_part(q[i] + whole * t.out_step[i], y[i], rest);
     }
@@ -164,9 +164,9 @@ HORO_HD void combine_row_lines(const Tile<T>& t, int64_t row, OutRows<T>* out) {
     const T* p[operands];
     for (int i = 0; i < L::signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
     const double* coefficients =
-        reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
-    Vector k[Op::coefficients];
-    for (int c = 0; c < Op::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
+        reinterpret_cast<const double*>(t.coefficients + row / lanes * L::coefficients) + row % lanes;
+    Vector k[L::coefficients];
+    for (int c = 0; c < L::coefficients; ++c) k[c] = Vector{} + coefficients[c * lanes];
     // One loop wherever a row goes: of two copies multiply-adds may be contracted differently, and bits would
     // hang on where a row lies.
     for (int64_t j = 0; j < whole; j += numbers) {
@@ -175,7 +175,7 @@ HORO_HD void combine_row_lines(const Tile<T>& t, int64_t row, OutRows<T>* out) {
             Vector x[operands] = {}, one[operands] = {};
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar) x[i] = load(p[i] + j + v * lanes);
-            combine_row<Op, plain>(x, k, one);
+            combine_row<Op, T, plain>(x, k, one);
             for (int i = 0; i < L::signature.outputs; ++i) y[i][v] = one[i];
         }
         for (int i = 1; i < L::signature.inputs; i += 2)
@@ -192,7 +192,7 @@ HORO_HD void combine_row_lines(const Tile<T>& t, int64_t row, OutRows<T>* out) {
             for (int i = 0; i < L::signature.inputs; ++i)
                 if (L::signature.input[i] != Kind::scalar)
                     x[i] = load_part(p[i] + whole + v * lanes, left < lanes ? left : lanes);
-            combine_row<Op, plain>(x, k, one);
+            combine_row<Op, T, plain>(x, k, one);
         }
         for (int i = 0; i < L::signature.outputs; ++i) y[i][v] = one[i];
     }
@@ -225,7 +225,7 @@ constexpr TileKernels<T> kernels() {
     k.reduce_narrow = reduce_narrow<Op, T, FirstPass<Op, T>>;
     k.solve = solve<Op, T>;
     k.sums = Layout<Op, T>::sums;
-    k.coefficients = Op::coefficients;
+    k.coefficients = Layout<Op, T>::coefficients;
     if constexpr (Layout<Op, T>::again()) k.again_narrow[0] = reduce_narrow<Op, T, WholePass<Op, T>>;
     if constexpr (Layout<Op, T>::refined) k.again_narrow[1] = across_narrow<Op, T>;
     if constexpr (combines<Op>()) {

@@ -158,8 +158,8 @@ HORO_HD FloatBits doubt(const Guarded& y) {
 template <class Op, class E>
 __attribute__((noinline, cold)) void combine_exactly(const __m512i* x, const double* k, __m512i* y) {
     constexpr Signature signature(Op::signature);
-    Vector kk[Op::coefficients];
-    for (int c = 0; c < Op::coefficients; ++c) kk[c] = Vector{} + k[c * lanes];
+    Vector kk[coefficients_of<Op, E>];
+    for (int c = 0; c < coefficients_of<Op, E>; ++c) kk[c] = Vector{} + k[c * lanes];
     for (int h = 0; h < 2; ++h) {
         alignas(64) float from[operands][wide], to[operands][wide];
         for (int i = 0; i < signature.inputs; ++i)
@@ -168,7 +168,7 @@ __attribute__((noinline, cold)) void combine_exactly(const __m512i* x, const dou
             Vector in[operands] = {}, out[operands] = {};
             for (int i = 0; i < signature.inputs; ++i)
                 if (signature.input[i] != Kind::scalar) in[i] = load(from[i] + v);
-            Op::combine(in, kk, out);
+            combine_row<Op, E, false>(in, kk, out);
             for (int i = 0; i < signature.outputs; ++i)
                 if (signature.output[i] != Kind::scalar) store(to[i] + v, out[i]);
         }
@@ -189,7 +189,7 @@ HORO_HD void combine_line(const __m512i* x, const Guarded* k, const double* exac
         Guarded in[operands], out[operands];
         for (int i = 0; i < signature.inputs; ++i)
             if (signature.input[i] != Kind::scalar) in[i] = Guarded(widen(E{}, x[i], h), Guarded::element);
-        combine_row<Op, true>(in, k, out);  // what the other form would make up for is guarded
+        combine_row<Op, E, true>(in, k, out);  // what the other form would make up for is guarded
         for (int i = 0; i < signature.outputs; ++i)
             if (signature.output[i] != Kind::scalar) {
                 again |= doubt<E>(out[i]);
@@ -211,15 +211,15 @@ void combine_lines(const Tile<E>& tile) {
     constexpr Signature signature(Op::signature);
     const Tile<E> t = tile;
     const __mmask32 part = (1u << t.dim % pair) - 1;  // of the last line, if it is not whole
-    alignas(64) float rounded[Op::coefficients][lanes];
+    alignas(64) float rounded[coefficients_of<Op, E>][lanes];
     __mmask8 extreme = 0;
     OutRows<E> out[operands];
     open_rows<Op>(t, out);
     for (int64_t row = t.combine_from; row < t.combine_to; ++row) {
         if (row % lanes == 0 || row == t.combine_from) {
             extreme = 0;
-            for (int c = 0; c < Op::coefficients; ++c) {
-                const Vector v = t.coefficients[row / lanes * Op::coefficients + c];
+            for (int c = 0; c < coefficients_of<Op, E>; ++c) {
+                const Vector v = t.coefficients[row / lanes * coefficients_of<Op, E> + c];
                 const __m512d size = _mm512_abs_pd((__m512d)v), none = _mm512_setzero_pd();
                 store(rounded[c], v);
                 extreme |= _mm512_cmp_pd_mask(size, (__m512d)(Vector{} + 0x1p100), _CMP_NLE_UQ);
@@ -231,10 +231,11 @@ void combine_lines(const Tile<E>& tile) {
         for (int i = 0; i < signature.inputs; ++i) p[i] = t.in[i] + row * t.in_stride[i];
         put_times<Op>(t, row, out);
         const double* const exact =
-            reinterpret_cast<const double*>(t.coefficients + row / lanes * Op::coefficients) + row % lanes;
+            reinterpret_cast<const double*>(t.coefficients + row / lanes * coefficients_of<Op, E>) +
+            row % lanes;
         const bool always = extreme >> (row % lanes) & 1;
-        Guarded k[Op::coefficients];
-        for (int c = 0; c < Op::coefficients; ++c)
+        Guarded k[coefficients_of<Op, E>];
+        for (int c = 0; c < coefficients_of<Op, E>; ++c)
             k[c] = Guarded(Floats{} + rounded[c][row % lanes], Guarded::coefficient);
         __m512i x[operands], y[operands];
         for (int64_t j = 0; j < t.dim; j += pair) {

@@ -40,7 +40,10 @@ struct Formula {
     // gradient by the three products would be a difference of equal terms, by these it is made of what is
     // across.
     static constexpr Determinant angles[] = {{-1, -1, -1}};  // none
-    static constexpr const char* kinks = "";                 // where the gradient is a convention
+    // Whether that difference does not show where numbers are stored in less than double. It does where the
+    // gradient along is much smaller than that across, as of tangents along a ray.
+    static constexpr bool plain_angles = false;
+    static constexpr const char* kinks = "";  // where the gradient is a convention
 };
 
 // ---- Common sets of vectors: of the n row inputs from input `at` on
@@ -747,6 +750,7 @@ struct Gradient : RowOperation {
     static constexpr int terms = L::has_row ? F::terms : 0;
     static constexpr int dots = F::dots, sums = L::sums + terms;
     static constexpr int angles = terms + L::sums, coefficients = angles + 6 * L::angles;
+    static constexpr int plain_coefficients = F::plain_angles ? angles : 0;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
@@ -764,14 +768,24 @@ struct Gradient : RowOperation {
         if constexpr (i < L::sums) {
             s.row.k[terms + i] = (F::products[i].left == F::products[i].right ? 2.0 : 1.0) * s.total[i];
             finish<i + 1>(s);
-        } else if constexpr (i < L::sums + L::angles) {
-            constexpr int n = i - L::sums;
+        }
+    }
+    template <int n, class V>
+    HORO_HD static void finish_angles(Slopes<F, V>& s) {
+        if constexpr (n < L::angles) {
             constexpr Determinant at = F::angles[n];
             const Sum<V>* sum = s.row.sum;
             const V weight = s.total[L::numbers + n];
-            angle_slope(weight, sum[at.yy], sum[at.xy], s.row.k + angles + 6 * n);
-            angle_slope(weight, sum[at.xx], sum[at.xy], s.row.k + angles + 6 * n + 3);
-            finish<i + 1>(s);
+            if (!F::plain_angles || is_double(s.row)) {
+                V* k = s.row.k + angles + 6 * n;
+                angle_slope(weight, sum[at.yy], sum[at.xy], k);
+                angle_slope(weight, sum[at.xx], sum[at.xy], k + 3);
+            } else {
+                s.total[at.xx] += weight * sum[at.yy].hi;
+                s.total[at.yy] += weight * sum[at.xx].hi;
+                s.total[at.xy] -= 2.0 * weight * sum[at.xy].hi;
+            }
+            finish_angles<n + 1>(s);
         }
     }
     template <int i, class V>
@@ -794,32 +808,41 @@ struct Gradient : RowOperation {
     HORO_HD static void differentiate(const Solve<V>& row) {
         Slopes<F, V> slopes{row, {}};
         F::evaluate(slopes);
+        finish_angles<0>(slopes);
         finish<0>(slopes);
         numbers<0>(slopes);
     }
-    template <int k, class V>
+    template <bool plain, int k, class V>
     HORO_HD static void spread(const V* b, const V* coefficient, V* t) {
         if constexpr (k < L::sums) {
             constexpr Product p = F::products[k];
             t[p.left] += coefficient[k] * b[p.right];
             if constexpr (p.left != p.right) t[p.right] += coefficient[k] * b[p.left];
-            spread<k + 1>(b, coefficient, t);
-        } else if constexpr (k < L::sums + L::angles) {
+            spread<plain, k + 1>(b, coefficient, t);
+        } else if constexpr (!plain && k < L::sums + L::angles) {
             constexpr Determinant at = F::angles[k - L::sums];
             constexpr int x = F::products[at.xx].left, y = F::products[at.yy].left;
             const V* by = coefficient + L::sums + 6 * (k - L::sums);
             t[x] += by[0] * across_part(b[x], by[1], by[2], b[y]);
             t[y] += by[3] * across_part(b[y], by[4], by[5], b[x]);
-            spread<k + 1>(b, coefficient, t);
+            spread<plain, k + 1>(b, coefficient, t);
         }
+    }
+    template <bool plain, class V>
+    HORO_HD static void combine_as(const V* in, const V* k, V* out) {
+        V b[F::vectors], t[F::vectors] = {};
+        F::span(in, b);
+        spread<plain, 0>(b, k + terms, t);
+        for (int i = 0; i < terms; ++i) t[i] += k[i] * in[L::signature.inputs];
+        F::pull(in, t, out);
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        V b[F::vectors], t[F::vectors] = {};
-        F::span(in, b);
-        spread<0>(b, k + terms, t);
-        for (int i = 0; i < terms; ++i) t[i] += k[i] * in[L::signature.inputs];
-        F::pull(in, t, out);
+        combine_as<false>(in, k, out);
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
+        combine_as<true>(in, k, out);
     }
 };
 

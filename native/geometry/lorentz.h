@@ -267,7 +267,7 @@ struct ExpmapVjp : TangentOperation {
         "x:ambient v:ambient g:ambient; K -> g_x:ambient g_v:ambient g_K:scalar";
     static constexpr const char* doc = "Gradient of <g, expmap(x, v)> by x, v and K. Range: as expmap.";
     static constexpr bool refined = true;
-    static constexpr int dots = 3, sums = 5, coefficients = 8;
+    static constexpr int dots = 3, sums = 5, coefficients = 8, plain_coefficients = 6;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
@@ -311,10 +311,17 @@ struct ExpmapVjp : TangentOperation {
         row.result[2] = 0.5 * g * by_time * inverse - by_w * (w + gram_xv) * (inverse * inverse);
     }
     template <class V>
-    HORO_HD static void combine(const V* in, const V* k, V* out) {
-        const V across = across_part(in[1], k[6], k[7], in[0]);
+    HORO_HD static void combine_with(const V* in, V across, const V* k, V* out) {
         out[0] = k[0] * in[2] + (k[1] * in[0] + k[2] * across);
         out[1] = k[3] * in[2] + (k[5] * in[0] + k[4] * across);
+    }
+    template <class V>
+    HORO_HD static void combine(const V* in, const V* k, V* out) {
+        combine_with(in, across_part(in[1], k[6], k[7], in[0]), k, out);
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
+        combine_with(in, in[1], k, out);
     }
 };
 

@@ -107,6 +107,7 @@ struct PointPair : Differences<at, 2> {
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 1}, {0, 2}};
     static constexpr Determinant determinant{0, 1, 4, 2, 3};
     static constexpr Determinant angles[] = {{0, 1, 4}};
+    static constexpr bool plain_angles = true;
     template <class Row>
     HORO_HD static auto parts(Row& row) {
         const auto yy = row.sum(Index<1>());

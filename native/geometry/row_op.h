@@ -38,11 +38,14 @@ struct Determinant {
 //     // where they do; error: that of a plain sum relative to the sizes in it; false of NaN
 //     template <class V> static auto certain(const Sum<V>* sum, const double* param, double error);
 //     template <class V> static void combine_plain(const V* in, const V* k, V* out);  // `combine`, there
+// plain_coefficients: if not 0, rows stored in less than double take `combine_plain` and only so many, the
+// first, of the coefficients; `solve` puts into them what the others do.
 // An engine may read rows once more, and compensate, of all rows (CUDA does) or where it has to (the CPU).
 struct RowOperation {
     static constexpr bool precise = false;
     static constexpr bool refined = false;
     static constexpr bool tested = false;
+    static constexpr int plain_coefficients = 0;
     // one coordinate of the vectors of the determinant
     template <class V>
     HORO_HD static void sides(const V* in, V& x, V& y) {
@@ -50,6 +53,20 @@ struct RowOperation {
         y = in[1];
     }
 };
+
+// How many coefficients rows stored as T take.
+template <class Op, class T>
+constexpr int coefficients_of = sizeof(T) == 8 || Op::plain_coefficients == 0 ? Op::coefficients
+                                                                              : Op::plain_coefficients;
+
+// One coordinate of the outputs of a row stored as T that is not in doubt (plain) or may be.
+template <class Op, class T, bool plain, class V>
+HORO_HD void combine_row(const V* in, const V* k, V* out) {
+    if constexpr (coefficients_of<Op, T> < Op::coefficients || (plain && Op::tested))
+        Op::combine_plain(in, k, out);
+    else
+        Op::combine(in, k, out);
+}
 
 enum class Kind { row, ambient, scalar };
 

@@ -128,6 +128,7 @@ struct MobiusAdd : Pairs<Totals<0, 2>> {
         "kappa." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 3;
     static constexpr Determinant angles[] = {{0, 1, 2}};
+    static constexpr bool plain_angles = true;
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
@@ -291,6 +292,7 @@ struct Logmap : Pairs<Differences<0, 2>> {
         "ball, and for antipodes on the sphere." HORO_STEREOGRAPHIC_RANGE;
     static constexpr int terms = 3;
     static constexpr Determinant angles[] = {{0, 1, 2}};
+    static constexpr bool plain_angles = true;
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto c = row.curvature();
@@ -756,7 +758,7 @@ struct Gyration : RowOperation {
     static constexpr const char* doc =
         "gyr[x, y] v = -(x (+) y) (+) (x (+) (y (+) v)) as the linear map it is, for any "
         "v." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int dots = 5, sums = 7, coefficients = 4;
+    static constexpr int dots = 5, sums = 7, coefficients = 4, plain_coefficients = 2;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
@@ -789,10 +791,15 @@ struct Gyration : RowOperation {
             row.k[2] = choose<V>(turn.holds, -turn.cyy.hi, V{});
             row.k[3] = choose<V>(turn.holds, -turn.cyy.lo, V{});
         }
+        if (!is_double(row)) row.k[0] -= row.k[1] * row.k[2];
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
         out[0] = in[2] + (k[0] * in[0] + k[1] * across_part(in[1], k[2], k[3], in[0]));
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
+        out[0] = in[2] + (k[0] * in[0] + k[1] * in[1]);
     }
 };
 
@@ -875,7 +882,7 @@ struct Ptransp : RowOperation {
         "(lambda_x / lambda_y) gyr[y, -x] v: parallel transport of the tangent vector v from x to y along "
         "the "
         "geodesic." HORO_STEREOGRAPHIC_RANGE;
-    static constexpr int dots = 5, sums = 7, coefficients = 5;
+    static constexpr int dots = 5, sums = 7, coefficients = 5, plain_coefficients = 3;
 
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
@@ -890,26 +897,31 @@ struct Ptransp : RowOperation {
     HORO_HD static void solve(const Solve<V>& row) {
         const double c = -row.param[0];
         const V a = gap(c, row.sum[0]), b = gap(c, row.sum[1]), scale = b / a, p = row.sum[3].hi;
-        row.k[4] = scale;
+        row.k[2] = scale;
         if (c > 0) {
             const V d = c * row.sum[5].hi, q = row.sum[6].hi, f = 2.0 * c * scale / (d + a * b);
             row.k[0] = -f * (d * p - a * q);
             row.k[1] = f * (b * p + q);
-            row.k[2] = V{} + 1.0;
-            row.k[3] = V{};
+            row.k[3] = V{} + 1.0;
+            row.k[4] = V{};
         } else {
             const FastTurn<V> turn(c, row.sum[1], row.sum[0], -row.sum[2]);
             const V f = 2.0 * c * scale / turn.d, r = row.sum[4].hi;
             const V on_y = (1.0 - 2.0 * c * row.sum[2].hi) * p + c * row.sum[0].hi * r;
             row.k[0] = choose<V>(turn.holds, -2.0 * c * scale * p, -f * on_y);
             row.k[1] = f * turn.on_x(row.sum[4], -row.sum[3]);
-            row.k[2] = choose<V>(turn.holds, turn.cyy.hi, V{});
-            row.k[3] = choose<V>(turn.holds, turn.cyy.lo, V{});
+            row.k[3] = choose<V>(turn.holds, turn.cyy.hi, V{});
+            row.k[4] = choose<V>(turn.holds, turn.cyy.lo, V{});
         }
+        if (!is_double(row)) row.k[0] -= row.k[1] * row.k[3];
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
-        out[0] = k[4] * in[2] + (k[0] * in[1] + k[1] * across_part(in[0], k[2], k[3], in[1]));
+        out[0] = k[2] * in[2] + (k[0] * in[1] + k[1] * across_part(in[0], k[3], k[4], in[1]));
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
+        out[0] = k[2] * in[2] + (k[0] * in[1] + k[1] * in[0]);
     }
 };
 
