@@ -602,11 +602,11 @@ struct WideGeodesic : WideEnds<V> {
 
 struct Geodesic : Apply<GeodesicFormula> {
     using Plain = Apply<GeodesicFormula>;
-    static constexpr int plain = Plain::coefficients, coefficients = plain + 3;
+    static constexpr int plain_coefficients = Plain::coefficients, coefficients = plain_coefficients + 3;
     template <class V>
     HORO_HD static void solve(const Solve<V>& row) {
         Plain::solve(row);
-        V* across = row.k + plain;
+        V* across = row.k + plain_coefficients;
         across[0] = across[1] = across[2] = V{};
         if (row.param[0] <= 0 || !is_double(row)) return;
         const Sum<V>* sum = row.sum;
@@ -625,8 +625,13 @@ struct Geodesic : Apply<GeodesicFormula> {
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V* across = k + plain_coefficients;
+        combine_plain(in, k, out);
+        out[0] += across[0] * across_part(in[1], across[1], across[2], in[2]);
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
         Plain::combine(in, k, out);
-        out[0] += k[plain] * across_part(in[1], k[plain + 1], k[plain + 2], in[2]);
     }
 };
 
@@ -635,7 +640,8 @@ struct Geodesic : Apply<GeodesicFormula> {
 // g/rise - p (b x + a y) - q (a y - b x), the latter along Y = y + k|y|^2 x and x.
 struct GeodesicVjp : Gradient<GeodesicFormula> {
     using Plain = Gradient<GeodesicFormula>;
-    static constexpr int plain = Plain::coefficients, coefficients = plain + 5, dots = 5;
+    static constexpr int plain_coefficients = Plain::coefficients, coefficients = plain_coefficients + 5;
+    static constexpr int dots = 5;
     template <class V, class Acc>
     HORO_HD static void reduce(const V* in, Acc& sum) {
         const V d = in[2] - in[1];
@@ -654,7 +660,7 @@ struct GeodesicVjp : Gradient<GeodesicFormula> {
         Solve<V> formula = row;
         formula.sum = in_order;
         Plain::solve(formula);
-        for (int i = plain; i < coefficients; ++i) row.k[i] = V{};
+        for (int i = plain_coefficients; i < coefficients; ++i) row.k[i] = V{};
         if (row.param[0] <= 0 || !is_double(row)) return;
         const WideEnds<V> ends(row.param[0], s[0], s[1], s[2]);
         if (any(ends.either)) solve_wide(row, ends);
@@ -709,11 +715,12 @@ struct GeodesicVjp : Gradient<GeodesicFormula> {
         put(4, 2.0 * k * y / b);
         put(5, choose<V>(antipodal, V{}, 2.0 * k * other));
         put(6, V{});
-        row.k[plain] = choose<V>(antipodal, 2.0 * k * other, V{});
-        row.k[plain + 1] = choose<V>(antipodal, cyy.hi, V{});
-        row.k[plain + 2] = choose<V>(antipodal, cyy.lo, V{});
-        row.k[plain + 3] = choose<V>(antipodal, cxx.hi, V{});
-        row.k[plain + 4] = choose<V>(antipodal, cxx.lo, V{});
+        V* across = row.k + plain_coefficients;
+        across[0] = choose<V>(antipodal, 2.0 * k * other, V{});
+        across[1] = choose<V>(antipodal, cyy.hi, V{});
+        across[2] = choose<V>(antipodal, cyy.lo, V{});
+        across[3] = choose<V>(antipodal, cxx.hi, V{});
+        across[4] = choose<V>(antipodal, cxx.lo, V{});
         row.result[0] = choose<V>(either, 2.0 * wide.f * along, row.result[0]);
 
         // By kappa a point moves along its meridian: the heights of what is across and of what is along.
@@ -728,9 +735,14 @@ struct GeodesicVjp : Gradient<GeodesicFormula> {
     }
     template <class V>
     HORO_HD static void combine(const V* in, const V* k, V* out) {
+        const V* across = k + plain_coefficients;
+        combine_plain(in, k, out);
+        out[1] += across[0] * across_part(in[2], across[1], across[2], in[1]);
+        out[2] += across[0] * across_part(in[1], across[3], across[4], in[2]);
+    }
+    template <class V>
+    HORO_HD static void combine_plain(const V* in, const V* k, V* out) {
         Plain::combine(in, k, out);
-        out[1] += k[plain] * across_part(in[2], k[plain + 1], k[plain + 2], in[1]);
-        out[2] += k[plain] * across_part(in[1], k[plain + 3], k[plain + 4], in[2]);
     }
 };
 
