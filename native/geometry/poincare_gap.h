@@ -126,6 +126,8 @@ struct GapPoints : WithGaps<Vectors> {
     static constexpr bool precise = true;
     static constexpr int dots = 5;
     static constexpr Product products[] = {{0, 0}, {2, 2}, {1, 1}, {0, 1}, {0, 2}};
+    static constexpr Determinant angles[] = {{0, 1, 4}, {0, 2, 3}};
+    static constexpr bool plain_angles = true;
 };
 
 struct DistGap : GapPoints<Differences<0, 2>> {
