@@ -388,6 +388,8 @@ struct OxyAngle : Differences<0, 2> {
     static constexpr const char* kinks = "where x, y and the origin lie on one geodesic";
     static constexpr int terms = 0, dots = 3;
     static constexpr Product products[] = {{0, 0}, {1, 1}, {0, 1}};
+    static constexpr Determinant angles[] = {{0, 1, 2}};
+    static constexpr bool plain_angles = true;
     template <class Row>
     HORO_HD static void evaluate(Row& row) {
         const auto a = row.gap(Index<0>());
