@@ -29,8 +29,9 @@ constexpr bool many_inputs() {
 // second pass and many coefficients.
 template <class Op>
 constexpr int narrow_rows() {
-    return (many_inputs<Op>() ? 2 : 4) /
-           (Op::precise || Op::refined || Op::dots + Op::coefficients > 16 ? 2 : 1);
+    constexpr int kept = Op::dots + Op::coefficients;
+    if (kept > 20) return 1;
+    return (many_inputs<Op>() ? 2 : 4) / (Op::precise || Op::refined || kept > 16 ? 2 : 1);
 }
 // A row on 1 to 8 warps: 4096 or 2048 float32 numbers; wider rows are read twice.
 constexpr int wide_threads = 256;
