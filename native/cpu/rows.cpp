@@ -50,6 +50,8 @@ void solve(const TileSums<T>& tile) {
     const TileSums<T> t = tile;
     double param[Signature::max_params];  // no store can touch these: what follows from them is computed once
     for (int i = 0; i < L::signature.params; ++i) param[i] = t.param[i];
+    // once: what a row leaves alone stays zero, and clearing them takes as long as a division
+    Vector scalar[operands] = {}, result[operands] = {}, k[Op::coefficients] = {};
     for (int64_t b = 0; b < t.blocks; ++b) {
         for (int i = 0; i < L::signature.inputs; ++i)
             for (int64_t line = 0; line < t.next_bytes[i]; line += 64)
@@ -58,7 +60,6 @@ void solve(const TileSums<T>& tile) {
         Sum<Vector> sum[Op::sums];
         for (int k = 0; k < Op::sums; ++k)
             sum[k] = {sums[k], k < L::compensated ? sums[Op::sums + k] : Vector{}};
-        Vector scalar[operands] = {}, result[operands] = {}, k[Op::coefficients] = {};
         for (int i = 0; i < L::signature.inputs; ++i)
             if (L::signature.input[i] != Kind::row) scalar[i] = load(t.scalar[i] + b * t.scalar_stride[i]);
         const Vector* across = L::refined ? sums + L::across : nullptr;
